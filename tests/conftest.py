@@ -1,0 +1,48 @@
+"""Settings of every test: strict JAX, warnings as errors, fixed locations."""
+
+import os
+import pathlib
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config):
+    """Turn silent promotions into errors, where JAX is installed."""
+    try:
+        import jax
+    except ImportError:
+        return
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def _golden_folder() -> pathlib.Path | None:
+    for folder in (
+        ROOT.parent / "shared" / "golden",
+        ROOT / "tests" / "golden" / "data",
+    ):
+        if folder.is_dir():
+            return folder
+    return None
+
+
+@pytest.fixture(scope="session")
+def golden() -> pathlib.Path:
+    """Folder with outputs of the original networks; skips where it is absent."""
+    folder = _golden_folder()
+    if folder is None:
+        pytest.skip(
+            "the golden outputs of the original networks are not on this machine"
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def root() -> pathlib.Path:
+    """Root folder of the repository."""
+    return ROOT
