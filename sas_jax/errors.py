@@ -1,4 +1,4 @@
-"""Errors that a user can act on: `where: requirement, got value. Remedy` in one line."""
+"""Errors a user can act on, one line each: `where: requirement, got value. Remedy`."""
 
 
 class InputError(ValueError):

@@ -1,0 +1,1 @@
+"""Protocols that turn point features into labels, scores and heat maps."""

@@ -1,0 +1,139 @@
+"""Free-text queries: a relevancy for every point and the regions that answer best.
+
+N features, C channels, P points. A similarity alone says little ("0.31" may be high
+or low), so each point's similarity to the query is held against its similarity to
+words that fit anything; the result is 0.5 where the query fits no better than those.
+"""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from sas_jax.errors import InputError
+
+ANYTHING = ("object", "things", "stuff", "texture")
+
+
+@dataclasses.dataclass(frozen=True)
+class QueryConfig:
+    """Settings of a query.
+
+    Attributes:
+      temperature: of the two-way softmax between the query and `ANYTHING`.
+      threshold: relevancy of points that may belong to a region.
+      relative_threshold: the same as a share of the scene's best relevancy above
+        0.5, so that only what answers nearly as well as the best is a region.
+      join_m: points nearer than this belong to one region, metres.
+      min_points: smaller regions are left out.
+    """
+
+    temperature: float = 0.1
+    threshold: float = 0.5
+    relative_threshold: float = 0.6
+    join_m: float = 0.12
+    min_points: int = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """A connected part of the scene that answers a query.
+
+    Attributes:
+      score: mean relevancy of its points.
+      center_m: [3] centre of its bounding box, metres.
+      size_m: [3] edges of its axis-aligned bounding box, metres.
+      points: [R] indices of its points.
+    """
+
+    score: float
+    center_m: Float[np.ndarray, "3"]
+    size_m: Float[np.ndarray, "3"]
+    points: Int[np.ndarray, "R"]
+
+
+def unit(features: Float[np.ndarray, "N C"]) -> Float[np.ndarray, "N C"]:
+    """Return rows of length one in float32; a zero row stays zero."""
+    features = features.astype(np.float32)
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.maximum(length, 1e-12)
+
+
+def relevancy(
+    features: Float[np.ndarray, "N C"],
+    query: Float[np.ndarray, "C"],
+    anything: Float[np.ndarray, "A C"],
+    temperature: float = 0.1,
+) -> Float[np.ndarray, "N"]:
+    """Hold each feature's similarity to the query against words that fit anything.
+
+    The smallest of the two-way softmaxes `1 / (1 + exp((f.a - f.q) / temperature))`
+    over the words a: the query must beat every one of them.
+
+    Args:
+      features: unit rows, e.g. from `unit`, computed once per scene.
+      query: unit text feature of the query.
+      anything: unit text features of `ANYTHING`.
+      temperature: > 0.
+
+    Returns:
+      Values in (0, 1); 0.5 where the query fits as well as the best such word, and
+      for zero features.
+
+    Source: the relevancy of LERF (arXiv 2303.09553, section 3.4).
+    """
+    if features.shape[1] != query.shape[-1]:
+        raise InputError(
+            f"query: text and features must share one space, got {query.shape[-1]} and "
+            f"{features.shape[1]} channels. Use the text tower of the features."
+        )
+    texts = np.concatenate([query[None], anything]).astype(np.float32)
+    similarity = features @ texts.T
+    margin = similarity[:, 0] - similarity[:, 1:].max(axis=1)
+    return 1 / (1 + np.exp(-margin / temperature))
+
+
+def _above(
+    values: Float[np.ndarray, "P"], config: QueryConfig
+) -> Bool[np.ndarray, "P"]:
+    best = float(values.max(initial=0))
+    relative = 0.5 + config.relative_threshold * (best - 0.5)
+    return values > max(config.threshold, relative)
+
+
+def regions(
+    points: Float[np.ndarray, "P 3"],
+    values: Float[np.ndarray, "P"],
+    config: QueryConfig | None = None,
+) -> list[Region]:
+    """Group the points that answer the query into connected regions, best first.
+
+    Args:
+      points: metres.
+      values: relevancy per point; NaN for points without a feature.
+      config: thresholds.
+
+    Returns:
+      Regions by falling score; empty when nothing answers better than `ANYTHING`.
+    """
+    config = config or QueryConfig()
+    chosen = np.flatnonzero(_above(np.nan_to_num(values, nan=0.0), config))
+    if not len(chosen):
+        return []
+    pairs = cKDTree(points[chosen]).query_pairs(config.join_m, output_type="ndarray")
+    ones = np.ones(len(pairs), np.int8)
+    graph = coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), (len(chosen),) * 2)
+    count, group = connected_components(graph, directed=False)
+    found = []
+    for index in range(count):
+        members = chosen[group == index]
+        if len(members) < config.min_points:
+            continue
+        low, high = points[members].min(0), points[members].max(0)
+        found.append(
+            Region(float(values[members].mean()), (low + high) / 2, high - low, members)
+        )
+    return sorted(found, key=lambda region: -region.score)

@@ -1,0 +1,1 @@
+"""Pictures, coloured point clouds and the HTML report (numpy only)."""

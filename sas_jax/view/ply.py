@@ -1,0 +1,47 @@
+"""Coloured point clouds and meshes for any viewer."""
+
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from plyfile import PlyData, PlyElement
+
+from sas_jax.files import atomic_path
+
+
+def write_cloud(
+    path: str | pathlib.Path,
+    points: Float[np.ndarray, "P 3"],
+    colors: UInt8[np.ndarray, "P 3"],
+    *,
+    faces: Int[np.ndarray, "F 3"] | None = None,
+    scalars: Mapping[str, Float[np.ndarray, "P"]] | None = None,
+) -> None:
+    """Write a binary PLY with vertex colours, optional faces and scalar fields.
+
+    Args:
+      path: target; written atomically.
+      points: metres.
+      colors: sRGB.
+      faces: vertex indices; without them the file is a point cloud.
+      scalars: name -> one value per point, e.g. a query's relevancy, as float32.
+    """
+    scalars = dict(scalars or {})
+    dtype = [(axis, "f4") for axis in "xyz"]
+    dtype += [(channel, "u1") for channel in ("red", "green", "blue")]
+    dtype += [(name, "f4") for name in scalars]
+    vertices = np.empty(len(points), dtype)
+    for column, axis in enumerate("xyz"):
+        vertices[axis] = points[:, column]
+    for column, channel in enumerate(("red", "green", "blue")):
+        vertices[channel] = colors[:, column]
+    for name, values in scalars.items():
+        vertices[name] = values
+    elements = [PlyElement.describe(vertices, "vertex")]
+    if faces is not None:
+        rows = np.empty(len(faces), [("vertex_indices", "i4", (3,))])
+        rows["vertex_indices"] = faces
+        elements.append(PlyElement.describe(rows, "face"))
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        PlyData(elements, text=False, byte_order="<").write(file)

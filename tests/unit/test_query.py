@@ -1,0 +1,45 @@
+"""Relevancy against a hand value; regions of separate clusters."""
+
+import numpy as np
+import pytest
+
+from sas_jax.errors import InputError
+from sas_jax.evaluate import query
+
+
+def test_relevancy_is_the_smallest_two_way_softmax():
+    features = query.unit(np.array([[1.0, 0, 0], [1, 1, 0], [0, 0, 0]]))
+    texts = np.eye(3, dtype=np.float32)
+    got = query.relevancy(features, texts[0], texts[1:], temperature=0.5)
+    np.testing.assert_allclose(got, [1 / (1 + np.exp(-2)), 0.5, 0.5], rtol=1e-6)
+
+
+def test_scale_of_a_feature_does_not_matter():
+    rng = np.random.default_rng(0)
+    features, texts = rng.normal(size=(5, 8)), query.unit(rng.normal(size=(3, 8)))
+    one = query.relevancy(query.unit(features), texts[0], texts[1:])
+    many = query.relevancy(query.unit(7 * features), texts[0], texts[1:])
+    np.testing.assert_allclose(one, many, rtol=1e-5)
+
+
+def test_regions_are_connected_parts_best_first():
+    rng = np.random.default_rng(1)
+    near = rng.uniform(0, 0.3, (200, 3))
+    points = np.concatenate([near, near + 2, near + 4, [[9, 9, 9.0]]])
+    values = np.repeat([0.8, 0.9, 0.2], 200)
+    values = np.append(values, 0.95)
+    config = query.QueryConfig(relative_threshold=0.3)
+    found = query.regions(points, values, config)
+    assert [round(region.score, 3) for region in found] == [0.9, 0.8]
+    np.testing.assert_array_equal(np.sort(found[0].points), np.arange(200, 400))
+    np.testing.assert_allclose(found[1].center_m, 0.15, atol=0.02)
+
+
+@pytest.mark.parametrize("values", [np.full(30, 0.4), np.full(30, np.nan)])
+def test_nothing_that_answers_gives_no_region(values):
+    assert query.regions(np.zeros((30, 3)), values) == []
+
+
+def test_another_space_is_an_error():
+    with pytest.raises(InputError, match="share one space"):
+        query.relevancy(np.zeros((2, 4)), np.zeros(3), np.zeros((1, 3)))
