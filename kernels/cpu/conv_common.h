@@ -1,0 +1,59 @@
+// What the forward and the weight-gradient loops share: column panels and scratch memory.
+#ifndef SAS_JAX_KERNELS_CPU_CONV_COMMON_H_
+#define SAS_JAX_KERNELS_CPU_CONV_COMMON_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "isa.h"
+
+namespace sas {
+
+// A run of columns that one inner kernel handles: `vectors` vectors, of which `width` floats count.
+struct Panel {
+  int64_t first_column;
+  int64_t width;
+  int vectors;
+};
+
+// Cuts `columns` into panels of the preferred width, using the next wider or narrower one for the
+// rest.
+std::vector<Panel> CutPanels(int64_t columns, const IsaKernels& kernels);
+
+// Memory aligned to cache lines, taken from and given back to a process-wide store: pages that have
+// been touched once stay, since faulting in fresh ones costs a tenth of a layer.
+class Scratch {
+ public:
+  explicit Scratch(size_t num_bytes);
+  ~Scratch();
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  template <typename T>
+  T* As() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  void* data_;
+  size_t size_;
+};
+
+// Pair lists of one task; they belong to the thread and live as long as it does.
+struct PairBuffer {
+  int32_t* in;
+  int32_t* out;
+};
+PairBuffer ThreadPairs(int64_t num_rows);
+
+// Lists the pairs of offset k among output rows [begin, end); nbr null means row o pairs with row
+// o.
+int64_t ListPairs(const IsaKernels& kernels, const int32_t* nbr_row, int64_t begin, int64_t end,
+                  const PairBuffer& pairs);
+
+inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace sas
+
+#endif  // SAS_JAX_KERNELS_CPU_CONV_COMMON_H_

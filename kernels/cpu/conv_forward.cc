@@ -1,0 +1,156 @@
+// Forward and input gradient: output-stationary tiles.
+//
+// A task owns a tile of output rows and a group of column panels. For each offset it lists the
+// pairs of the tile and lets the panel kernel add their products to the output rows, which stay in
+// the cache.
+#include <algorithm>
+#include <cstring>
+
+#include "conv_common.h"
+#include "sas_conv.h"
+
+namespace sas {
+namespace {
+
+// How the work is cut. Sums do not depend on it, so it may depend on the number of threads.
+struct Cut {
+  int64_t tile_rows;
+  int64_t num_tiles;
+  int64_t num_groups;  // of panels
+};
+
+Cut ChooseCut(const ConvForward& conv, int64_t num_panels, int num_threads) {
+  // Long tiles give long pair lists; the tile's outputs should stay in a 256 kB share of the L2
+  // cache.
+  const int64_t fits = (256 << 10) / (4 * conv.c_out);
+  int64_t tile = std::clamp<int64_t>(fits / 64 * 64, 64, 512);
+  // Few rows (deep levels): first the columns are shared among threads, then tiles become shorter.
+  const int64_t wanted_tasks = num_threads == 1 ? 1 : 4 * num_threads;
+  int64_t groups = 1;
+  while (groups < num_panels && CeilDiv(conv.num_out, tile) * groups < wanted_tasks) ++groups;
+  while (tile > 64 && CeilDiv(conv.num_out, tile) * groups < wanted_tasks) tile /= 2;
+  return {tile, CeilDiv(conv.num_out, tile), groups};
+}
+
+// Packs one offset's weights for one panel as [c_in][vectors * lanes], zero beyond the panel's
+// width.
+void PackPanel(const ConvForward& conv, const Panel& panel, const float* w, int lanes,
+               float* packed) {
+  const int64_t stride = static_cast<int64_t>(panel.vectors) * lanes;
+  if (panel.width < stride) std::memset(packed, 0, sizeof(float) * stride * conv.c_in);
+  if (!conv.transpose_weights) {
+    for (int64_t d = 0; d < conv.c_in; ++d) {
+      std::memcpy(packed + d * stride, w + d * conv.c_out + panel.first_column,
+                  sizeof(float) * panel.width);
+    }
+    return;
+  }
+  constexpr int64_t kBlock = 16;  // one cache line of every source row at a time
+  for (int64_t d0 = 0; d0 < conv.c_in; d0 += kBlock) {
+    const int64_t d1 = std::min(d0 + kBlock, conv.c_in);
+    for (int64_t j = 0; j < panel.width; ++j) {
+      const float* row = w + (panel.first_column + j) * conv.c_in;
+      for (int64_t d = d0; d < d1; ++d) packed[d * stride + j] = row[d];
+    }
+  }
+}
+
+class Forward {
+ public:
+  Forward(const ConvForward& conv, Parallel& parallel)
+      : conv_(conv),
+        kernels_(ActiveKernels()),
+        panels_(CutPanels(conv.c_out, kernels_)),
+        cut_(ChooseCut(conv, static_cast<int64_t>(panels_.size()), parallel.num_threads())),
+        packed_columns_(PackedColumns()),
+        packed_(sizeof(float) * conv.num_offsets * conv.c_in * packed_columns_) {}
+
+  void Run(Parallel& parallel) {
+    const int64_t num_panels = static_cast<int64_t>(panels_.size());
+    if (conv_.num_out > 0) {
+      parallel.For(conv_.num_offsets * num_panels,
+                   [&](int64_t i) { Pack(i / num_panels, panels_[i % num_panels]); });
+    }
+    const int64_t tasks = cut_.num_tiles * cut_.num_groups;
+    const int64_t padding = conv_.capacity - conv_.num_out;
+    const int64_t padding_tasks = CeilDiv(padding, kPaddingRows);
+    parallel.For(tasks + padding_tasks, [&](int64_t i) {
+      if (i < tasks) {
+        RunTile(i / cut_.num_groups, i % cut_.num_groups);
+      } else {
+        ClearPadding(i - tasks);
+      }
+    });
+  }
+
+ private:
+  static constexpr int64_t kPaddingRows = 4096;
+
+  int64_t PackedColumns() const {
+    int64_t vectors = 0;
+    for (const Panel& panel : panels_) vectors += panel.vectors;
+    return vectors * kernels_.lanes;
+  }
+
+  // Panels start at multiples of a vector, so the ones before take first_column packed columns.
+  float* Packed(int64_t k, const Panel& panel) const {
+    return packed_.As<float>() + (k * packed_columns_ + panel.first_column) * conv_.c_in;
+  }
+
+  void Pack(int64_t k, const Panel& panel) const {
+    const int64_t source = conv_.reverse_offsets ? conv_.num_offsets - 1 - k : k;
+    const float* w = conv_.w + source * conv_.c_in * conv_.c_out;
+    PackPanel(conv_, panel, w, kernels_.lanes, Packed(k, panel));
+  }
+
+  void RunTile(int64_t tile, int64_t group) const {
+    const int64_t begin = tile * cut_.tile_rows;
+    const int64_t end = std::min(begin + cut_.tile_rows, conv_.num_out);
+    const int64_t num_panels = static_cast<int64_t>(panels_.size());
+    const int64_t first = group * num_panels / cut_.num_groups;
+    const int64_t last = (group + 1) * num_panels / cut_.num_groups;
+    const bool dense = conv_.nbr == nullptr;
+    if (!dense) Clear(begin, end, panels_[first], panels_[last - 1]);
+    const PairBuffer pairs = ThreadPairs(cut_.tile_rows);
+    for (int64_t k = 0; k < conv_.num_offsets; ++k) {
+      const int32_t* nbr_row = dense ? nullptr : conv_.nbr + k * conv_.nbr_stride;
+      const int64_t count = ListPairs(kernels_, nbr_row, begin, end, pairs);
+      if (count == 0) continue;
+      for (int64_t i = first; i < last; ++i) {
+        const Panel& panel = panels_[i];
+        kernels_.panel_product[panel.vectors - 1](
+            {pairs.in, pairs.out, count, conv_.x, conv_.c_in, Packed(k, panel), conv_.c_in,
+             conv_.y + panel.first_column, conv_.c_out, panel.width, !dense});
+      }
+    }
+  }
+
+  void Clear(int64_t begin, int64_t end, const Panel& first, const Panel& last) const {
+    const int64_t width = last.first_column + last.width - first.first_column;
+    for (int64_t row = begin; row < end; ++row) {
+      std::memset(conv_.y + row * conv_.c_out + first.first_column, 0, sizeof(float) * width);
+    }
+  }
+
+  void ClearPadding(int64_t i) const {
+    const int64_t begin = conv_.num_out + i * kPaddingRows;
+    const int64_t end = std::min(begin + kPaddingRows, conv_.capacity);
+    std::memset(conv_.y + begin * conv_.c_out, 0, sizeof(float) * (end - begin) * conv_.c_out);
+  }
+
+  const ConvForward& conv_;
+  const IsaKernels& kernels_;
+  const std::vector<Panel> panels_;
+  const Cut cut_;
+  const int64_t packed_columns_;
+  const Scratch packed_;
+};
+
+}  // namespace
+
+void RunForward(const ConvForward& conv, Parallel& parallel) {
+  if (conv.c_out == 0) return;
+  Forward(conv, parallel).Run(parallel);
+}
+
+}  // namespace sas

@@ -1,0 +1,67 @@
+// The seam between the loops (compiled once) and the inner kernels (compiled per instruction set).
+#ifndef SAS_JAX_KERNELS_CPU_ISA_H_
+#define SAS_JAX_KERNELS_CPU_ISA_H_
+
+#include <cstdint>
+
+namespace sas {
+
+// Widest panel, in vectors, that any instruction set's kernels take.
+constexpr int kMaxPanelVectors = 4;
+
+// c[out[p]][0:width] (+)= a[in[p]][0:depth] * b, for every pair p.
+struct PanelProduct {
+  const int32_t* in;
+  const int32_t* out;  // distinct rows
+  int64_t count;
+  const float* a;
+  int64_t lda;
+  const float* b;  // packed [depth][vectors * lanes], aligned to a vector, zero beyond width
+  int64_t depth;
+  float* c;
+  int64_t ldc;
+  int64_t width;
+  bool accumulate;  // false: c is overwritten
+};
+
+// dw[0:rows][0:width] += sum_p x[in[p]][0:rows]^T dy[out[p]][0:vectors * lanes].
+struct OuterProduct {
+  const int32_t* in;
+  const int32_t* out;
+  int64_t count;
+  const float* x;
+  int64_t ldx;
+  const float* dy;  // vectors * lanes floats can be read in every row
+  int64_t ldy;
+  float* dw;
+  int64_t ldw;
+  int64_t rows;
+  int64_t width;
+};
+
+struct IsaKernels {
+  const char* name;
+  int lanes;          // floats in a vector
+  int panel_vectors;  // preferred panel width, in vectors
+  // Writes the pairs (nbr[i], first_row + i) that have nbr[i] >= 0 and returns how many there are.
+  // `in` and `out` have room for n + 16 entries.
+  int64_t (*compact)(const int32_t* nbr, int64_t n, int32_t first_row, int32_t* in, int32_t* out);
+  // Indexed by the panel's width in vectors - 1.
+  void (*panel_product[kMaxPanelVectors])(const PanelProduct&);
+  void (*outer_product[kMaxPanelVectors])(const OuterProduct&);
+};
+
+// Values of SAS_JAX_ISA and of sas_set_isa. Auto takes the best one that this processor has.
+enum class Isa : int { kAuto = 0, kGeneric = 1, kAvx2 = 2, kAvx512 = 3 };
+
+const IsaKernels* GenericKernels();
+const IsaKernels* Avx2Kernels();    // null where the compiler or the target lacks it
+const IsaKernels* Avx512Kernels();  // likewise
+
+// The kernels in use. SetIsa returns false, and changes nothing, if this processor lacks `isa`.
+const IsaKernels& ActiveKernels();
+bool SetIsa(Isa isa);
+
+}  // namespace sas
+
+#endif  // SAS_JAX_KERNELS_CPU_ISA_H_

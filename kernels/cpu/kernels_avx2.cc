@@ -1,0 +1,31 @@
+// AVX2 + FMA kernels; compiled with those flags, called only where the processor has them.
+#include "isa.h"
+
+#if defined(__AVX2__) && defined(__FMA__)
+#define SAS_LANES 8
+#define SAS_REGISTERS 16
+#include "microkernels.h"
+
+namespace sas {
+
+const IsaKernels* Avx2Kernels() {
+  static const IsaKernels kernels = {
+      "avx2",
+      kLanes,
+      2,
+      CompactScalar,
+      {PanelOf<1>::RunProduct, PanelOf<2>::RunProduct, nullptr, nullptr},
+      {PanelOf<1>::RunOuter, PanelOf<2>::RunOuter, nullptr, nullptr},
+  };
+  return &kernels;
+}
+
+}  // namespace sas
+
+#else
+
+namespace sas {
+const IsaKernels* Avx2Kernels() { return nullptr; }
+}  // namespace sas
+
+#endif

@@ -1,0 +1,157 @@
+// The inner kernels, written once on the compiler's vector type and compiled per instruction set.
+//
+// A file that includes this defines SAS_ISA (namespace), SAS_LANES (floats per vector) and
+// SAS_REGISTERS (vector registers). Everything lives in an anonymous namespace: two instruction
+// sets must never share an inline function, or the linker would keep either one's machine code for
+// both.
+//
+// Both kernels hold a block of sums in registers: `Rows x Vectors` accumulators, one row of vectors
+// of the streamed operand, and a broadcast. Rows of a, c, x and dy are reached through the pair
+// lists, so no row is ever copied into or out of a buffer.
+#ifndef SAS_JAX_KERNELS_CPU_MICROKERNELS_H_
+#define SAS_JAX_KERNELS_CPU_MICROKERNELS_H_
+
+#include <cstdint>
+
+#include "isa.h"
+
+namespace sas {
+namespace {
+
+constexpr int kLanes = SAS_LANES;
+typedef float Vec __attribute__((vector_size(SAS_LANES * 4), aligned(4), may_alias));
+
+inline Vec Load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
+inline void Store(float* p, Vec v) { *reinterpret_cast<Vec*>(p) = v; }
+
+// Rows of the register block for a panel of `vectors`: sums, streamed vectors and one broadcast
+// fill the register file (32: 12 x 1, 12 x 2, 8 x 3, 6 x 4; 16: 12 x 1, 6 x 2), so each load feeds
+// several sums.
+constexpr int BlockRows(int vectors) {
+  if (vectors == 1) return 12;
+  return (SAS_REGISTERS == 32 ? 24 : 12) / vectors;
+}
+
+// Adds (or stores) one row of sums. A width that ends inside a vector goes through a buffer.
+template <int Vectors>
+inline void WriteRow(float* c, const Vec* sums, int64_t width, bool accumulate) {
+  if (width == Vectors * kLanes) {
+    if (accumulate) {
+      for (int v = 0; v < Vectors; ++v) Store(c + v * kLanes, Load(c + v * kLanes) + sums[v]);
+    } else {
+      for (int v = 0; v < Vectors; ++v) Store(c + v * kLanes, sums[v]);
+    }
+    return;
+  }
+  float buffer[Vectors * kLanes];
+  for (int v = 0; v < Vectors; ++v) Store(buffer + v * kLanes, sums[v]);
+  for (int64_t j = 0; j < width; ++j) c[j] = accumulate ? c[j] + buffer[j] : buffer[j];
+}
+
+template <int Rows, int Vectors>
+inline void ProductBlock(const PanelProduct& p, const int32_t* in, const int32_t* out) {
+  Vec sums[Rows][Vectors] = {};
+  const float* a[Rows];
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) a[r] = p.a + in[r] * p.lda;
+  const float* b = p.b;
+  for (int64_t d = 0; d < p.depth; ++d, b += Vectors * kLanes) {
+    Vec panel[Vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) panel[v] = Load(b + v * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) sums[r][v] += a[r][d] * panel[v];
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+    WriteRow<Vectors>(p.c + out[r] * p.ldc, sums[r], p.width, p.accumulate);
+  }
+}
+
+template <int Rows, int Vectors>
+inline void OuterBlock(const OuterProduct& p, int64_t row) {
+  Vec sums[Rows][Vectors] = {};
+  const float* x = p.x + row;
+  for (int64_t i = 0; i < p.count; ++i) {
+    const float* left = x + p.in[i] * p.ldx;
+    const float* right = p.dy + p.out[i] * p.ldy;
+    Vec panel[Vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) panel[v] = Load(right + v * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) sums[r][v] += left[r] * panel[v];
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+    WriteRow<Vectors>(p.dw + (row + r) * p.ldw, sums[r], p.width, true);
+  }
+}
+
+// Calls block<rows> for a row count known only at run time (1 <= rows <= Most).
+template <int Most, template <int> class Block, class... Args>
+inline void Dispatch(int rows, Args... args) {
+  if constexpr (Most > 1) {
+    if (rows < Most) return Dispatch<Most - 1, Block>(rows, args...);
+  }
+  Block<Most>::Run(args...);
+}
+
+// Cuts `count` rows into blocks of at most Most. The last two blocks share what is left evenly: a
+// block of one or two rows has too few sums in flight to hide the latency of a multiply-add.
+template <int Most, class Body>
+inline void ForBlocks(int64_t count, Body body) {
+  int64_t i = 0;
+  for (; count - i >= 2 * Most || count - i == Most; i += Most) body(i, Most);
+  const int64_t rest = count - i;
+  if (rest > Most) {
+    body(i, static_cast<int>((rest + 1) / 2));
+    body(i + (rest + 1) / 2, static_cast<int>(rest / 2));
+  } else if (rest > 0) {
+    body(i, static_cast<int>(rest));
+  }
+}
+
+template <int Vectors>
+struct PanelOf {
+  template <int Rows>
+  struct Product {
+    static void Run(const PanelProduct* p, int64_t i) {
+      ProductBlock<Rows, Vectors>(*p, p->in + i, p->out + i);
+    }
+  };
+  template <int Rows>
+  struct Outer {
+    static void Run(const OuterProduct* p, int64_t i) { OuterBlock<Rows, Vectors>(*p, i); }
+  };
+
+  static void RunProduct(const PanelProduct& p) {
+    constexpr int kRows = BlockRows(Vectors);
+    ForBlocks<kRows>(p.count, [&p](int64_t i, int rows) { Dispatch<kRows, Product>(rows, &p, i); });
+  }
+  static void RunOuter(const OuterProduct& p) {
+    constexpr int kRows = BlockRows(Vectors);
+    ForBlocks<kRows>(p.rows, [&p](int64_t i, int rows) { Dispatch<kRows, Outer>(rows, &p, i); });
+  }
+};
+
+inline int64_t CompactScalar(const int32_t* nbr, int64_t n, int32_t first_row, int32_t* in,
+                             int32_t* out) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    in[count] = nbr[i];
+    out[count] = first_row + static_cast<int32_t>(i);
+    count += nbr[i] >= 0;
+  }
+  return count;
+}
+
+}  // namespace
+}  // namespace sas
+
+#endif  // SAS_JAX_KERNELS_CPU_MICROKERNELS_H_

@@ -1,0 +1,57 @@
+// Sparse convolution on the CPU: plain signatures, no XLA types.
+//
+// Notation: K offsets, C_in and C_out channels, N_out valid output rows. nbr[k][o] is the input row
+// that offset k pairs with output row o, or -1. All arrays are dense, row-major.
+//   forward      y[o]  = sum_k W[k]^T x[nbr[k][o]]
+//   weight grad  dW[k] = sum_o x[nbr[k][o]] dy[o]^T
+// The gradient of x is the forward of dy over the transposed table with transpose_weights = true.
+// A table that is its own mirror image needs no transposed copy: reverse_offsets pairs it with W
+// reversed.
+//
+// Every output element is summed in one fixed order (below), whatever the thread count, tile sizes,
+// instruction set with fused multiply-add, or capacity of the arrays:
+//   forward: for k ascending { sum over C_in ascending, from 0 }, added to y in that order;
+//   weight grad: slabs of rows, inside a slab blocks of at most 4096 rows, inside a block rows
+//   ascending.
+#ifndef SAS_JAX_KERNELS_INCLUDE_SAS_CONV_H_
+#define SAS_JAX_KERNELS_INCLUDE_SAS_CONV_H_
+
+#include <cstdint>
+
+#include "sas_parallel.h"
+
+namespace sas {
+
+struct ConvForward {
+  const float* x;      // [rows of the input, c_in]; only rows named by nbr are read
+  const float* w;      // [num_offsets, c_in, c_out], or [num_offsets, c_out, c_in] if transposed
+  const int32_t* nbr;  // [num_offsets, nbr_stride]; null: one offset, row o pairs with row o
+  float* y;            // [capacity, c_out]; every row is written, rows >= num_out with zeros
+  int64_t num_offsets;
+  int64_t c_in;
+  int64_t c_out;
+  int64_t nbr_stride;  // elements between the table's rows
+  int64_t num_out;     // valid output rows
+  int64_t capacity;    // rows of y
+  bool transpose_weights;
+  bool reverse_offsets;  // row k of the table goes with W[num_offsets - 1 - k]
+};
+
+struct ConvWeightGrad {
+  const float* x;      // [rows of the input, c_in]
+  const float* dy;     // [>= num_out, c_out]; rows >= num_out are not read
+  const int32_t* nbr;  // as above
+  float* dw;           // [num_offsets, c_in, c_out]; written
+  int64_t num_offsets;
+  int64_t c_in;
+  int64_t c_out;
+  int64_t nbr_stride;
+  int64_t num_out;
+};
+
+void RunForward(const ConvForward& conv, Parallel& parallel);
+void RunWeightGrad(const ConvWeightGrad& conv, Parallel& parallel);
+
+}  // namespace sas
+
+#endif  // SAS_JAX_KERNELS_INCLUDE_SAS_CONV_H_

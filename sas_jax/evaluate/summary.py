@@ -1,0 +1,132 @@
+"""The numbers of an ablation in one structure: the paper's Table 3 and its reasons.
+
+T teachers, K classes. A row is one method; students have one evaluation per seed.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import scipy.stats
+from jaxtyping import Float
+
+from sas_jax.evaluate.protocol import Evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the ablation table; every score is in percent.
+
+    Attributes:
+      name: key of the method, e.g. `fused/capability`.
+      label: words for people.
+      miou, macc, overall: mean over seeds, all points (an unseen point is missed).
+      miou_seen: mean IoU over the points that have a feature.
+      spread: standard deviation of `miou` over seeds; None for a single evaluation.
+      seeds: `miou` of each seed.
+      iou: [K] mean per-class IoU over seeds, NaN where a class is absent.
+    """
+
+    name: str
+    label: str
+    miou: float
+    macc: float
+    overall: float
+    miou_seen: float
+    spread: float | None
+    seeds: tuple[float, ...]
+    iou: tuple[float, ...]
+
+
+def summarize(name: str, label: str, evaluations: Sequence[Evaluation]) -> Row:
+    """Average the evaluations of one method over its seeds.
+
+    Args:
+      name: key of the method.
+      label: words for people.
+      evaluations: at least one, all on the same scenes.
+    """
+    every = [evaluation.scores() for evaluation in evaluations]
+    seen = [evaluation.scores(unseen="ignored").miou for evaluation in evaluations]
+    mious = tuple(scores.miou for scores in every)
+    return Row(
+        name=name,
+        label=label,
+        miou=float(np.mean(mious)),
+        macc=float(np.mean([scores.macc for scores in every])),
+        overall=float(np.mean([scores.overall for scores in every])),
+        miou_seen=float(np.mean(seen)),
+        spread=float(np.std(mious, ddof=1)) if len(mious) > 1 else None,
+        seeds=mious,
+        iou=tuple(float(v) for v in np.mean([scores.iou for scores in every], axis=0)),
+    )
+
+
+def rank_correlation(
+    capability: Float[np.ndarray, "K"], iou: Float[np.ndarray, "K"]
+) -> float:
+    """Return Spearman's rank correlation of capability and true IoU over classes.
+
+    Classes without a capability or absent from the truth (NaN) are left out; NaN with
+    fewer than three classes or no variation.
+    """
+    known = np.isfinite(capability) & np.isfinite(iou)
+    a, b = capability[known], iou[known]
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(scipy.stats.spearmanr(a, b).statistic)
+
+
+def difference_correlation(
+    capability: Float[np.ndarray, "T K"], iou: Float[np.ndarray, "T K"]
+) -> float:
+    """Return how well capability tells which teacher is better on which class.
+
+    The rank correlation, over pairs of teachers and classes, of the difference in
+    capability and the difference in true IoU: what fusion really depends on, since
+    Eq. 8 compares teachers on the same class.
+    """
+    pairs = [(i, j) for i in range(len(iou)) for j in range(i + 1, len(iou))]
+    if not pairs:
+        return float("nan")
+    return rank_correlation(
+        np.concatenate([capability[i] - capability[j] for i, j in pairs]),
+        np.concatenate([iou[i] - iou[j] for i, j in pairs]),
+    )
+
+
+def claims(rows: Mapping[str, Row], teachers: Sequence[str]) -> dict[str, bool | None]:
+    """Check the paper's claims on the means; None where a row is missing.
+
+    Args:
+      rows: by name: `teacher/<t>`, `fused/<strategy>`, `student/<variant>`.
+      teachers: names of the single teachers.
+    """
+
+    def at_least(a: str, b: str, *, strictly: bool = True) -> bool | None:
+        if a not in rows or b not in rows:
+            return None
+        better, worse = rows[a].miou, rows[b].miou
+        return better > worse if strictly else better >= worse
+
+    best = max(
+        (f"teacher/{t}" for t in teachers if f"teacher/{t}" in rows),
+        key=lambda name: rows[name].miou,
+        default="",
+    )
+    chosen = "fused/capability"
+    return {
+        "fused features beat the best single teacher": at_least(chosen, best),
+        "capability is at least as good as adding": at_least(
+            chosen, "fused/add", strictly=False
+        ),
+        "capability is at least as good as linear fusion": at_least(
+            chosen, "fused/linear", strictly=False
+        ),
+        "the student beats the fused 2-D features": at_least(
+            "student/superpoint", chosen
+        ),
+        "temporal ensembling beats superpoints alone": at_least(
+            "student/full", "student/superpoint"
+        ),
+    }

@@ -1,0 +1,224 @@
+"""One feature per point from several teachers, weighted by what each is good at.
+
+T teachers, K vocabulary classes, C channels; F_t [M_t, C] are the point features of
+teacher t, S [T, K] the capabilities, F_text [K, C] the text features.
+
+    pred_t = argmax_K(F_t . F_text^T)                                       Eq. 6
+    p_t    = mean over teachers u of S_t[pred_u]                            Eq. 7
+    F      = sum_t softmax_t(p_t / tau) F_t                                 Eq. 8
+
+A point that only some teachers have seen is fused among those.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int
+
+from sas_jax.errors import InputError
+from sas_jax.fusion.store import PointFeatures
+
+Strategy = Literal["capability", "add", "linear", "single"]
+STRATEGIES: tuple[Strategy, ...] = ("capability", "add", "linear", "single")
+_POINTS_AT_ONCE = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class FuseConfig:
+    """Choose how teachers are mixed.
+
+    Attributes:
+      strategy: "capability" is Eq. 6-8; "add" takes the mean over teachers; "linear"
+        weighs each teacher by its largest cosine to any text; "single" keeps one.
+      tau: temperature of Eq. 8. The paper does not state it; 0.05 is the authors'.
+      compat: "official" divides p by its sum over teachers before the softmax, and
+        points where the first teacher predicts `other` keep that teacher's feature.
+      other_index: class index of `other`, or None where the vocabulary has none.
+      teacher: name of the teacher that "single" keeps; None = the first.
+    """
+
+    strategy: Strategy = "capability"
+    tau: float = 0.05
+    compat: Literal["paper", "official"] = "paper"
+    other_index: int | None = None
+    teacher: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            raise InputError(
+                f"fuse: strategy must be one of {', '.join(STRATEGIES)}; got "
+                f"{self.strategy!r}. Check the spelling."
+            )
+        if not self.tau > 0:
+            raise InputError(f"fuse: tau must be > 0, got {self.tau}. Use 0.05.")
+
+
+def fuse(
+    features: Mapping[str, PointFeatures],
+    capability: Float[np.ndarray, "T K"] | None,
+    text_features: Float[np.ndarray, "K C"] | None,
+    config: FuseConfig = FuseConfig(),
+) -> PointFeatures:
+    """Fuse the point features of any number of teachers.
+
+    Args:
+      features: teacher -> point features of one scene; the order of the mapping is
+        that of the rows of `capability`.
+      capability: mIoU of each teacher on each class, 0..1; "capability" needs it.
+      text_features: unit-norm text feature of each class, f32; "capability" and
+        "linear" need them.
+      config: strategy and temperature.
+
+    Returns:
+      Features of every point that any teacher has seen, f16, not normalised; `counts`
+      is the largest view count among the teachers.
+
+    Raises:
+      InputError: when the teachers' scenes, channels or the tables do not fit.
+
+    Deterministic: yes. Memory: blocks of points, whatever their number.
+    Source: SAS section 3.3; authors' code feat_fusion/fusion_scannet.py, which sums
+      capabilities where Eq. 7 averages, normalises them over the teachers, and treats
+      `other` apart (compat="official").
+    """
+    _check(features, capability, text_features, config)
+    if config.strategy == "single":
+        return features[config.teacher or next(iter(features))]
+    teachers = list(features.values())
+    num_points, dim = teachers[0].num_points, teachers[0].feat.shape[1]
+    index = np.unique(np.concatenate([t.point_index for t in teachers]))
+    rows = np.stack([_rows_of(t, index) for t in teachers])
+    feat = np.empty((len(index), dim), np.float16)
+    for first in range(0, len(index), _POINTS_AT_ONCE):
+        block = slice(first, first + _POINTS_AT_ONCE)
+        row = rows[:, block]
+        stack = np.stack([_take(t, r) for t, r in zip(teachers, row, strict=True)])
+        weights = _weights(stack, row >= 0, capability, text_features, config)
+        feat[block] = np.einsum("tm,tmc->mc", weights, stack)
+    counts = np.zeros(num_points, np.int32)
+    for teacher in teachers:
+        seen = teacher.point_index
+        counts[seen] = np.maximum(counts[seen], teacher.counts)
+    return PointFeatures(feat, index.astype(np.int32), counts[index], num_points)
+
+
+def _check(
+    features: Mapping[str, PointFeatures],
+    capability: Float[np.ndarray, "T K"] | None,
+    text_features: Float[np.ndarray, "K C"] | None,
+    config: FuseConfig,
+) -> None:
+    shapes = {(f.num_points, f.feat.shape[1]) for f in features.values()}
+    if len(shapes) != 1:
+        raise InputError(
+            "fuse: features of one scene and one number of channels are required, got "
+            f"(points, channels) {sorted(shapes)}. Lift one scene for each teacher."
+        )
+    if config.teacher is not None and config.teacher not in features:
+        raise InputError(
+            f"fuse: teacher must be one of {', '.join(features)}; got "
+            f"{config.teacher!r}. Check the name."
+        )
+    dim = shapes.pop()[1]
+    if config.strategy in ("capability", "linear"):
+        _check_table("text_features", text_features, (None, dim))
+    if config.strategy == "capability":
+        _check_table("capability", capability, (len(features), len(text_features)))
+
+
+def _check_table(
+    name: str, table: Float[np.ndarray, "..."] | None, shape: tuple[int | None, int]
+) -> None:
+    fits = table is not None and table.ndim == 2 and len(table) > 0
+    fits = fits and all(n in (None, m) for n, m in zip(shape, table.shape, strict=True))
+    if not fits or not np.isfinite(table).all():
+        got = "none" if table is None else f"{list(table.shape)}"
+        rows = "K" if shape[0] is None else shape[0]
+        raise InputError(
+            f"fuse: {name} [{rows}, {shape[1]}] of finite values is required, got "
+            f"{got}. Measure and encode with the vocabulary of this run."
+        )
+
+
+def _rows_of(
+    features: PointFeatures, index: Int[np.ndarray, " M"]
+) -> Int[np.ndarray, " M"]:
+    """Return the row of each point in a teacher's features, -1 where it has none."""
+    row_of_point = np.full(features.num_points, -1, np.int64)
+    row_of_point[features.point_index] = np.arange(len(features.point_index))
+    return row_of_point[index]
+
+
+def _take(
+    features: PointFeatures, row: Int[np.ndarray, " M"]
+) -> Float32[np.ndarray, "M C"]:
+    """Return features by row, zeros for row -1."""
+    taken = np.zeros((len(row), features.feat.shape[1]), np.float32)
+    taken[row >= 0] = features.feat[row[row >= 0]]
+    return taken
+
+
+def _weights(
+    stack: Float32[np.ndarray, "T M C"],
+    seen: Bool[np.ndarray, "T M"],
+    capability: Float[np.ndarray, "T K"] | None,
+    text_features: Float[np.ndarray, "K C"] | None,
+    config: FuseConfig,
+) -> Float32[np.ndarray, "T M"]:
+    """Return each teacher's weight per point: 0 where unseen, 1 in sum."""
+    if config.strategy == "add":
+        weights = seen.astype(np.float32)
+    elif config.strategy == "linear":
+        weights = _similarity(stack, text_features) * seen
+        # No teacher resembles any text: there is nothing to prefer one by.
+        weights = np.where(weights.sum(axis=0) > 0, weights, seen)
+    else:
+        prediction = np.argmax(stack @ text_features.T.astype(np.float32), axis=2)
+        weights = capability_weights(prediction, seen, capability, config)
+    return (weights / weights.sum(axis=0)).astype(np.float32)
+
+
+def _similarity(
+    stack: Float32[np.ndarray, "T M C"], text_features: Float[np.ndarray, "K C"]
+) -> Float32[np.ndarray, "T M"]:
+    """Return the largest cosine of each feature to any text, at least 0."""
+    norm = np.maximum(np.linalg.norm(stack, axis=2), 1e-12)
+    logits = stack @ text_features.T.astype(np.float32)
+    return np.maximum(logits.max(axis=2) / norm, 0)
+
+
+def capability_weights(
+    prediction: Int[np.ndarray, "T M"],
+    seen: Bool[np.ndarray, "T M"],
+    capability: Float[np.ndarray, "T K"],
+    config: FuseConfig,
+) -> Float[np.ndarray, "T M"]:
+    """Return the weights of Eq. 7 and 8 from each teacher's predicted class.
+
+    Args:
+      prediction: class index per teacher and point; anything valid where unseen.
+      seen: which teachers have the point; at least one does.
+      capability: mIoU of each teacher on each class.
+      config: temperature and compat.
+
+    Returns:
+      f64, 0 where unseen, summing to 1 over teachers.
+    """
+    # scores[t, u, m] = S_t[pred_u], of interest where u has seen the point.
+    scores = capability.astype(np.float64)[:, prediction]
+    weight = (scores * seen[None]).sum(axis=1)
+    if config.compat == "official":
+        total = (weight * seen).sum(axis=0)
+        weight = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
+    else:
+        weight /= seen.sum(axis=0)
+    weight = np.where(seen, weight / config.tau, -np.inf)
+    weight = np.exp(weight - weight.max(axis=0))
+    weight /= weight.sum(axis=0)
+    if config.compat == "official" and config.other_index is not None:
+        keeps_first = seen[0] & (prediction[0] == config.other_index)
+        weight[:, keeps_first] = 0
+        weight[0, keeps_first] = 1
+    return weight

@@ -1,0 +1,111 @@
+"""Fusion of one scene from and to the feature store.
+
+The content key of a fused file covers the manifests of all features that go in, which
+hold their checksums, so that fusing again after new features is never forgotten.
+"""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from sas_jax.errors import InputError
+from sas_jax.files import content_key, read_json, sha256_file
+from sas_jax.fusion.fuse import FuseConfig, fuse
+from sas_jax.fusion.store import (
+    PointFeatures,
+    SuperpointFeatures,
+    load_point_features,
+    load_superpoints,
+    superpoint_means,
+)
+
+CAPABILITY = "sas_jax.capability/1"
+# Raised when the same input gives other features than before.
+_VERSION = 1
+
+
+def load_capability(
+    paths: Mapping[str, pathlib.Path], names: Sequence[str]
+) -> Float32[np.ndarray, "T K"]:
+    """Read the capability of each teacher on each class of a vocabulary.
+
+    Args:
+      paths: teacher -> JSON artefact whose `miou` maps class names to 0..1.
+      names: classes in the order wanted; `other` is never measured and counts 0.
+
+    Raises:
+      InputError: for a damaged file or a class without a measurement.
+    """
+    table = np.zeros((len(paths), len(names)), np.float32)
+    for row, path in zip(table, paths.values(), strict=True):
+        miou = read_json(path, schema=CAPABILITY)["miou"]
+        missing = [n for n in names if n not in miou and n != "other"]
+        if missing:
+            raise InputError(
+                f"fuse: a capability for every class is required, got none for "
+                f"{', '.join(missing)} ({path}). Measure with the same vocabulary."
+            )
+        row[:] = [miou.get(n) or 0.0 for n in names]
+    return table
+
+
+def _manifest(path: pathlib.Path) -> str:
+    manifest = path.with_name(path.name + ".json")
+    if not manifest.exists():
+        raise InputError(
+            f"fuse: an artefact with its manifest is required, got none ({path}). "
+            "Run the stage that makes it."
+        )
+    return sha256_file(manifest)
+
+
+def fused_key(
+    features: Mapping[str, pathlib.Path],
+    superpoints: pathlib.Path | None,
+    capability: Float[np.ndarray, "T K"] | None,
+    text_features: Float[np.ndarray, "K C"] | None,
+    config: FuseConfig,
+) -> str:
+    """Return the content key of a scene's fused features; arguments as `fuse_scene`."""
+    return content_key(
+        {
+            "stage": "fuse",
+            "version": _VERSION,
+            "features": {name: _manifest(path) for name, path in features.items()},
+            "order": list(features),
+            "superpoints": None if superpoints is None else _manifest(superpoints),
+            "tables": (capability, text_features),
+            "config": config,
+        }
+    )
+
+
+def fuse_scene(
+    features: Mapping[str, pathlib.Path],
+    superpoints: pathlib.Path | None,
+    capability: Float[np.ndarray, "T K"] | None,
+    text_features: Float[np.ndarray, "K C"] | None,
+    config: FuseConfig,
+) -> PointFeatures | SuperpointFeatures:
+    """Read the features of all teachers and fuse them.
+
+    Args:
+      features: teacher -> file of its point features, in the order of `capability`.
+      superpoints: file of superpoint ids for superpoint means, None for points.
+      capability: see `fuse.fuse`.
+      text_features: see `fuse.fuse`.
+      config: see `fuse.fuse`.
+
+    Returns:
+      Point or superpoint features of the scene.
+
+    Raises:
+      InputError: for missing, damaged or inconsistent files.
+    """
+    loaded = {name: load_point_features(path) for name, path in features.items()}
+    fused = fuse(loaded, capability, text_features, config)
+    if superpoints is None:
+        return fused
+    return superpoint_means(fused, load_superpoints(superpoints))

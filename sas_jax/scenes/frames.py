@@ -1,0 +1,224 @@
+"""Frames of a folder: `color/`, `depth/`, `pose/`, one file per frame in each.
+
+ScanNet's export and any posed RGB-D capture share this layout. Colour and depth are
+taken as seen by one camera (ScanNet's two differ by less than half a percent in
+focal length), so both are resized to one size and share one pinhole matrix.
+"""
+
+import dataclasses
+import pathlib
+import re
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from sas_jax.errors import InputError
+from sas_jax.scenes.images import (
+    ColorInterpolation,
+    read_color,
+    read_depth,
+    resize_color,
+    resize_nearest,
+    scale_intrinsics,
+)
+from sas_jax.scenes.scene import BadFrame, Frame
+
+COLOR_SUFFIXES = (".jpg", ".jpeg", ".png")
+_RIGID_TOLERANCE = 1e-3
+# A principal point further than this share of the image from its centre belongs to
+# another resolution (half or twice the size moves it by at least a quarter).
+_CENTRE_TOLERANCE = 0.2
+
+
+def natural_key(name: str) -> tuple:
+    """Sort key that orders digits by value: frame 9 before frame 10."""
+    parts = re.split(r"(\d+)", name)
+    return tuple((int(p), p) if p.isdigit() else (-1, p) for p in parts)
+
+
+def read_matrix(path: pathlib.Path, what: str) -> Float[np.ndarray, "R C"]:
+    """Read a text matrix (white space or commas between numbers), f64.
+
+    Raises:
+      InputError: for a missing or unreadable file.
+    """
+    try:
+        rows = path.read_text(encoding="utf-8").replace(",", " ").split("\n")
+        return np.array(
+            [[float(v) for v in row.split()] for row in rows if row.strip()]
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{what}: a matrix of numbers is required, got {error} ({path}). "
+            "Write one matrix row per line."
+        ) from error
+
+
+def read_intrinsics(path: pathlib.Path) -> Float[np.ndarray, "3 3"]:
+    """Read a 3x3 pinhole matrix (or the 3x3 corner of a 4x4 one), f64.
+
+    Raises:
+      InputError: unless focal lengths are positive and the last row is 0 0 1.
+    """
+    matrix = read_matrix(path, "intrinsics")
+    if matrix.ndim != 2 or matrix.shape not in ((3, 3), (4, 4)):
+        raise InputError(
+            f"intrinsics: a 3x3 or 4x4 matrix is required, got {list(matrix.shape)} "
+            f"({path}). Write fx 0 cx / 0 fy cy / 0 0 1."
+        )
+    intrinsics = matrix[:3, :3]
+    focal = np.diag(intrinsics)[:2]
+    sound = np.isfinite(intrinsics).all() and (focal > 0).all()
+    if not sound or not np.allclose(intrinsics[2], (0, 0, 1)):
+        raise InputError(
+            "intrinsics: finite values, positive focal lengths and a last row 0 0 1 "
+            f"are required, got {intrinsics.tolist()} ({path}). Check the calibration."
+        )
+    return intrinsics
+
+
+def rigid_fault(pose: Float[np.ndarray, "4 4"]) -> str | None:
+    """Say why a matrix is no rigid pose, or None when it is one."""
+    if pose.shape != (4, 4):
+        return f"shape {list(pose.shape)}"
+    if not np.isfinite(pose).all():
+        return "values that are not finite"
+    rotation = pose[:3, :3]
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > _RIGID_TOLERANCE:
+        return "a 3x3 part that is no rotation"
+    if np.linalg.det(rotation) < 0:
+        return "a mirrored rotation"
+    if not np.allclose(pose[3], (0, 0, 0, 1)):
+        return f"last row {pose[3].tolist()}"
+    return None
+
+
+def read_pose(path: pathlib.Path) -> Float[np.ndarray, "4 4"]:
+    """Read `world_from_camera`.
+
+    Raises:
+      BadFrame: for a missing file and for anything but a rigid motion. ScanNet marks
+        frames that lost tracking with -inf.
+    """
+    if not path.exists():
+        raise BadFrame("missing pose", f"pose: a file is required, got none ({path}).")
+    try:
+        pose = read_matrix(path, "pose")
+    except InputError as error:
+        raise BadFrame("invalid pose", str(error)) from error
+    fault = rigid_fault(pose)
+    if fault is not None:
+        raise BadFrame(
+            "invalid pose",
+            f"pose: a rigid 4x4 matrix is required, got {fault} ({path}).",
+        )
+    return pose
+
+
+def list_frames(color_folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Return frame name -> colour file in numerical order; empty without a folder."""
+    if not color_folder.is_dir():
+        return {}
+    files = [f for f in color_folder.iterdir() if f.suffix.lower() in COLOR_SUFFIXES]
+    return {f.stem: f for f in sorted(files, key=lambda f: natural_key(f.stem))}
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderFrames:
+    """Read frames of one folder lazily.
+
+    Attributes:
+      folder: holds `color/`, `pose/` and, unless the capture has none, `depth/`.
+      files: frame name -> colour file (see `list_frames`).
+      intrinsics: [3, 3] f64 for the stored depth (without depth: colour) images.
+      calibrated_wh: size that `intrinsics` are for where a file states it, or None.
+      image_size_wh: size of the frames handed out; None = that of the depth images.
+      depth_scale: stored depth units per metre.
+      interpolation: how colour is resized.
+      turn: [4, 4] f64 applied to every pose from the left.
+    """
+
+    folder: pathlib.Path
+    files: dict[str, pathlib.Path]
+    intrinsics: Float[np.ndarray, "3 3"]
+    calibrated_wh: tuple[int, int] | None = None
+    image_size_wh: tuple[int, int] | None = None
+    depth_scale: float = 1000.0
+    interpolation: ColorInterpolation = "nearest"
+    turn: Float[np.ndarray, "4 4"] = dataclasses.field(
+        default_factory=lambda: np.eye(4)
+    )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Frame names in numerical order."""
+        return tuple(self.files)
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether the capture has depth images at all."""
+        return (self.folder / "depth").is_dir()
+
+    def read_pose(self, name: str) -> Float[np.ndarray, "4 4"]:
+        """Read and turn the pose of one frame; raises like `read_pose`."""
+        return self.turn @ read_pose(self.folder / "pose" / f"{name}.txt")
+
+    def read(self, name: str) -> Frame:
+        """Read one frame; see `FrameSource.read`."""
+        pose = self.read_pose(name)
+        try:
+            rgb = read_color(self.files[name])
+        except InputError as error:
+            raise BadFrame("unreadable colour", str(error)) from error
+        depth_m = self._read_depth(name)
+        stored = rgb if depth_m is None else depth_m
+        stored_wh = (stored.shape[1], stored.shape[0])
+        self._check_size(stored_wh, name)
+        return self._resized(name, rgb, depth_m, stored_wh, pose)
+
+    def _resized(
+        self,
+        name: str,
+        rgb: UInt8[np.ndarray, "H W 3"],
+        depth_m: Float32[np.ndarray, "h w"] | None,
+        stored_wh: tuple[int, int],
+        pose: Float[np.ndarray, "4 4"],
+    ) -> Frame:
+        size_wh = self.image_size_wh or stored_wh
+        return Frame(
+            name=name,
+            rgb=resize_color(rgb, size_wh, self.interpolation),
+            depth_m=None if depth_m is None else resize_nearest(depth_m, size_wh),
+            intrinsics=scale_intrinsics(self.intrinsics, stored_wh, size_wh),
+            world_from_camera=pose,
+        )
+
+    def _read_depth(self, name: str) -> Float32[np.ndarray, "H W"] | None:
+        if not self.has_depth:
+            return None
+        path = self.folder / "depth" / f"{name}.png"
+        if not path.exists():
+            raise BadFrame(
+                "missing depth", f"depth: a file is required, got none ({path})."
+            )
+        try:
+            return read_depth(path, self.depth_scale)
+        except InputError as error:
+            raise BadFrame("unreadable depth", str(error)) from error
+
+    def _check_size(self, stored_wh: tuple[int, int], name: str) -> None:
+        """Raise InputError where the intrinsics are for another resolution."""
+        centre = self.intrinsics[:2, 2]
+        middle = (np.array(stored_wh) - 1) / 2
+        off_centre = np.abs(centre - middle) > _CENTRE_TOLERANCE * np.array(stored_wh)
+        if self.calibrated_wh is not None and self.calibrated_wh != stored_wh:
+            expected = "{} x {}".format(*self.calibrated_wh)
+        elif off_centre.any():
+            expected = "about {:.0f} x {:.0f}".format(*(2 * centre + 1))
+        else:
+            return
+        raise InputError(
+            f"frame {name}: images must have the size that the intrinsics are for, "
+            f"{expected}; got {stored_wh[0]} x {stored_wh[1]} ({self.folder}). "
+            "Scale the intrinsics or export the images at their size."
+        )

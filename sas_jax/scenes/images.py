@@ -1,0 +1,126 @@
+"""Colour and depth images of a frame: reading, and resizing with their intrinsics.
+
+Pixels are (u, v) = (column, row) with integer centres: the image covers
+[-0.5, W - 0.5] x [-0.5, H - 0.5]. Depth is never interpolated, since a mean of two
+surfaces is a point on neither.
+"""
+
+import pathlib
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Shaped, UInt8
+from PIL import Image
+
+from sas_jax.errors import InputError
+
+ColorInterpolation = Literal["nearest", "area"]
+# What Pillow raises on damaged files, besides OSError: SyntaxError (broken PNG
+# chunks), ValueError (bad header values), DecompressionBombError (absurd sizes).
+_DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+def _open(path: pathlib.Path, what: str) -> Image.Image:
+    try:
+        image = Image.open(path)
+        image.load()
+    except _DAMAGED as error:
+        raise InputError(
+            f"{what}: a readable image is required, got {error or 'damaged data'} "
+            f"({path}). Export this frame again or delete it."
+        ) from error
+    return image
+
+
+def read_color(path: pathlib.Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Read a colour image as sRGB u8; grey, palette and alpha images are converted.
+
+    Raises:
+      InputError: for a missing, empty or truncated file.
+    """
+    image = _open(path, "colour")
+    try:
+        return np.array(image.convert("RGB"))
+    except _DAMAGED as error:
+        raise InputError(
+            f"colour: an image convertible to RGB is required, got {error} ({path}). "
+            "Export this frame again or delete it."
+        ) from error
+
+
+def read_depth(path: pathlib.Path, depth_scale: float) -> Float[np.ndarray, "H W"]:
+    """Read a depth image in metres, f32; 0 where the sensor gave no reading.
+
+    Args:
+      path: 16-bit single-channel PNG.
+      depth_scale: stored units per metre (1000 for millimetres, 5000 for TUM).
+
+    Raises:
+      InputError: for a missing, empty, truncated or multi-channel file.
+    """
+    raw = np.array(_open(path, "depth"))
+    if raw.ndim != 2 or raw.dtype == np.uint8 or raw.dtype == bool:
+        raise InputError(
+            f"depth: a 16-bit single-channel image is required, got shape "
+            f"{list(raw.shape)} of {raw.dtype} ({path}). Export depth as 16-bit PNG."
+        )
+    return raw.astype(np.float32) / np.float32(depth_scale)
+
+
+def _nearest_index(old: int, new: int) -> Shaped[np.ndarray, " new"]:
+    return ((np.arange(new) + 0.5) * old / new).astype(np.intp)
+
+
+def resize_nearest(
+    image: Shaped[np.ndarray, "H W *C"], size_wh: tuple[int, int]
+) -> Shaped[np.ndarray, "h w *C"]:
+    """Resize by taking the source pixel that holds each new pixel's centre."""
+    width, height = size_wh
+    if image.shape[:2] == (height, width):
+        return image
+    rows = _nearest_index(image.shape[0], height)
+    columns = _nearest_index(image.shape[1], width)
+    return image[rows[:, None], columns[None, :]]
+
+
+def resize_color(
+    image: UInt8[np.ndarray, "H W 3"],
+    size_wh: tuple[int, int],
+    interpolation: ColorInterpolation = "nearest",
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Resize a colour image.
+
+    Args:
+      image: sRGB.
+      size_wh: new width and height, pixels.
+      interpolation: "nearest" is what the original pipeline does to ScanNet frames;
+        "area" averages the covered pixels, without the aliasing of "nearest".
+    """
+    if image.shape[1::-1] == tuple(size_wh):
+        return image
+    if interpolation == "nearest":
+        return resize_nearest(image, size_wh)
+    resized = Image.fromarray(image).resize(size_wh, Image.Resampling.BOX)
+    return np.array(resized)
+
+
+def scale_intrinsics(
+    intrinsics: Float[np.ndarray, "3 3"],
+    old_wh: tuple[int, int],
+    new_wh: tuple[int, int],
+) -> Float[np.ndarray, "3 3"]:
+    """Return the pinhole matrix of the resized image.
+
+    Focal lengths scale by new/old, the principal point by (new - 1)/(old - 1), so
+    that a centred one stays centred. Source: OpenScene `adjust_intrinsic`, which
+    SAS uses.
+    """
+    (old_w, old_h), (new_w, new_h) = old_wh, new_wh
+    if old_wh == new_wh:
+        return np.array(intrinsics, np.float64)
+    scaled = np.array(intrinsics, np.float64)
+    scaled[0, :2] *= new_w / old_w
+    scaled[1, :2] *= new_h / old_h
+    scaled[0, 2] *= (new_w - 1) / max(old_w - 1, 1)
+    scaled[1, 2] *= (new_h - 1) / max(old_h - 1, 1)
+    return scaled

@@ -1,0 +1,1 @@
+"""The embedded world: procedural furnished rooms with exact labels."""

@@ -1,0 +1,95 @@
+"""The catalogue: parametric designs of every class, by theme.
+
+`DESIGNS` says how many designs a class has; `make_object` builds one of them with
+random proportions and colours. Walls and the floor belong to the layout.
+"""
+
+import numpy as np
+
+from sas_jax.errors import InputError
+from sas_jax.scenes.rooms.catalogue import (
+    bathtubs,
+    beds,
+    bookshelves,
+    cabinets,
+    desks,
+    doors,
+    hangings,
+    kitchen,
+    others,
+    pictures,
+    refrigerators,
+    seating,
+    sinks,
+    sofas,
+    tables,
+    toilets,
+    windows,
+)
+from sas_jax.scenes.rooms.catalogue.base import (
+    CLASS_NAMES,
+    NYU40_IDS,
+    Fit,
+    Object,
+    finish,
+)
+
+__all__ = ["CLASS_NAMES", "DESIGNS", "NYU40_IDS", "Fit", "Object", "make_object"]
+
+_BUILDERS = {
+    "cabinet": cabinets.CABINETS,
+    "bed": beds.BEDS,
+    "chair": seating.CHAIRS,
+    "sofa": sofas.SOFAS,
+    "table": tables.TABLES,
+    "door": doors.DOORS,
+    "window": windows.WINDOWS,
+    "bookshelf": bookshelves.BOOKSHELVES,
+    "picture": pictures.PICTURES,
+    "counter": kitchen.COUNTERS,
+    "desk": desks.DESKS,
+    "curtain": hangings.CURTAINS,
+    "refrigerator": refrigerators.REFRIGERATORS,
+    "shower curtain": hangings.SHOWER_CURTAINS,
+    "toilet": toilets.TOILETS,
+    "sink": sinks.SINKS,
+    "bathtub": bathtubs.BATHTUBS,
+    "other furniture": others.OTHERS,
+}
+DESIGNS: dict[str, int] = {name: len(table) for name, table in _BUILDERS.items()}
+
+
+def make_object(
+    class_name: str,
+    design: int,
+    rng: np.random.Generator,
+    fit: Fit | None = None,
+) -> Object:
+    """Build one object with random proportions and colours.
+
+    Args:
+      class_name: a key of `DESIGNS`.
+      design: index in [0, DESIGNS[class_name]).
+      rng: source of every random choice.
+      fit: size wishes; designs heed those that make sense for them.
+
+    Returns:
+      The object in its own frame (see `catalogue.base`).
+
+    Raises:
+      InputError: if the class or the design is not in the catalogue.
+
+    Deterministic: the same generator state gives the same bits.
+    """
+    if class_name not in _BUILDERS:
+        raise InputError(
+            f"make_object: class must be one of {sorted(_BUILDERS)}, "
+            f"got {class_name!r}. Walls and floors come from make_room."
+        )
+    builders = _BUILDERS[class_name]
+    if not 0 <= design < len(builders):
+        raise InputError(
+            f"make_object: design of {class_name!r} must be in "
+            f"[0, {len(builders)}), got {design}. See catalogue.DESIGNS."
+        )
+    return finish(class_name, design, builders[design](rng, fit or Fit()))

@@ -1,0 +1,1 @@
+"""Superpoints: connected pieces of a surface over which normals change little."""
