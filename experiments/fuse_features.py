@@ -1,0 +1,135 @@
+"""Fuse the point features of several teachers into one feature per point.
+
+    python experiments/fuse_features.py --flagfile=rooms.flags --strategy=capability
+
+Writes <workspace>/fused/<strategy>/<scene>.safetensors. Scenes that are up to date
+are skipped, so a killed run goes on where it stopped.
+"""
+
+import pathlib
+import time
+
+import numpy as np
+import settings
+import stage_flags as given
+from absl import flags
+from tqdm import tqdm
+
+from sas_jax.errors import InputError
+from sas_jax.files import is_current, workspace_lock
+from sas_jax.fusion.fuse import STRATEGIES, FuseConfig
+from sas_jax.fusion.stage import fuse_scene, fused_key, load_capability
+from sas_jax.fusion.store import (
+    PointFeatures,
+    save_point_features,
+    save_superpoint_features,
+)
+from sas_jax.text.vocabulary import Vocabulary, vocabulary
+
+_STRATEGY = flags.DEFINE_enum("strategy", "capability", STRATEGIES, "How to mix them.")
+_TEACHER = flags.DEFINE_string("teacher", None, "The one that --strategy=single keeps.")
+_LEVEL = flags.DEFINE_enum(
+    "level", "point", ["point", "superpoint"], "What to store; superpoints take 2 %."
+)
+
+
+def main() -> None:
+    words = vocabulary(given.VOCABULARY.value)
+    config = FuseConfig(
+        given.STRATEGY.value,
+        given.TAU.value,
+        given.COMPAT.value,
+        words.other_index,
+        _TEACHER.value,
+    )
+    tables = _tables(words, config)
+    label = _label(config)
+    folder = settings.workspace() / "fused" / label
+    made, missing, size, start = 0, [], 0, time.monotonic()
+    scans = settings.scene_folders(given.SPLITS.value)
+    with workspace_lock(folder):
+        for scan in tqdm(scans, desc=f"fuse {label}", unit="scene"):
+            path = folder / f"{scan.name}.safetensors"
+            inputs = _inputs(scan.name)
+            if inputs is None:
+                missing.append(scan.name)
+                continue
+            made += _fuse(path, *inputs, *tables, config)
+            size += path.stat().st_size
+    _check_missing(missing, len(scans))
+    _print_table(label, len(scans), made, len(missing), size, time.monotonic() - start)
+
+
+def _label(config: FuseConfig) -> str:
+    """Return the folder name of a strategy; each single teacher has its own."""
+    if config.strategy == "single":
+        return f"single-{config.teacher or given.TEACHERS.value[0]}"
+    return config.strategy
+
+
+def _tables(
+    words: Vocabulary, config: FuseConfig
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return capability and text features, None where the strategy needs none."""
+    if config.strategy in ("add", "single"):
+        return None, None
+    text_features = settings.text_encoder()(words.prompts())
+    if config.strategy == "linear":
+        return None, text_features
+    folder = settings.workspace() / "capability"
+    paths = {teacher: folder / f"{teacher}.json" for teacher in given.TEACHERS.value}
+    return load_capability(paths, words.names), text_features
+
+
+def _inputs(name: str) -> tuple[dict[str, pathlib.Path], pathlib.Path | None] | None:
+    """Return the files that a scene is fused from, None when no teacher has any."""
+    workspace = settings.workspace()
+    folder = workspace / "features"
+    paths = {t: folder / t / f"{name}.safetensors" for t in given.TEACHERS.value}
+    if not any(path.exists() for path in paths.values()):
+        return None
+    superpoints = workspace / "superpoints" / f"{name}.safetensors"
+    return paths, superpoints if _LEVEL.value == "superpoint" else None
+
+
+def _fuse(path, features, superpoints, capability, text_features, config) -> bool:
+    """Fuse one scene unless it is up to date; tell whether it was made."""
+    key = fused_key(features, superpoints, capability, text_features, config)
+    if is_current(path, key):
+        return False
+    fused = fuse_scene(features, superpoints, capability, text_features, config)
+    by_point = isinstance(fused, PointFeatures)
+    save = save_point_features if by_point else save_superpoint_features
+    save(path, fused, key=key, meta={"strategy": config.strategy})
+    return True
+
+
+def _check_missing(missing: list[str], num_scenes: int) -> None:
+    if missing and len(missing) == num_scenes:
+        raise InputError(
+            f"fuse_features: features of the teachers are required, got none for "
+            f"{num_scenes} scenes ({settings.workspace() / 'features'}). Run "
+            "experiments/extract_features.py."
+        )
+    for name in missing:
+        print(f"{name}: no teacher has features; left out.")
+
+
+def _print_table(
+    label: str, scenes: int, made: int, without: int, size: int, seconds: float
+) -> None:
+    head = (
+        "strategy".ljust(len(label)),
+        "scenes",
+        "made",
+        "without",
+        "     MB",
+        "seconds",
+    )
+    row = (label, scenes, made, without, f"{size / 1e6:.1f}", f"{seconds:.1f}")
+    print("  ".join(head))
+    print("  ".join(f"{v:>{len(h)}}" for h, v in zip(head, row, strict=True)))
+
+
+if __name__ == "__main__":
+    settings.run(main)

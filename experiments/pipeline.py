@@ -1,0 +1,93 @@
+"""Run every stage of the method, in order, skipping what is up to date.
+
+  python experiments/pipeline.py --flagfile=rooms.flags
+
+Each stage is one of the scripts beside this one, run as a process of its own with the
+same flags: PyTorch and JAX never share a process, memory goes back between stages,
+and a stage that is killed goes on where it stopped when this script runs again.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import settings
+import stage_flags as given
+from absl import flags
+from tqdm import tqdm
+
+from sas_jax.errors import InputError
+from sas_jax.files import atomic_write, workspace_lock
+
+_SEEDS = flags.DEFINE_list("student_seeds", ["0"], "Seeds of the students.")
+_VARIANTS = flags.DEFINE_list(
+    "students", ["point", "superpoint", "full"], "Which students of Table 3 to train."
+)
+
+_HERE = pathlib.Path(__file__).parent
+_FUSIONS = ("capability", "add", "linear")
+_VARIANT_FLAGS = {
+    "point": ["--distill=point", "--self_distillation=0"],
+    "superpoint": ["--distill=superpoint", "--self_distillation=0"],
+    "full": ["--distill=superpoint"],
+}
+
+
+def main() -> None:
+    with workspace_lock(settings.workspace()):
+        stages = _stages()
+        for number, (name, script, extra) in enumerate(stages, 1):
+            tqdm.write(f"\n[{number}/{len(stages)}] {name}")
+            _run(name, script, extra)
+    print(f"\nreport: {(settings.workspace() / 'report' / 'index.html').resolve()}")
+
+
+def _stages() -> list[tuple[str, str, list[str]]]:
+    stages = [("rooms", "make_rooms.py", [])] if given.MAKE_ROOMS.value else []
+    stages += [
+        ("teacher features", "extract_features.py", []),
+        ("capability", "measure_capability.py", []),
+        ("superpoints", "make_superpoints.py", []),
+    ]
+    stages += [
+        (f"fusion: {strategy}", "fuse_features.py", [f"--strategy={strategy}"])
+        for strategy in _FUSIONS
+    ]
+    for seed in _SEEDS.value:
+        for variant in _VARIANTS.value:
+            if variant not in _VARIANT_FLAGS:
+                raise InputError(
+                    f"pipeline: --students must be of {', '.join(_VARIANT_FLAGS)}, "
+                    f"got {variant}. Correct the flag."
+                )
+            run = f"{variant}-seed{seed}"
+            extra = [f"--run={run}", f"--seed={seed}", *_VARIANT_FLAGS[variant]]
+            stages.append((f"student: {run}", "train.py", extra))
+    return [*stages, ("evaluation", "evaluate.py", []), ("report", "report.py", [])]
+
+
+def _run(name: str, script: str, extra: list[str]) -> None:
+    command = [sys.executable, str(_HERE / script), *sys.argv[1:], *extra]
+    began = time.monotonic()
+    status = subprocess.call(command)
+    if status != 0:
+        raise InputError(
+            f"pipeline: every stage must succeed, got exit status {status} from "
+            f"{script}. Mend what it says above and run this command again; finished "
+            "stages are skipped."
+        )
+    _note_time(name, time.monotonic() - began)
+
+
+def _note_time(name: str, seconds: float) -> None:
+    """Keep the longest time of each stage: later runs skip, the first one worked."""
+    path = settings.workspace() / "timings.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known[name] = max(known.get(name, 0.0), round(seconds, 1))
+    atomic_write(path, json.dumps(known, indent=1).encode())
+
+
+if __name__ == "__main__":
+    settings.run(main)

@@ -1,0 +1,118 @@
+"""Ask a scene for something in words; get a heat map and the best regions.
+
+  python experiments/query.py --flagfile=rooms.flags --scene=room0022_00 \
+      --text="something to sit on"
+  python experiments/query.py --flagfile=rooms.flags --scene=my/posed_frames \
+      --text="a desk" --up=camera
+
+A scene is a name in the data set, the folder of a scan in ScanNet's layout, or a
+folder of posed RGB-D frames (color/ depth/ pose/ intrinsic.txt). Its features are
+computed once and kept, so the second question is answered at once. Writes, into
+<workspace>/queries/<scene>/, a PLY with the relevancy as a scalar field and two
+pictures.
+"""
+
+import pathlib
+import re
+import time
+
+import numpy as np
+import settings
+from absl import flags
+from PIL import Image
+
+from sas_jax.errors import InputError
+from sas_jax.evaluate import query
+from sas_jax.files import atomic_path
+from sas_jax.scenes.scene import Scene
+from sas_jax.view import pictures, ply
+
+_TEXT = flags.DEFINE_multi_string("text", None, "What to look for.", required=True)
+_SCENE = flags.DEFINE_string("scene", None, "Scene name or folder.", required=True)
+_RUN = flags.DEFINE_string("run", "full-seed0", "Training run whose student answers.")
+_UP = flags.DEFINE_enum("up", "z", ["z", "camera"], "Up axis of posed frames.")
+_DEPTH_SCALE = flags.DEFINE_float(
+    "depth_scale", 1000.0, "Posed frames: units per metre."
+)
+_REGIONS = flags.DEFINE_integer("regions", 5, "Regions to print.", lower_bound=0)
+
+
+def main() -> None:
+    began = time.monotonic()
+    folder = _scene_folder()
+    scene = _open(folder)
+    features = settings.scene_features(_RUN.value, folder, scene)
+    rows = query.unit(features.feat)
+    ready = time.monotonic() - began
+    encode = settings.text_encoder()
+    anything = encode(list(query.ANYTHING))
+    output = settings.workspace() / "queries" / folder.name
+    for text in _TEXT.value:
+        began = time.monotonic()
+        values = query.relevancy(rows, encode([text])[0], anything)[features.row]
+        found = query.regions(scene.points, values)
+        answered = time.monotonic() - began
+        _print(text, found)
+        _write(output / _slug(text), scene, values)
+        print(f"answered in {1000 * answered:.0f} ms, scene ready in {ready:.1f} s")
+    print(f"heat maps: {output}")
+
+
+def _scene_folder() -> pathlib.Path:
+    given = pathlib.Path(_SCENE.value)
+    if given.is_dir():
+        return given
+    folder = settings.data_root() / "scans" / _SCENE.value
+    if folder.is_dir():
+        return folder
+    raise InputError(
+        f"query: --scene must be a folder or a scan of the data set, got "
+        f"{_SCENE.value} (looked for {given} and {folder}). "
+        f"Scans: {', '.join(sorted(p.name for p in folder.parent.glob('*'))[-6:])}."
+    )
+
+
+def _open(folder: pathlib.Path) -> Scene:
+    if (folder / f"{folder.name}_vh_clean_2.ply").exists():
+        from sas_jax.scenes import scannet
+
+        return scannet.open_scene(folder)
+    from sas_jax.scenes import posed_rgbd
+
+    return posed_rgbd.open_scene(folder, _DEPTH_SCALE.value, up=_UP.value)
+
+
+def _print(text: str, found: list[query.Region]) -> None:
+    print(f'\n"{text}": {len(found)} region{"s" * (len(found) != 1)}')
+    if not found:
+        print("  nothing answers better than any object would")
+        return
+    print(f"  {'relevancy':>9}  {'centre x y z [m]':^22}  {'size [m]':^20}  points")
+    for region in found[: _REGIONS.value]:
+        centre = " ".join(f"{v:7.2f}" for v in region.center_m)
+        size = " ".join(f"{v:6.2f}" for v in region.size_m)
+        count = len(region.points)
+        print(f"  {region.score:>9.2f}  {centre:^22}  {size:^20}  {count:,}")
+
+
+def _write(path: pathlib.Path, scene: Scene, values: np.ndarray) -> None:
+    heat = pictures.heat_colors(values, low=0.2, high=max(0.7, float(values.max())))
+    ply.write_cloud(
+        path.with_name(path.name + ".ply"),
+        scene.points,
+        heat,
+        faces=scene.faces,
+        scalars={"relevancy": values},
+    )
+    views = pictures.render_views(scene.points, heat, normals=scene.normals)
+    for index, view in enumerate(views):
+        with atomic_path(path.with_name(f"{path.name}_view{index}.png")) as temporary:
+            Image.fromarray(view).save(temporary, "PNG")
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:60] or "query"
+
+
+if __name__ == "__main__":
+    settings.run(main)

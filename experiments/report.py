@@ -1,0 +1,228 @@
+"""Compose the report: the ablation table and the pictures that explain it.
+
+  python experiments/report.py --flagfile=rooms.flags
+
+Reads what the other stages left in the workspace; what is missing is left out. Writes
+<workspace>/report/index.html, one file with everything in it, and results.json with
+the same numbers.
+"""
+
+import json
+import math
+import platform
+from collections.abc import Mapping
+
+import numpy as np
+import report_pictures
+import settings
+from tqdm import tqdm
+
+from sas_jax.capability.store import CapabilityTable, read_table
+from sas_jax.errors import InputError
+from sas_jax.evaluate import protocol, summary
+from sas_jax.evaluate.summary import Row
+from sas_jax.files import atomic_write
+from sas_jax.view import report
+from sas_jax.view.report import Section, Table
+
+_LABELS = {
+    "fused/add": "fused: adding",
+    "fused/linear": "fused: linear",
+    "fused/capability": "fused: capability (SAS)",
+    "student/point": "student: + point distillation",
+    "student/superpoint": "student: + superpoint distillation",
+    "student/full": "student: + temporal ensembling (full)",
+}
+
+
+def main() -> None:
+    rows = _rows()
+    tables = _capabilities()
+    results = _results(rows, tables)
+    folder = settings.workspace() / "report"
+    sections = [_table3(rows, results), _per_class(rows, tables, results)]
+    makers = report_pictures.SECTIONS
+    for maker in tqdm(makers, desc="report", unit="section"):
+        section = maker()
+        if section is not None:
+            sections.append(section)
+    sections.append(_costs(results))
+    report.write_report(
+        folder / "index.html",
+        title="SAS on " + settings.data_root().name,
+        lead=f"{len(settings.scene_folders(['test']))} test scenes that nothing was "
+        "trained on. Scores in percent; a point that no camera saw counts as missed.",
+        sections=sections,
+    )
+    text = json.dumps(_plain(results), indent=1)
+    atomic_write(folder / "results.json", text.encode())
+    print(_as_text(rows))
+    for claim, holds in results["claims"].items():
+        print(f"{'yes' if holds else 'NO ' if holds is False else '?  '}  {claim}")
+
+
+def _rows() -> dict[str, Row]:
+    """Read the evaluations and average the seeds of each student."""
+    found: dict[str, list[protocol.Evaluation]] = {}
+    for path in sorted((settings.workspace() / "eval").glob("*.json")):
+        evaluation = protocol.load(path)
+        found.setdefault(evaluation.name.split("-seed")[0], []).append(evaluation)
+    teachers = sorted(name for name in found if name.startswith("teacher/"))
+    known = [name for name in _LABELS if name in found]
+    others = sorted(set(found) - set(teachers) - set(known))
+    if not found:
+        raise InputError(
+            "report: evaluations are required, got none "
+            f"({settings.workspace()}/eval). Run experiments/evaluate.py first."
+        )
+    return {
+        name: summary.summarize(name, _LABELS.get(name, name), found[name])
+        for name in [*teachers, *known, *others]
+    }
+
+
+def _capabilities() -> dict[str, CapabilityTable]:
+    folder = settings.workspace() / "capability"
+    names = [path.name for path in sorted(settings.workspace().glob("features/*/"))]
+    paths = {name: folder / f"{name}.json" for name in names}
+    return {name: read_table(p) for name, p in paths.items() if p.exists()}
+
+
+def _results(rows: Mapping[str, Row], tables: Mapping[str, CapabilityTable]) -> dict:
+    names = settings.label_set().names
+    capability = {name: _on_classes(table, names) for name, table in tables.items()}
+    iou = {name: np.array(rows[f"teacher/{name}"].iou) for name in tables}
+    workspace = settings.workspace()
+    timings = workspace / "timings.json"
+    return {
+        "rows": {name: vars(row) for name, row in rows.items()},
+        "classes": list(names),
+        "claims": summary.claims(rows, list(tables)),
+        "capability": {name: list(values) for name, values in capability.items()},
+        "capability_rank_correlation": {
+            name: summary.rank_correlation(capability[name], iou[name])
+            for name in tables
+        },
+        "capability_difference_correlation": summary.difference_correlation(
+            np.array(list(capability.values())), np.array(list(iou.values()))
+        )
+        if len(tables) > 1
+        else math.nan,
+        "seconds": json.loads(timings.read_text()) if timings.exists() else {},
+        "megabytes": {
+            path.name: round(_size(path) / 1e6, 2)
+            for path in sorted(workspace.iterdir())
+            if path.is_dir()
+        },
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+    }
+
+
+def _on_classes(table: CapabilityTable, names: tuple[str, ...]) -> np.ndarray:
+    known = dict(zip(table.classes, table.miou, strict=True))
+    measured = dict(zip(table.classes, table.measured, strict=True))
+    has = [name in known and measured[name] for name in names]
+    pairs = zip(names, has, strict=True)
+    return np.array([100 * known[n] if h else np.nan for n, h in pairs])
+
+
+def _size(folder) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _spread(row: Row) -> str:
+    return f"{row.miou:.1f}" + (
+        f" ± {row.spread:.1f}" if row.spread is not None else ""
+    )
+
+
+def _table3(rows: Mapping[str, Row], results: dict) -> Section:
+    best = max(range(len(rows)), key=lambda i: list(rows.values())[i].miou)
+    table = Table(
+        ["method", "mIoU", "mAcc", "accuracy", "mIoU, seen points", "seeds"],
+        [
+            [
+                row.label,
+                _spread(row),
+                f"{row.macc:.1f}",
+                f"{row.overall:.1f}",
+                f"{row.miou_seen:.1f}",
+                str(len(row.seeds)),
+            ]
+            for row in rows.values()
+        ],
+        best=[best],
+    )
+    words = {True: "holds", False: "does not hold", None: "not measured"}
+    checked = Table(
+        ["claim of the paper, on the means above", ""],
+        [[claim, words[holds]] for claim, holds in results["claims"].items()],
+    )
+    return Section("Zero-shot semantic segmentation", tables=[table, checked])
+
+
+def _per_class(
+    rows: Mapping[str, Row], tables: Mapping[str, CapabilityTable], results: dict
+) -> Section:
+    names = settings.label_set().names
+    header, columns = ["class"], []
+    for name, table in tables.items():
+        header += [f"{name}: capability", f"{name}: true IoU"]
+        columns += [_on_classes(table, names), rows[f"teacher/{name}"].iou]
+    for name, row in rows.items():
+        if not name.startswith("teacher/"):
+            header.append(row.label.split(": ")[-1])
+            columns.append(row.iou)
+    cells = [
+        [name, *("-" if np.isnan(c[k]) else f"{c[k]:.0f}" for c in columns)]
+        for k, name in enumerate(names)
+    ]
+    correlations = [
+        f"{name} {correlation:.2f}"
+        for name, correlation in results["capability_rank_correlation"].items()
+    ]
+    better = results["capability_difference_correlation"]
+    text = [
+        "Capability is measured on synthesized images without any annotation. Its rank "
+        "correlation with the true IoU over classes: " + ", ".join(correlations) + ". "
+        "What fusion depends on is which teacher is better on a class: the rank "
+        f"correlation of the differences between teachers is {better:.2f}.",
+    ]
+    return Section("Classes", text=text, tables=[Table(header, cells)])
+
+
+def _costs(results: dict) -> Section:
+    seconds = [[name, f"{value:,.0f}"] for name, value in results["seconds"].items()]
+    seconds.append(["all", f"{sum(results['seconds'].values()):,.0f}"])
+    sizes = [[name, f"{value:,.1f}"] for name, value in results["megabytes"].items()]
+    return Section(
+        "Time and disk",
+        tables=[
+            Table(["stage", "seconds"], seconds, caption=results["machine"]),
+            Table(["folder", "MB"], sizes),
+        ],
+    )
+
+
+def _as_text(rows: Mapping[str, Row]) -> str:
+    lines = [f"\n{'method':<40}{'mIoU':>14}{'mAcc':>8}{'acc':>8}{'mIoU seen':>12}"]
+    lines += [
+        f"{row.label:<40}{_spread(row):>14}{row.macc:8.1f}{row.overall:8.1f}"
+        f"{row.miou_seen:12.1f}"
+        for row in rows.values()
+    ]
+    return "\n".join(lines)
+
+
+def _plain(value):
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else round(value, 4)
+    return value
+
+
+if __name__ == "__main__":
+    settings.run(main)

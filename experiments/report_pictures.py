@@ -1,0 +1,208 @@
+"""Pictures of the report; each function returns a section, or None without its data."""
+
+import functools
+import json
+
+import numpy as np
+import settings
+from PIL import Image
+
+from sas_jax.evaluate import query
+from sas_jax.fusion.store import load_point_features, load_superpoints
+from sas_jax.scenes.scannet import open_scene
+from sas_jax.scenes.scene import Scene
+from sas_jax.view import pictures, report
+from sas_jax.view.report import Section
+from sas_jax.view.scalars import read_scalars
+
+_SCENES = 3
+_QUERIES = ("something to sit on", "a place to sleep", "where to wash hands")
+_VIEW = (400, 300)
+_NUM_SUPERPOINT_COLORS = 997
+
+
+@functools.cache
+def _scenes() -> tuple[Scene, ...]:
+    folders = settings.scene_folders(["test"])[:_SCENES]
+    labels = settings.label_set()
+    return tuple(open_scene(folder, label_set=labels) for folder in folders)
+
+
+@functools.cache
+def _run_name() -> str | None:
+    runs = sorted((settings.workspace() / "train").glob("*/checkpoints"))
+    names = [path.parent.name for path in runs]
+    full = [name for name in names if name.startswith("full")]
+    return next(iter(full or names), None)
+
+
+def _view(scene: Scene, colors: np.ndarray) -> np.ndarray:
+    views = pictures.render_views(
+        scene.points,
+        colors,
+        normals=_normals(scene.name),
+        azimuths_deg=(50.0,),
+        size_wh=_VIEW,
+    )
+    return views[0]
+
+
+@functools.cache
+def _normals(name: str) -> np.ndarray:
+    from sas_jax.superpoints.graph import vertex_normals
+
+    scene = next(s for s in _scenes() if s.name == name)
+    if scene.normals is not None:
+        return scene.normals
+    return vertex_normals(scene.points, scene.faces)
+
+
+def frames() -> Section:
+    """Show frames of the test scenes as the teachers get them."""
+    images = []
+    for scene in _scenes():
+        names = scene.frame_source.names
+        chosen = names[:: max(len(names) // 4, 1)][:4]
+        images += [scene.frame_source.read(name).rgb for name in chosen]
+    sheet = pictures.contact_sheet(images, 4)
+    return Section(
+        "The scenes",
+        figures=[report.picture(sheet, "Frames of test scenes, one scene a row.")],
+    )
+
+
+def predictions() -> Section | None:
+    """Show labels of fused features and student beside the truth."""
+    texts, labels = settings.class_texts(), settings.label_set()
+    run, images, captions = _run_name(), [], []
+    for scene in _scenes():
+        shown = {"colour": scene.colors, "truth": labels.colors(scene.labels)}
+        shown |= _predictions(scene, texts)
+        if run is not None:
+            prediction = settings.predict_student(run, scene, texts)
+            shown[f"student {run}"] = labels.colors(prediction)
+        images += [_view(scene, colors) for colors in shown.values()]
+        captions += [f"{scene.name}: {what}" for what in shown]
+    if not images:
+        return None
+    columns = len(images) // len(_scenes())
+    sheet = pictures.contact_sheet(images, columns, captions=captions)
+    legend = [
+        (name, report.css(color))
+        for name, color in zip(labels.names, labels.palette, strict=True)
+    ]
+    caption = "Labels by text alone; black is a point without a feature."
+    return Section("Predictions", figures=[report.picture(sheet, caption)], keys=legend)
+
+
+def _predictions(scene: Scene, texts: np.ndarray) -> dict[str, np.ndarray]:
+    from sas_jax.evaluate.semantic import classify_points
+
+    path = settings.workspace() / "fused/capability" / f"{scene.name}.safetensors"
+    if not path.exists():
+        return {}
+    prediction = classify_points(load_point_features(path), texts)
+    return {"fused": settings.label_set().colors(prediction)}
+
+
+def queries() -> Section | None:
+    """Show heat maps of free-text questions that name no class."""
+    run = _run_name()
+    if run is None:
+        return None
+    encode = settings.text_encoder()
+    anything, images, captions = encode(list(query.ANYTHING)), [], []
+    for scene in _scenes():
+        folder = settings.data_root() / "scans" / scene.name
+        features = settings.scene_features(run, folder, scene)
+        rows = query.unit(features.feat)
+        images.append(_view(scene, scene.colors))
+        captions.append(scene.name)
+        for text in _QUERIES:
+            values = query.relevancy(rows, encode([text])[0], anything)[features.row]
+            high = max(0.7, float(values.max()))
+            images.append(
+                _view(scene, pictures.heat_colors(values, low=0.2, high=high))
+            )
+            captions.append(f'"{text}"')
+    sheet = pictures.contact_sheet(images, 1 + len(_QUERIES), captions=captions)
+    caption = f"Relevancy by {run}: red answers the question, blue does not."
+    return Section("Questions", figures=[report.picture(sheet, caption)])
+
+
+def superpoints() -> Section | None:
+    """Show the superpoints that distillation averages over."""
+    images, captions = [], []
+    for scene in _scenes():
+        path = settings.workspace() / "superpoints" / f"{scene.name}.safetensors"
+        if not path.exists():
+            continue
+        ids = load_superpoints(path)
+        rng = np.random.default_rng(0)
+        table = rng.integers(40, 240, (_NUM_SUPERPOINT_COLORS, 3)).astype(np.uint8)
+        images.append(_view(scene, table[ids % _NUM_SUPERPOINT_COLORS]))
+        captions.append(f"{scene.name}: {ids.max() + 1:,} superpoints")
+    if not images:
+        return None
+    sheet = pictures.contact_sheet(images, len(images), captions=captions)
+    caption = "Superpoints: graph segmentation of the mesh by its normals."
+    return Section("Superpoints", figures=[report.picture(sheet, caption)])
+
+
+def capability() -> Section | None:
+    """Show the synthesized images, their masks and every teacher's masks."""
+    folder = settings.workspace() / "capability"
+    sheets = sorted((folder / "images").glob("*.png"))
+    if not sheets:
+        return None
+    figures = [
+        report.picture(
+            np.asarray(Image.open(path).convert("RGB")), path.stem.replace("_", " ")
+        )
+        for path in sheets
+    ]
+    text = [
+        "Each sheet is one class: images that the diffusion model painted from its "
+        "name, the attention to the name, the mask above the threshold, the mask "
+        "refined from point prompts, and where each teacher sees the class. "
+        "Capability is the mean IoU of the last rows with the refined mask."
+    ]
+    tables = []
+    quality = folder / "quality.json"
+    if quality.exists():
+        tables = [_quality_table(json.loads(quality.read_text())["data"])]
+    return Section("Capability", text=text, figures=figures, tables=tables)
+
+
+def _quality_table(quality: dict) -> report.Table:
+    rows = [
+        [name, f"{100 * row['coarse_iou']:.0f}", f"{100 * row['refined_iou']:.0f}"]
+        for name, row in quality["classes"].items()
+    ]
+    return report.Table(
+        ["class", "coarse mask IoU", "refined mask IoU"],
+        rows,
+        caption="Quality of the pseudo masks, on noised renders with known masks.",
+    )
+
+
+def curves() -> Section | None:
+    """Show the losses of the students."""
+    runs = sorted((settings.workspace() / "train").glob("*/tensorboard"))
+    series: dict[str, dict] = {}
+    for folder in runs:
+        for tag, curve in read_scalars(folder).items():
+            if "loss" in tag:
+                series.setdefault(tag, {})[folder.parent.name] = curve
+    if not series:
+        return None
+    figures = [
+        report.drawing(
+            report.lines(runs, xlabel="step", ylabel=tag), f"{tag} while training"
+        )
+        for tag, runs in sorted(series.items())
+    ]
+    return Section("Training", figures=figures)
+
+
+SECTIONS = (frames, predictions, queries, capability, superpoints, curves)

@@ -1,0 +1,120 @@
+"""Every flag that a flagfile may hold, by stage.
+
+One flagfile describes an experiment and serves all of its stages, so every script
+knows every flag here and uses those of its stage. Values of None leave a default to
+the configuration that the flag belongs to (a frozen dataclass of the library, whose
+docstring says more). Flags that only make sense on a command line stay in the script.
+"""
+
+import os
+
+from absl import flags
+
+_COMPAT = ["paper", "official"]
+
+# Where things are
+WORKSPACE = flags.DEFINE_string("workspace", "runs/scannet", "Folder of all results.")
+DATA_ROOT = flags.DEFINE_string(
+    "data_root", "data/scannet", "Data set in ScanNet's layout: scans/ and splits/."
+)
+SPLITS = flags.DEFINE_list("splits", "train,val,test", "Splits to prepare.")
+SCENES = flags.DEFINE_list("scenes", [], "Only these scenes; default: whole splits.")
+COMPAT = flags.DEFINE_enum(
+    "compat", "paper", _COMPAT, "Which recipe, where paper and authors' code differ."
+)
+DEVICE = flags.DEFINE_string("device", "cpu", "Device of the PyTorch networks.")
+THREADS = flags.DEFINE_integer("threads", os.cpu_count() or 1, "CPU threads.", 1)
+
+# Procedural rooms
+MAKE_ROOMS = flags.DEFINE_bool("make_rooms", False, "Generate the data set first.")
+NUM_TRAIN = flags.DEFINE_integer("num_train", 16, "Rooms to train on.", 0, 900)
+NUM_VAL = flags.DEFINE_integer("num_val", 6, "Rooms to choose settings by.", 0, 900)
+NUM_TEST = flags.DEFINE_integer("num_test", 6, "Rooms to report numbers on.", 0, 900)
+WORLD_SEED = flags.DEFINE_integer("world_seed", 0, "Which rooms.", 0, 999)
+FRAMES_PER_ROOM = flags.DEFINE_integer("frames_per_room", 40, "Frames.", 1, 10_000)
+IMAGE_WIDTH = flags.DEFINE_integer(
+    "image_width", 320, "Width of rendered frames; height is 3/4 of it.", 32, 4096
+)
+SPACING_M = flags.DEFINE_float("spacing_m", 0.04, "Between mesh vertices.", 0.01, 0.5)
+
+# Teachers and lifting
+TEACHERS = flags.DEFINE_list("teachers", "lseg,seem", "Teachers, in order.")
+TEACHER_WEIGHTS = flags.DEFINE_list(
+    "teacher_weights", [], "name=path or name=random:0 where not the default ones."
+)
+CAPTIONER = flags.DEFINE_string("captioner", "colour-size", "Captioner of the masks.")
+FRAME_STRIDE = flags.DEFINE_integer("frame_stride", 1, "Every n-th frame.", 1)
+IMAGE_SIZE = flags.DEFINE_list("image_size", "320,240", "Frame width and height.")
+OCCLUSION = flags.DEFINE_float("occlusion_threshold", None, "Share of the depth.", 0)
+BORDER_PX = flags.DEFINE_integer("border_px", 10, "Pixels cut at image edges.", 0)
+
+# Capability
+VOCABULARY = flags.DEFINE_string(
+    "vocabulary", "indoor", "Classes that capability and fusion compare on."
+)
+SYNTHESIZER = flags.DEFINE_enum(
+    "synthesizer", "small", ["small", "stable-diffusion"], "What paints the images."
+)
+DIFFUSION_WEIGHTS = flags.DEFINE_string(
+    "diffusion_weights", None, "File or folder of the painter; default: its own."
+)
+POINT_PROMPTER = flags.DEFINE_enum(
+    "point_prompter", "grabcut", ["grabcut", "sam"], "What refines masks by points."
+)
+SAM_WEIGHTS = flags.DEFINE_string("sam_weights", None, "Folder; default: the cache.")
+IMAGES_PER_CLASS = flags.DEFINE_integer(
+    "images_per_class", 8, "Images of each class (m); 50 officially.", 1
+)
+DIFFUSION_STEPS = flags.DEFINE_integer("diffusion_steps", None, "Denoising steps.", 1)
+GUIDANCE = flags.DEFINE_float("guidance", None, "Classifier-free guidance.")
+ATTENTION_THRESHOLD = flags.DEFINE_float(
+    "attention_threshold", None, "On the attention map.", 0, 1
+)
+TEACHER_PX = flags.DEFINE_integer(
+    "teacher_px", 128, "Edge at which teachers see the images; 0 = as painted.", 0
+)
+CAPABILITY_SEED = flags.DEFINE_integer("capability_seed", 0, "Of the first image.")
+
+# Superpoints and fusion
+K_THRESHOLD = flags.DEFINE_float(
+    "k_threshold", 0.01, "Preference for large superpoints.", 0
+)
+MIN_VERTICES = flags.DEFINE_integer(
+    "min_vertices", 60, "Least number of points of a superpoint.", 0
+)
+STRATEGY = flags.DEFINE_string(
+    "strategy", "capability", "Fusion: capability, add, linear or single."
+)
+TAU = flags.DEFINE_float("tau", 0.05, "Temperature of Eq. 8.", 0)
+
+# Student: named like the fields of StudentConfig, TrainConfig and RunConfig
+ARCH = flags.DEFINE_string("arch", "MinkUNet18A", "Student network.")
+IMPL = flags.DEFINE_string("impl", None, "Sparse convolution; default: the fastest.")
+AUGMENT = flags.DEFINE_bool("augment", True, "Transform scenes at random.")
+SUPERPOINTS = flags.DEFINE_bool(
+    "superpoints", True, "Use superpoints; without, each point is its own (nuScenes)."
+)
+DISTILL = flags.DEFINE_enum(
+    "distill", None, ["superpoint", "point"], "What is distilled."
+)
+flags.DEFINE_integer("epochs", None, "Epochs of both stages.", 1)
+flags.DEFINE_float("self_distillation", None, "Last part with Eq. 13.", 0, 1)
+flags.DEFINE_bool("keep_distillation", None, "Keep Eq. 10 in the second stage.")
+flags.DEFINE_integer("loop", None, "Passes over the scenes per epoch.", 1)
+flags.DEFINE_integer("batch_size", None, "Scenes per step.", 1)
+flags.DEFINE_float("voxel_size_m", None, "Edge of a voxel, metres.", 1e-4)
+flags.DEFINE_integer("max_sample_voxels", None, "Supervised voxels per step.", 1)
+flags.DEFINE_float("ema_alpha", None, "Weight of the past, Eq. 11.", 0, 1)
+flags.DEFINE_float("learning_rate", None, "At the first step.", 0)
+flags.DEFINE_float("final_learning_rate", None, "At the last step.", 0)
+flags.DEFINE_enum("schedule", None, ["linear", "poly"], "Course of the learning rate.")
+flags.DEFINE_bool("sync_bn", None, "Batch statistics over all devices.")
+flags.DEFINE_integer("seed", None, "Of parameters, order and transforms.", 0)
+flags.DEFINE_integer("checkpoint_epochs", None, "Between checkpoints.", 1)
+flags.DEFINE_integer("keep_last", None, "Newest checkpoints to keep.", 1)
+flags.DEFINE_integer("log_steps", None, "Between scalars on disk.", 1)
+flags.DEFINE_integer("num_workers", None, "Processes that load.", 0)
+flags.DEFINE_integer("num_threads", None, "Threads that load.", 1)
+flags.DEFINE_integer("prefetch", None, "Batches made ahead.", 1)
+flags.DEFINE_integer("cache_scenes", None, "Scenes kept in memory.", 0)
+flags.DEFINE_bool("progress", None, "Show a progress bar.")
