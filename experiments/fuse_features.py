@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from sas_jax.errors import InputError
 from sas_jax.files import is_current, workspace_lock
-from sas_jax.fusion.fuse import STRATEGIES, FuseConfig
+from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.fusion.stage import fuse_scene, fused_key, load_capability
 from sas_jax.fusion.store import (
     PointFeatures,
@@ -26,7 +26,6 @@ from sas_jax.fusion.store import (
 )
 from sas_jax.text.vocabulary import Vocabulary, vocabulary
 
-_STRATEGY = flags.DEFINE_enum("strategy", "capability", STRATEGIES, "How to mix them.")
 _TEACHER = flags.DEFINE_string("teacher", None, "The one that --strategy=single keeps.")
 _LEVEL = flags.DEFINE_enum(
     "level", "point", ["point", "superpoint"], "What to store; superpoints take 2 %."

@@ -15,16 +15,10 @@ import time
 
 import settings
 import stage_flags as given
-from absl import flags
 from tqdm import tqdm
 
 from sas_jax.errors import InputError
 from sas_jax.files import atomic_write, workspace_lock
-
-_SEEDS = flags.DEFINE_list("student_seeds", ["0"], "Seeds of the students.")
-_VARIANTS = flags.DEFINE_list(
-    "students", ["point", "superpoint", "full"], "Which students of Table 3 to train."
-)
 
 _HERE = pathlib.Path(__file__).parent
 _FUSIONS = ("capability", "add", "linear")
@@ -55,8 +49,8 @@ def _stages() -> list[tuple[str, str, list[str]]]:
         (f"fusion: {strategy}", "fuse_features.py", [f"--strategy={strategy}"])
         for strategy in _FUSIONS
     ]
-    for seed in _SEEDS.value:
-        for variant in _VARIANTS.value:
+    for seed in given.STUDENT_SEEDS.value:
+        for variant in given.STUDENTS.value:
             if variant not in _VARIANT_FLAGS:
                 raise InputError(
                     f"pipeline: --students must be of {', '.join(_VARIANT_FLAGS)}, "

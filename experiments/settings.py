@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import stage_flags as given
-from absl import app
+from absl import app, logging
 
 from sas_jax import files
 from sas_jax.errors import InputError
@@ -36,6 +36,7 @@ def run(main: Callable[[], None]) -> None:
         except KeyboardInterrupt:
             sys.exit("stopped; what is finished is kept, run the same command to go on")
 
+    logging.set_verbosity(logging.WARNING)
     app.run(guarded)
 
 

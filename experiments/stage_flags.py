@@ -87,6 +87,12 @@ STRATEGY = flags.DEFINE_string(
 )
 TAU = flags.DEFINE_float("tau", 0.05, "Temperature of Eq. 8.", 0)
 
+# Which students the pipeline trains
+STUDENTS = flags.DEFINE_list(
+    "students", ["point", "superpoint", "full"], "Variants of Table 3."
+)
+STUDENT_SEEDS = flags.DEFINE_list("student_seeds", ["0"], "Seeds of each variant.")
+
 # Student: named like the fields of StudentConfig, TrainConfig and RunConfig
 ARCH = flags.DEFINE_string("arch", "MinkUNet18A", "Student network.")
 IMPL = flags.DEFINE_string("impl", None, "Sparse convolution; default: the fastest.")

@@ -1,0 +1,163 @@
+"""Measure how well each teacher knows each class, on synthesized images.
+
+  python experiments/measure_capability.py --flagfile=rooms.flags
+
+Writes <workspace>/capability/<teacher>.json, and the images with all masks under
+<workspace>/capability/images. Finished classes are kept, so a killed run goes on
+where it stopped.
+"""
+
+import dataclasses
+import pathlib
+import time
+
+import settings
+import stage_flags
+import torch
+from absl import flags
+from tqdm import tqdm
+
+from sas_jax.capability import quality, small_diffusion, synthesize
+from sas_jax.capability import run as stage
+from sas_jax.capability.attention import AttentionConfig
+from sas_jax.capability.measure import CapabilityConfig, measured_classes
+from sas_jax.capability.prompt_masks import SMALL_MASKS, MaskConfig, PointPrompter
+from sas_jax.capability.prompters import GrabCutPrompter, SamPrompter
+from sas_jax.capability.small_diffusion import SamplingConfig
+from sas_jax.capability.store import CapabilityTable
+from sas_jax.files import workspace_lock
+from sas_jax.teachers import registry
+from sas_jax.text.vocabulary import Vocabulary, vocabulary
+
+_QUALITY = flags.DEFINE_integer(
+    "pseudo_quality_images",
+    4,
+    "Renders per class on which the small painter's pseudo masks are judged; 0 = none.",
+    lower_bound=0,
+)
+
+
+def main() -> None:
+    torch.set_num_threads(stage_flags.THREADS.value)
+    words = vocabulary(stage_flags.VOCABULARY.value)
+    config = CapabilityConfig(
+        images_per_class=stage_flags.IMAGES_PER_CLASS.value,
+        seed=stage_flags.CAPABILITY_SEED.value,
+        compat=stage_flags.COMPAT.value,
+        teacher_px=stage_flags.TEACHER_PX.value,
+    )
+    folder = settings.workspace() / "capability"
+    teachers = stage_flags.TEACHERS.value
+    began = time.monotonic()
+    with workspace_lock(folder):
+        synthesizer, prompter, masks = _models()
+        facts = {
+            "config": config,
+            "synthesizer": synthesizer.spec,
+            "prompter": prompter.spec,
+            "masks": masks,
+        }
+        total = len(measured_classes(words, config.compat))
+        with tqdm(total=total, desc="synthesize", unit="class") as bar:
+            stage.make_images(
+                folder,
+                words,
+                synthesizer,
+                prompter,
+                config,
+                masks,
+                lambda _: bar.update(),
+            )
+        tables = [_measure(name, folder, words, config, facts) for name in teachers]
+        stage.write_sheets(folder, words.names, teachers)
+        if isinstance(synthesizer, synthesize.SmallSynthesizer) and _QUALITY.value:
+            _judge(folder, synthesizer, prompter, masks)
+    _print_table(tables, words, time.monotonic() - began)
+
+
+def _models() -> tuple[synthesize.Synthesizer, PointPrompter, MaskConfig]:
+    synthesizer, masks = _synthesizer()
+    threshold = stage_flags.ATTENTION_THRESHOLD.value
+    if threshold is not None:
+        masks = dataclasses.replace(masks, threshold=threshold)
+    if stage_flags.POINT_PROMPTER.value == "grabcut":
+        return synthesizer, GrabCutPrompter(), masks
+    source = _given(source=stage_flags.SAM_WEIGHTS.value)
+    prompter = SamPrompter(**source, device=stage_flags.DEVICE.value)
+    return synthesizer, prompter, masks
+
+
+def _synthesizer() -> tuple[synthesize.Synthesizer, MaskConfig]:
+    maps = AttentionConfig(stage_flags.COMPAT.value)
+    chosen = _given(
+        steps=stage_flags.DIFFUSION_STEPS.value, guidance=stage_flags.GUIDANCE.value
+    )
+    if stage_flags.SYNTHESIZER.value == "small":
+        model = small_diffusion.load(
+            stage_flags.DIFFUSION_WEIGHTS.value or small_diffusion.SHIPPED
+        )
+        sampling = SamplingConfig(**chosen)
+        return synthesize.SmallSynthesizer(model, sampling, maps), SMALL_MASKS
+    config = synthesize.StableDiffusionConfig(
+        **chosen,
+        **_given(model=stage_flags.DIFFUSION_WEIGHTS.value),
+        device=stage_flags.DEVICE.value,
+    )
+    return synthesize.StableDiffusionSynthesizer(config, maps), MaskConfig()
+
+
+def _given(**values) -> dict:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _measure(name, folder, words, config, facts) -> CapabilityTable:
+    weights = dict(pair.split("=", 1) for pair in stage_flags.TEACHER_WEIGHTS.value)
+    teacher = registry.load(
+        name, weights=weights.get(name), device=stage_flags.DEVICE.value
+    )
+    total = len(measured_classes(words, config.compat))
+    with tqdm(total=total, desc=name, unit="class") as bar:
+        table = stage.measure_teacher(
+            folder, words, teacher, config, facts, lambda _: bar.update()
+        )
+    teacher.close()
+    return table
+
+
+def _judge(
+    folder: pathlib.Path,
+    synthesizer: synthesize.SmallSynthesizer,
+    prompter: PointPrompter,
+    masks: MaskConfig,
+) -> None:
+    config = quality.QualityConfig(
+        images_per_class=_QUALITY.value, compat=stage_flags.COMPAT.value
+    )
+    with tqdm(total=quality.TICKS, desc="pseudo masks", unit="part") as bar:
+        table = quality.judge(
+            folder, synthesizer, prompter, masks, config, lambda: bar.update()
+        )
+    print("\npseudo masks against the true masks of renders, mean IoU %:")
+    for kind, value in table["mean"].items():
+        print(f"{kind.removesuffix('_iou'):<18}{100 * value:>16.1f}")
+
+
+def _print_table(
+    tables: list[CapabilityTable], words: Vocabulary, seconds: float
+) -> None:
+    print(f"\n{'class':<18}" + "".join(f"{table.teacher:>16}" for table in tables))
+    for index, name in enumerate(words.names):
+        cells = (
+            f"{100 * table.miou[index]:>16.1f}"
+            if table.measured[index]
+            else f"{'-':>16}"
+            for table in tables
+        )
+        print(f"{name:<18}" + "".join(cells))
+    means = (100 * table.miou[table.measured].mean() for table in tables)
+    print(f"{'mean IoU %':<18}" + "".join(f"{mean:>16.1f}" for mean in means))
+    print(f"{stage_flags.IMAGES_PER_CLASS.value} images per class, {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    settings.run(main)

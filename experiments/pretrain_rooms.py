@@ -1,0 +1,139 @@
+"""Train one of the small models of the embedded world and write its weights.
+
+  python experiments/pretrain_rooms.py --model=dense --workspace=runs/pretrain
+
+Renders labelled frames of rooms that no pipeline scene uses, trains with checkpoints
+(run it again to go on), measures the result on held-out rooms and prints the table.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+import settings
+import stage_flags as given
+import torch
+from absl import flags
+from tqdm import tqdm
+
+from sas_jax.files import canonical, content_key, read_tensors, workspace_lock
+from sas_jax.teachers import registry
+from sas_jax.teachers.rooms_data import (
+    FIRST_HELD_OUT_SEED,
+    FramesConfig,
+    load_frames,
+    shards,
+)
+
+_MODEL = flags.DEFINE_enum(
+    "model", None, ["dense", "mask", "diffusion"], "What to train.", required=True
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Weights to write; default: <workspace>/<model>.safetensors."
+)
+_INITIAL = flags.DEFINE_string("initial", None, "Weights of a teacher to go on from.")
+_STEPS = flags.DEFINE_integer("steps", None, "Optimiser steps; default: the model's.")
+_ROOMS = flags.DEFINE_integer("rooms", 300, "Training rooms.", lower_bound=1)
+_HELD_OUT = flags.DEFINE_integer("held_out_rooms", 20, "Rooms to measure on.")
+
+
+flags.FLAGS.set_default("workspace", "runs/pretrain_rooms")
+
+
+def main() -> None:
+    torch.set_num_threads(given.THREADS.value)
+    workspace = settings.workspace()
+    output = pathlib.Path(_OUTPUT.value or workspace / f"{_MODEL.value}.safetensors")
+    with workspace_lock(workspace / _MODEL.value):
+        if _MODEL.value == "diffusion":
+            _train_diffusion(workspace, output)
+        else:
+            _train_teacher(workspace, output)
+
+
+def _train_teacher(workspace: pathlib.Path, output: pathlib.Path) -> None:
+    # The torch-heavy modules load only for the model that needs them.
+    from sas_jax.teachers import rooms_train
+    from sas_jax.teachers.rooms_nets import save_weights
+
+    rendering = FramesConfig(num_rooms=_ROOMS.value)
+    frames = _frames(rendering, workspace / "frames")
+    config = rooms_train.TrainConfig(model=_MODEL.value, seed=flags.FLAGS.seed or 0)
+    if _STEPS.value:
+        config = dataclasses.replace(config, steps=_STEPS.value)
+    checkpoint = workspace / _MODEL.value / "checkpoint.pt"
+    with tqdm(total=config.steps, desc=f"train {config.model}", mininterval=5) as bar:
+
+        def report(step: int, terms: dict[str, float]) -> None:
+            bar.update(step - bar.n)
+            if step % 50 == 0:
+                bar.set_postfix({k: f"{v:.3f}" for k, v in terms.items()})
+
+        initial = pathlib.Path(_INITIAL.value) if _INITIAL.value else None
+        net = rooms_train.train(config, frames, checkpoint, report, initial=initial)
+    measuring = FramesConfig(
+        first_seed=FIRST_HELD_OUT_SEED,
+        num_rooms=_HELD_OUT.value,
+        path_views=8,
+        object_views=0,
+    )
+    held_out = _frames(measuring, workspace / "held_out")
+    teacher = rooms_train.teacher_of(net, config)
+    iou = rooms_train.iou_per_class(rooms_train.confusion(teacher, held_out))
+    meta = {
+        "training": json.dumps(canonical(config)),
+        "initial": _initial_key(),
+        "frames": json.dumps(canonical(rendering)),
+        "held_out_frames": json.dumps(canonical(measuring)),
+        "held_out_iou": json.dumps({k: round(v, 4) for k, v in iou.items()}),
+    }
+    save_weights(net, output, meta)
+    _print_table(iou, set(config.knowledge.strong), output)
+
+
+def _initial_key() -> str:
+    if not _INITIAL.value:
+        return "random"
+    from sas_jax.teachers.rooms_nets import SCHEMA
+
+    _, meta = read_tensors(_INITIAL.value, schema=SCHEMA)
+    return meta["key"]
+
+
+def _frames(config: FramesConfig, folder: pathlib.Path):
+    missing = list(shards(config, folder))
+    for _, make in tqdm(missing, desc=f"render {folder.name}", disable=not missing):
+        make()
+    return load_frames(config, folder)
+
+
+def _train_diffusion(workspace: pathlib.Path, output: pathlib.Path) -> None:
+    from sas_jax.capability import crops, pretrain, small_diffusion
+
+    path = workspace / "diffusion" / "crops.safetensors"
+    if not path.exists():
+        seeds = range(crops.FIRST_SEED, crops.FIRST_SEED + _ROOMS.value)
+        with tqdm(total=len(seeds), desc="render crops", mininterval=5) as bar:
+            made = crops.make_crops(seeds, progress=lambda _: bar.update(1))
+        made.write(path, content_key([list(seeds), crops.CropConfig()]))
+    config = pretrain.PretrainConfig(seed=flags.FLAGS.seed or 0)
+    if _STEPS.value:
+        config = dataclasses.replace(config, steps=_STEPS.value)
+    model = pretrain.train(crops.read_crops(path), workspace / "diffusion", config)
+    meta = {"training": json.dumps(canonical(config))}
+    small_diffusion.save(output, model, meta)
+    print(f"weights: {output}")
+
+
+def _print_table(iou: dict[str, float], strong: set[str], output: pathlib.Path) -> None:
+    print(f"\n{'class':<18}{'labelled':>10}{'IoU %':>8}")
+    for name, value in iou.items():
+        share = "all" if name in strong else "part"
+        print(f"{name:<18}{share:>10}{100 * value:>8.1f}")
+    print(f"{'mean':<28}{100 * sum(iou.values()) / max(len(iou), 1):>8.1f}")
+    shipped = registry.entry(f"rooms-{_MODEL.value}").weights
+    print(f"weights: {output} (shipped ones: {shipped})")
+
+
+if __name__ == "__main__":
+    settings.run(main)

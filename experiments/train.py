@@ -1,0 +1,152 @@
+"""Distil the fused features of the training scenes into a student.
+
+    python experiments/train.py --flagfile=scannet.flags
+    python experiments/train.py --flagfile=scannet.flags --self_distillation=0
+
+Reads <workspace>/fused/<strategy>/ and <workspace>/superpoints/, writes
+<workspace>/train/<run>/. A run that was stopped or killed goes on when the same
+command is given again; Ctrl-C finishes the step and saves. Flags that are not given
+keep the paper's values, or those of the authors' code with --compat=official.
+"""
+
+import dataclasses
+import logging
+import pathlib
+import signal
+import sys
+
+import settings
+import stage_flags as given
+from absl import flags
+
+from sas_jax.distill.augment import NO_AUGMENTATION
+from sas_jax.distill.config import RunConfig, TrainConfig, official_config
+from sas_jax.distill.data import SceneFiles
+from sas_jax.distill.train import TrainResult, Vocabulary, train
+from sas_jax.errors import InputError
+from sas_jax.models.minkunet import StudentConfig
+
+_RUN = flags.DEFINE_string("run", "full-seed0", "Name of the run.")
+_SPLIT = flags.DEFINE_string("split", "train", "Split to train on.")
+_INIT_FROM = flags.DEFINE_string("init_from", None, "Run whose weights to begin with.")
+
+
+def main() -> None:
+    logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax reports every file
+    logging.getLogger("sas_jax").setLevel(logging.INFO)
+    missing = _missing()
+    if missing:
+        print("\n".join(missing))
+        sys.exit(1)
+    texts = settings.class_texts()
+    vocabulary = Vocabulary(settings.label_set().names, texts)
+    stopped = _stop_on_signals()
+    result = train(
+        _config(texts.shape[1]),
+        _sources(),
+        vocabulary,
+        settings.checkpoints(_RUN.value).parent,
+        run=RunConfig(**_given(RunConfig)),
+        init_from=_INIT_FROM.value and settings.checkpoints(_INIT_FROM.value),
+        stop=lambda: bool(stopped),
+    )
+    _report(result, stopped)
+
+
+def _config(out_dim: int) -> TrainConfig:
+    changes = _given(TrainConfig)
+    changes["student"] = StudentConfig(
+        given.ARCH.value, out_dim=out_dim, impl=given.IMPL.value
+    )
+    if given.DISTILL.value is not None:
+        changes["level"] = given.DISTILL.value
+    if not given.AUGMENT.value:
+        changes["augment"] = NO_AUGMENTATION
+    make = official_config if given.COMPAT.value == "official" else TrainConfig
+    return make(**changes)
+
+
+def _given(config: type) -> dict:
+    """Return the flags of a dataclass's fields that have a value."""
+    names = [field.name for field in dataclasses.fields(config)]
+    plain = [n for n in names if n in flags.FLAGS and n != "augment"]
+    values = {name: flags.FLAGS[name].value for name in plain}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _sources() -> list[SceneFiles]:
+    """Return the scenes that have features; extraction leaves out unseen ones."""
+    sources, without = [], []
+    for scan in settings.scene_folders([_SPLIT.value]):
+        fused, superpoints = _caches(scan.name)
+        if fused.exists():
+            sources.append(SceneFiles(scan.name, scan, fused, superpoints))
+        else:
+            without.append(scan.name)
+    if without:
+        print(f"left out, without fused features: {', '.join(without)}")
+    return sources
+
+
+def _caches(name: str) -> tuple[pathlib.Path, pathlib.Path | None]:
+    folder, file = settings.workspace(), f"{name}.safetensors"
+    superpoints = folder / "superpoints" / file if given.SUPERPOINTS.value else None
+    return folder / "fused" / given.STRATEGY.value / file, superpoints
+
+
+def _missing() -> list[str]:
+    """Return one line per missing input: what, where it was looked for, the remedy."""
+    flagfile = next((f" {a}" for a in sys.argv if a.startswith("--flagfile")), "")
+    workspace = settings.workspace()
+
+    def line(what: str, folder: str, name: str) -> str:
+        command = f"python experiments/{name}.py{flagfile}"
+        return f"missing: {what}; looked in {workspace / folder}; run: {command}"
+
+    lines = []
+    try:
+        names = [scan.name for scan in settings.scene_folders([_SPLIT.value])]
+    except InputError:
+        names = []
+        root = settings.data_root()
+        lines.append(
+            f"missing: scenes of split {_SPLIT.value}; looked in {root / 'scans'} and "
+            f"{root / 'splits'}; export ScanNet v2 there (WORKSPACE.md), or run: "
+            f"python experiments/make_rooms.py --data_root={root}"
+        )
+    caches = [_caches(name) for name in names]
+    if not any(fused.exists() for fused, _ in caches):
+        if not any(workspace.glob("features/*/*.safetensors")):
+            lines.append(line("teachers' features", "features", "extract_features"))
+        if not any(workspace.glob("capability/*.json")):
+            lines.append(line("capabilities", "capability", "measure_capability"))
+        fused = f"fused/{given.STRATEGY.value}"
+        lines.append(line("fused features", fused, "fuse_features"))
+    absent = [path for _, path in caches if path is not None and not path.exists()]
+    if absent or (given.SUPERPOINTS.value and not names):
+        what = f"superpoints of {len(absent) or 'all'} scenes"
+        lines.append(line(what, "superpoints", "make_superpoints"))
+    return lines
+
+
+def _stop_on_signals() -> list[int]:
+    """Return a list that a first SIGINT or SIGTERM fills; a second one kills."""
+    received: list[int] = []
+
+    def remember(number: int, frame: object) -> None:
+        received.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, remember)
+    return received
+
+
+def _report(result: TrainResult, stopped: list[int]) -> None:
+    print(result.table())
+    if stopped and not result.completed:
+        sys.exit(128 + stopped[0])
+
+
+if __name__ == "__main__":
+    settings.run(main)
