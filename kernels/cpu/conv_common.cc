@@ -1,17 +1,16 @@
 #include "conv_common.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <mutex>
 #include <new>
 
+#include "memory.h"
+
 namespace sas {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr size_t kHugePage = size_t{1} << 21;
 constexpr size_t kMaxKeptBlocks = 8;
 
 struct Block {
@@ -35,9 +34,7 @@ Block Allocate(size_t num_bytes) {
   const size_t size = (num_bytes + alignment - 1) / alignment * alignment;
   void* data = std::aligned_alloc(alignment, size);
   if (data == nullptr) throw std::bad_alloc();
-#if defined(MADV_HUGEPAGE)
-  if (alignment == kHugePage) madvise(data, size, MADV_HUGEPAGE);
-#endif
+  AdviseHugePages(data, size);
   return {data, size};
 }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "conv_common.h"
+#include "memory.h"
 #include "sas_conv.h"
 
 namespace sas {
@@ -66,6 +67,7 @@ class Forward {
         packed_(sizeof(float) * conv.num_offsets * conv.c_in * packed_columns_) {}
 
   void Run(Parallel& parallel) {
+    AdviseHugePages(conv_.y, sizeof(float) * conv_.capacity * conv_.c_out);
     const int64_t num_panels = static_cast<int64_t>(panels_.size());
     if (conv_.num_out > 0) {
       parallel.For(conv_.num_offsets * num_panels,

@@ -3,13 +3,10 @@
 // Operands of both: features [rows, channels] f32, then w [K, C_in, C_out] or dy, the neighbour
 // table nbr [K, capacity] s32 ([1, 0] pairs row o with row o), and num_out, a s32 scalar.
 #include <cstdint>
-#include <exception>
-#include <functional>
-#include <string>
-#include <utility>
 
 #include "sas_conv.h"
 #include "xla/ffi/api/ffi.h"
+#include "xla_threads.h"
 
 namespace {
 
@@ -20,24 +17,7 @@ using Weights = ffi::Buffer<ffi::F32, 3>;
 using Table = ffi::Buffer<ffi::S32, 2>;
 using Scalar = ffi::Buffer<ffi::S32, 0>;
 
-// XLA's own threads; it decides when, and whether, helpers run.
-class XlaThreads final : public sas::Parallel {
- public:
-  explicit XlaThreads(ffi::ThreadPool pool)
-      : pool_(pool), num_threads_(static_cast<int>(pool.num_threads())) {}
-  int num_threads() const override { return num_threads_ < 1 ? 1 : num_threads_; }
-
- protected:
-  void Schedule(std::function<void()> helper) override { pool_.Schedule(std::move(helper)); }
-
- private:
-  ffi::ThreadPool pool_;
-  int num_threads_;
-};
-
-ffi::Error Invalid(const char* op, const std::string& requirement) {
-  return ffi::Error::InvalidArgument(std::string(op) + ": " + requirement);
-}
+using sas::Invalid;
 
 bool IsIdentity(const Table& nbr) { return nbr.dimensions()[1] == 0; }
 
@@ -56,16 +36,6 @@ ffi::Error CheckTable(const char* op, const Table& nbr, int64_t num_offsets, int
   return ffi::Error::Success();
 }
 
-template <class Body>
-ffi::Error Guard(const char* op, Body body) {
-  try {
-    body();
-  } catch (const std::exception& error) {
-    return ffi::Error::Internal(std::string(op) + ": " + error.what());
-  }
-  return ffi::Error::Success();
-}
-
 ffi::Error ConvForward(ffi::ThreadPool pool, Features x, Weights w, Table nbr, Scalar num_out,
                        ffi::Result<Features> y, bool transpose_weights, bool reverse_offsets) {
   constexpr char kOp[] = "sas_conv_forward";
@@ -78,8 +48,7 @@ ffi::Error ConvForward(ffi::ThreadPool pool, Features x, Weights w, Table nbr, S
   const int64_t capacity = y->dimensions()[0];
   ffi::Error error = CheckTable(kOp, nbr, w_shape[0], x.dimensions()[0], capacity, rows);
   if (error.failure()) return error;
-  return Guard(kOp, [&] {
-    XlaThreads threads(pool);
+  return sas::RunOnXla(kOp, pool, [&](sas::Parallel& threads) {
     sas::RunForward({x.typed_data(), w.typed_data(), IsIdentity(nbr) ? nullptr : nbr.typed_data(),
                      y->typed_data(), w_shape[0], c_in, c_out, nbr.dimensions()[1], rows, capacity,
                      transpose_weights, reverse_offsets},
@@ -96,8 +65,7 @@ ffi::Error ConvWeightGrad(ffi::ThreadPool pool, Features x, Features dy, Table n
   const int64_t rows = *num_out.typed_data();
   ffi::Error error = CheckTable(kOp, nbr, shape[0], x.dimensions()[0], dy.dimensions()[0], rows);
   if (error.failure()) return error;
-  return Guard(kOp, [&] {
-    XlaThreads threads(pool);
+  return sas::RunOnXla(kOp, pool, [&](sas::Parallel& threads) {
     sas::RunWeightGrad(
         {x.typed_data(), dy.typed_data(), IsIdentity(nbr) ? nullptr : nbr.typed_data(),
          dw->typed_data(), shape[0], shape[1], shape[2], nbr.dimensions()[1], rows},

@@ -1,0 +1,115 @@
+"""Time MinkUNet18A on a room of about 100,000 voxels: forward and training step.
+
+    python benchmarks/bench_network.py [--repeats 5] [--out_dim 512]
+
+Each forward starts from raw voxels of a new scene: sorting, plan and copies included.
+The training step is loss, gradients of all parameters and new batch statistics,
+without an optimiser, on a plan that is there. Run under `taskset -c 0` for one thread.
+"""
+
+import argparse
+import resource
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import measure
+import numpy as np
+import scene
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
+from sas_jax.sparse.plan import build_plan
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out_dim", type=int, default=512)
+    parser.add_argument("--impl", default=None)
+    args = parser.parse_args()
+    base_mb = peak_memory_mb()
+    voxels = scene.room_voxels()
+    plan, _ = build_plan(voxels)
+    network = MinkUNet(StudentConfig(out_dim=args.out_dim, impl=args.impl))
+    features = constant_features(plan)
+    variables = jax.jit(network.init, static_argnames="train")(
+        jax.random.key(0), plan, features, train=False
+    )
+    apply = jax.jit(lambda v, p, x: network.apply(v, p, x, train=False))
+    step = jax.jit(jax.value_and_grad(make_loss(network), argnums=0, has_aux=True))
+
+    def forward():
+        new_plan, _ = build_plan(voxels)
+        apply(variables, new_plan, constant_features(new_plan)).block_until_ready()
+
+    def train():
+        params, stats = variables["params"], variables["batch_stats"]
+        jax.block_until_ready(step(params, stats, plan, features))
+
+    gflop = network_gflop(plan, variables["params"])
+    for name, run, work in (("forward", forward, gflop), ("train", train, 3 * gflop)):
+        run()
+        limit, timing = measure.beside_limit(run, args.repeats)
+        measure.report(
+            "network",
+            {
+                "what": name,
+                "voxels": [int(level.num_valid) for level in plan.levels],
+                "capacity": list(plan.rung.capacities),
+                "gflop": round(work, 1),
+                "peak_mb_over_base": round(peak_memory_mb() - base_mb),
+            },
+            timing,
+            work,
+            limit,
+        )
+
+
+def make_loss(network):
+    def loss(params, stats, plan, features):
+        variables = {"params": params, "batch_stats": stats}
+        y, updates = network.apply(
+            variables, plan, features, train=True, mutable=["batch_stats"]
+        )
+        return jnp.mean(jnp.sin(y)), updates
+
+    return loss
+
+
+def network_gflop(plan, params) -> float:
+    """Count the forward's multiplications and additions over all pairs of rows."""
+    total = 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        names = [key.key for key in path]
+        if names[-1] == "kernel":
+            total += leaf.shape[-2] * leaf.shape[-1] * _rows(names[0], leaf, plan)
+    return 2 * total / 1e9
+
+
+def _rows(name, leaf, plan) -> int:
+    """Return how many rows a layer multiplies, summed over its offsets."""
+    levels = [int(level.num_valid) for level in plan.levels]
+    if name == "conv0p1s1":
+        return np.count_nonzero(plan.stem.nbr >= 0)
+    if name == "final":
+        return levels[0]
+    if name.startswith("convtr"):
+        return levels[7 - int(name[6])]
+    if name.startswith("conv"):
+        return levels[int(name[4]) - 1]
+    stage = int(name[5])
+    level = stage if stage <= 4 else 8 - stage
+    if leaf.ndim == 2:
+        return levels[level]
+    return np.count_nonzero(plan.subm3[level].nbr >= 0)
+
+
+def peak_memory_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

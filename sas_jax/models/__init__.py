@@ -1,0 +1,1 @@
+"""Student networks in flax.linen and the porting of their checkpoints."""

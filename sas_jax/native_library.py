@@ -1,0 +1,74 @@
+"""Load the native library: the one place that knows where it is and which version fits.
+
+The library is optional. `load` returns None where it was not built, `require` raises;
+both refuse one that was built from other sources than this package's.
+"""
+
+import ctypes
+import functools
+import os
+from pathlib import Path
+
+from sas_jax.errors import InputError
+
+# The same number as SAS_ABI_VERSION in kernels/include/sas_c_api.h.
+ABI_VERSION = 1
+REBUILD = "python setup.py build_native"
+
+_INSTALLED = Path(__file__).resolve().parent / "_native" / "libsas_jax.so"
+
+
+def library_path() -> Path:
+    """Return where the library is expected; SAS_JAX_LIBRARY overrides it for tests."""
+    return Path(os.environ.get("SAS_JAX_LIBRARY", _INSTALLED))
+
+
+@functools.cache
+def load() -> ctypes.CDLL | None:
+    """Load the library, once per process.
+
+    Returns:
+      The library, or None if it was not built.
+
+    Raises:
+      InputError: if it is there but cannot be loaded or has another version.
+    """
+    path = library_path()
+    if not path.is_file():
+        return None
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise InputError(
+            f"native_library: a loadable library is required, got {error}. "
+            f"Rebuild it with `{REBUILD}`."
+        ) from error
+    version = _version(library)
+    if version != ABI_VERSION:
+        raise InputError(
+            f"native_library: version {ABI_VERSION} is required, got {version} "
+            f"({path}). Rebuild it with `{REBUILD}`."
+        )
+    return library
+
+
+def require() -> ctypes.CDLL:
+    """Load the library or raise.
+
+    Raises:
+      InputError: if it was not built, cannot be loaded or has another version.
+    """
+    library = load()
+    if library is None:
+        raise InputError(
+            f"native_library: {library_path()} is required, got no such file. "
+            f"Build it with `{REBUILD}` (needs g++ or clang++)."
+        )
+    return library
+
+
+def _version(library: ctypes.CDLL) -> int | None:
+    try:
+        return library.sas_abi_version()
+    except AttributeError:
+        return None

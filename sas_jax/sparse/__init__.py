@@ -1,0 +1,1 @@
+"""Sparse voxels: keys, plans with neighbour tables, and the convolution over them."""

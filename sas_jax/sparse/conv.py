@@ -1,0 +1,148 @@
+"""Sparse convolution: the public operation, its checks and its implementations.
+
+The relation is the one of `tables.py`; weights are [K, C_in, C_out] with the x offset
+varying fastest. A transposed convolution is `sparse_conv(x, w, kmap.transpose())`.
+
+Implementations, by `impl`:
+  native: the C++ kernels of this package, float32, on the platforms they are built for.
+  xla: plain XLA, every platform and floating type.
+None takes native where it can run and xla elsewhere. An implementation that is asked
+for by name and cannot run is an error, never replaced.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int32
+
+from sas_jax.errors import InputError
+from sas_jax.sparse import native, xla
+from sas_jax.sparse.kernel_map import KernelMap
+
+IMPLEMENTATIONS = ("native", "xla")
+
+
+def sparse_conv(
+    features: Float[Array, "cap_in C_in"],
+    weights: Float[Array, "K C_in C_out"],
+    kmap: KernelMap,
+    *,
+    impl: str | None = None,
+) -> Float[Array, "cap_out C_out"]:
+    """Convolve sparse features.
+
+    Args:
+      features: one row per voxel of the map's input level; rows at or beyond
+        `kmap.num_in` may hold anything, NaN too.
+      weights: one matrix per offset.
+      kmap: neighbour table from `plan.build_plan`.
+      impl: "native", "xla" or None.
+
+    Returns:
+      One row per voxel of the output level, same dtype; rows at or beyond
+      `kmap.num_out` are exactly 0.
+
+    Raises:
+      InputError: if shapes or types disagree, or the implementation cannot run.
+
+    Gradients: features, weights. Deterministic: yes; native also over thread counts
+    and rungs.
+    """
+    _check_floats("sparse_conv", features, weights)
+    _check(weights.ndim == 3, "weights [K, C_in, C_out]", weights.shape)
+    _check(
+        features.shape[0] == kmap.capacity_in,
+        f"features with {kmap.capacity_in} rows, the capacity of the input level",
+        features.shape,
+    )
+    _check(
+        weights.shape[0] == kmap.nbr.shape[0],
+        f"weights of {kmap.nbr.shape[0]} offsets ({kmap.kernel_size}^3)",
+        weights.shape,
+    )
+    _check(
+        weights.shape[1] == features.shape[1],
+        f"weights with C_in = {features.shape[1]}, as the features",
+        weights.shape,
+    )
+    if choose_impl(impl, features.dtype) == "native":
+        return native.conv(features, weights, kmap)
+    return xla.conv(features, weights, kmap)
+
+
+def pointwise(
+    features: Float[Array, "cap C_in"],
+    weights: Float[Array, "C_in C_out"],
+    num_valid: Int32[Array, ""],
+    *,
+    impl: str | None = None,
+) -> Float[Array, "cap C_out"]:
+    """Apply a 1x1 convolution: one matrix to every voxel.
+
+    Args:
+      features: rows at or beyond `num_valid` may hold anything, NaN too.
+      weights: the matrix.
+      num_valid: how many leading rows are voxels.
+      impl: "native", "xla" or None.
+
+    Returns:
+      Same dtype; rows at or beyond `num_valid` are exactly 0.
+
+    Raises:
+      InputError: if shapes or types disagree, or the implementation cannot run.
+
+    Gradients: features, weights. Deterministic: yes.
+    """
+    _check_floats("pointwise", features, weights)
+    if weights.ndim != 2 or weights.shape[0] != features.shape[1]:
+        raise InputError(
+            f"pointwise: weights [{features.shape[1]}, C_out] are required, got "
+            f"{list(weights.shape)}. Was this layer built for another level?"
+        )
+    if choose_impl(impl, features.dtype) == "native":
+        return native.pointwise(features, weights, num_valid)
+    return xla.pointwise(features, weights, num_valid)
+
+
+def choose_impl(impl: str | None, dtype: jnp.dtype) -> str:
+    """Return the implementation that will run.
+
+    Raises:
+      InputError: if the name is unknown, or names one that cannot run here.
+    """
+    if impl is None:
+        able = native.is_available() and dtype == jnp.float32
+        return "native" if able else "xla"
+    if impl not in IMPLEMENTATIONS:
+        raise InputError(
+            f"impl: one of {IMPLEMENTATIONS} or None is required, got {impl!r}."
+        )
+    if impl == "native" and not native.is_available():
+        raise InputError(
+            "impl: 'native' needs the native library for platform "
+            f"{jax.default_backend()!r}, which is not there. Build it with "
+            "`make native`, or use impl='xla'."
+        )
+    if impl == "native" and dtype != jnp.float32:
+        raise InputError(
+            f"impl: 'native' requires float32, got {dtype}. "
+            "Cast the features, or use impl='xla'."
+        )
+    return impl
+
+
+def _check_floats(where: str, features: Array, weights: Array) -> None:
+    floating = jnp.issubdtype(features.dtype, jnp.floating)
+    if features.ndim != 2 or not floating or features.dtype != weights.dtype:
+        raise InputError(
+            f"{where}: floating features [N, C] and weights of one type are required, "
+            f"got {features.dtype} {list(features.shape)} and {weights.dtype}. "
+            "Cast one of them."
+        )
+
+
+def _check(holds: bool, requirement: str, shape: tuple[int, ...]) -> None:
+    if not holds:
+        raise InputError(
+            f"sparse_conv: {requirement} are required, got {list(shape)}. "
+            "Was this layer built for another level?"
+        )

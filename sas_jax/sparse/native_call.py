@@ -1,0 +1,94 @@
+"""Call the native kernels from XLA: registration, and marking under `shard_map`.
+
+A custom call has no type rule of its own for values that vary over devices; all
+operands of one must vary alike, and its results vary like them.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from sas_jax import native_library
+
+_HANDLERS = {
+    "sas_conv_forward": "SasConvForward",
+    "sas_conv_weight_grad": "SasConvWeightGrad",
+    "sas_moments": "SasMoments",
+    "sas_normalize": "SasNormalize",
+    "sas_normalize_sums": "SasNormalizeSums",
+    "sas_normalize_grad": "SasNormalizeGrad",
+}
+
+
+def is_available() -> bool:
+    """Say whether the kernels can run on JAX's default platform."""
+    return jax.default_backend() == "cpu" and native_library.load() is not None
+
+
+def call(
+    target: str,
+    shapes: tuple[tuple[int, ...], ...],
+    *operands: Array,
+    **attributes: bool,
+) -> list[Array]:
+    """Run one native operation.
+
+    Args:
+      target: name of the operation.
+      shapes: shapes of its float32 results.
+      operands: arrays, as the handler in kernels/ffi/ lists them.
+      attributes: flags of the operation.
+
+    Raises:
+      InputError: if the native library is not there.
+    """
+    _register()
+    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    flags = {name: np.bool_(value) for name, value in attributes.items()}
+    axes = varying_axes(operands)
+    operands = mark_varying(operands, axes)
+    return mark_varying(jax.ffi.ffi_call(target, results)(*operands, **flags), axes)
+
+
+def vary_alike(*operands: Any) -> tuple[Any, ...]:
+    """Mark all operands as varying over the same axes of a `shard_map`.
+
+    Done before differentiation: the sum over devices that the gradient of replicated
+    weights needs is then added by JAX.
+    """
+    return mark_varying(operands, varying_axes(operands))
+
+
+def varying_axes(tree: Any) -> frozenset[str]:
+    """Return the mapped axes over which any array of a tree varies."""
+    return frozenset().union(*map(_varying_axes, jax.tree.leaves(tree)))
+
+
+def mark_varying(tree: Any, axes: frozenset[str]) -> Any:
+    """Return the arrays of a tree typed as varying over all of these axes."""
+
+    def mark(array: Array) -> Array:
+        missing = tuple(sorted(axes - _varying_axes(array)))
+        return jax.lax.pcast(array, missing, to="varying") if missing else array
+
+    return jax.tree.map(mark, tree)
+
+
+def _varying_axes(array: Array) -> frozenset[str]:
+    kind = jax.typeof(array)
+    # The name of this attribute depends on the version of JAX.
+    axes = kind.vma if hasattr(kind, "vma") else kind.manual_axis_type.varying
+    return frozenset(axes)
+
+
+@functools.cache
+def _register() -> None:
+    """Tell XLA about the handlers, the first time that one is needed."""
+    library = native_library.require()
+    for target, symbol in _HANDLERS.items():
+        handler = jax.ffi.pycapsule(getattr(library, symbol))
+        jax.ffi.register_ffi_target(target, handler, platform="cpu")
