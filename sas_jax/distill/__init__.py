@@ -1,0 +1,1 @@
+"""Distillation: batches, losses, temporal ensembling, training (paper section 3.4)."""

@@ -1,0 +1,159 @@
+"""Augmentation of a training scene: elastic distortion, scale, rotation, flip, shift.
+
+Only geometry changes: the student sees no colour. Evaluation uses none of this
+(default, and the paper's plain forward pass); the authors' code also scales and
+rotates at test time, which is why it evaluates five times and adds the results.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import ndimage
+
+from sas_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """Ranges of the random transforms; the defaults are those of the authors' code.
+
+    Attributes:
+      elastic: (granularity_m, magnitude_m) of every elastic distortion, in order.
+      elastic_probability: chance that a scene is distorted at all.
+      scale: least and greatest factor.
+      rotation_rad: greatest angle about the x, y and z axis.
+      flip_probability: chance that flipping is considered at all.
+      flip_axis_probability: chance of each of x and y to be mirrored then.
+      max_shift_voxels: a batch is moved by 0 to this many voxels (exclusive) per axis.
+    """
+
+    elastic: tuple[tuple[float, float], ...] = ((0.2, 0.4), (0.8, 1.6))
+    elastic_probability: float = 0.95
+    scale: tuple[float, float] = (0.9, 1.1)
+    rotation_rad: tuple[float, float, float] = (math.pi / 64, math.pi / 64, math.pi)
+    flip_probability: float = 0.95
+    flip_axis_probability: float = 0.5
+    max_shift_voxels: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale[0] <= self.scale[1] or self.max_shift_voxels < 1:
+            raise InputError(
+                "AugmentConfig: 0 < scale[0] <= scale[1] and max_shift_voxels >= 1 are "
+                f"required, got {self.scale} and {self.max_shift_voxels}. "
+                "Use NO_AUGMENTATION to switch it off."
+            )
+
+
+NO_AUGMENTATION = AugmentConfig(
+    elastic=(),
+    scale=(1.0, 1.0),
+    rotation_rad=(0.0, 0.0, 0.0),
+    flip_probability=0.0,
+    max_shift_voxels=1,
+)
+
+
+def augment_points(
+    points: Float[np.ndarray, "P 3"], config: AugmentConfig, rng: np.random.Generator
+) -> Float[np.ndarray, "P 3"]:
+    """Return the points after elastic distortion, scaling and rotation.
+
+    Args:
+      points: positions in metres.
+      config: ranges of the transforms.
+      rng: the source of all randomness; the same state gives the same bits.
+
+    Returns:
+      f64 positions in metres, in the same order.
+
+    Source: authors' code (dataset/feature_loader, voxelizer). OpenScene's distillation
+    loader computes the distortion but trains on the undistorted cloud; SAS mends that.
+    """
+    moved = points.astype(np.float64)
+    if config.elastic and rng.random() < config.elastic_probability:
+        for granularity_m, magnitude_m in config.elastic:
+            moved = elastic_distortion(moved, granularity_m, magnitude_m, rng)
+    return moved @ _similarity(config, rng).T
+
+
+def flip_cells(
+    cells: Int[np.ndarray, "P 3"], config: AugmentConfig, rng: np.random.Generator
+) -> Int[np.ndarray, "P 3"]:
+    """Return grid cells mirrored along x and y, each with its probability.
+
+    Mirroring cells instead of points keeps the occupied set a mirror image, as in the
+    authors' code. The least coordinate stays 0.
+    """
+    if len(cells) == 0 or rng.random() >= config.flip_probability:
+        return cells
+    flipped = cells.copy()
+    for axis in (0, 1):
+        if rng.random() < config.flip_axis_probability:
+            flipped[:, axis] = cells[:, axis].max() - cells[:, axis]
+    return flipped
+
+
+def random_shift(
+    config: AugmentConfig, rng: np.random.Generator
+) -> Int[np.ndarray, " 3"]:
+    """Return the integer shift, in voxels, that a whole batch shares.
+
+    It decides which voxels share a coarse cell, so a scene is not always pooled the
+    same way.
+    """
+    return rng.integers(0, config.max_shift_voxels, size=3, dtype=np.int32)
+
+
+def elastic_distortion(
+    points: Float[np.ndarray, "P 3"],
+    granularity_m: float,
+    magnitude_m: float,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "P 3"]:
+    """Move every point by a smooth random field.
+
+    The field is white noise on a grid of `granularity_m`, smoothed twice along every
+    axis by a 3-tap mean with zeros outside, interpolated linearly.
+
+    Args:
+      points: positions in metres.
+      granularity_m: spacing of the noise grid.
+      magnitude_m: factor of the smoothed noise, metres.
+      rng: source of the noise.
+    """
+    if len(points) == 0:
+        return points
+    low = points.min(axis=0)
+    size = ((points - low).max(axis=0) // granularity_m).astype(int) + 3
+    noise = rng.standard_normal((3, *size), dtype=np.float32)
+    for axis in (1, 2, 3, 1, 2, 3):
+        noise = ndimage.uniform_filter1d(noise, 3, axis=axis, mode="constant")
+    # Grid node 1 lies on the least corner of the cloud: one node of margin each side.
+    nodes = ((points - low) / granularity_m + 1.0).T
+    moves = [
+        ndimage.map_coordinates(component, nodes, order=1, mode="nearest")
+        for component in noise
+    ]
+    return points + magnitude_m * np.stack(moves, axis=1)
+
+
+def _similarity(
+    config: AugmentConfig, rng: np.random.Generator
+) -> Float[np.ndarray, "3 3"]:
+    """Return scale times rotations about the three axes in random order."""
+    matrix = np.eye(3) * rng.uniform(*config.scale)
+    angles = [rng.uniform(-limit, limit) for limit in config.rotation_rad]
+    for axis in rng.permutation(3):
+        matrix = _rotation(int(axis), angles[axis]) @ matrix
+    return matrix
+
+
+def _rotation(axis: int, angle: float) -> Float[np.ndarray, "3 3"]:
+    i, j = (axis + 1) % 3, (axis + 2) % 3
+    matrix = np.eye(3)
+    matrix[i, i] = matrix[j, j] = math.cos(angle)
+    matrix[j, i] = math.sin(angle)
+    matrix[i, j] = -matrix[j, i]
+    return matrix

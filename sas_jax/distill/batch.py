@@ -1,0 +1,251 @@
+"""Batches of static shape: several scenes, one plan, padded superpoints and points.
+
+N voxels, S superpoints, P points of all scenes of one device, each padded to the
+bucket; C channels, K classes.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float32, Int32, Shaped
+
+from sas_jax.distill import augment
+from sas_jax.distill.buckets import Bucket, Need
+from sas_jax.distill.config import TrainConfig
+from sas_jax.distill.data import TrainScene
+from sas_jax.distill.voxelize import Voxels, grid_cells, unique_voxels
+from sas_jax.errors import InputError
+from sas_jax.sparse.plan import Plan, build_plan, level_counts
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    """What temporal ensembling needs beside the voxels.
+
+    Attributes:
+      mask: voxels that take part in Eq. 13.
+      first_point: the point that represents each voxel.
+      point_voxel: voxel row of each point; 0 for padding.
+      point_superpoint: superpoint of each point; the capacity S for padding.
+      history: running mean of the logits of each point (Eq. 11 times T).
+    """
+
+    mask: Bool[Array, " N"]
+    first_point: Int32[Array, " N"]
+    point_voxel: Int32[Array, " P"]
+    point_superpoint: Int32[Array, " P"]
+    history: Float32[Array, "P K"]
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["plan", "superpoint", "mask", "targets", "ensemble"],
+    meta_fields=["num_superpoints"],
+)
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """The scenes of one device in one step.
+
+    Attributes:
+      plan: levels and kernel maps; voxel rows are those of level 0.
+      superpoint: superpoint of each voxel, scenes one after the other; the capacity S
+        for padding.
+      mask: voxels that take part in Eq. 10.
+      targets: f16, one row per superpoint (`level="superpoint"`), or per voxel.
+      ensemble: second stage only.
+      num_superpoints: S, the capacity.
+    """
+
+    plan: Plan
+    superpoint: Int32[Array, " N"]
+    mask: Bool[Array, " N"]
+    targets: Float[Array, "S C"]
+    ensemble: Ensemble | None
+    num_superpoints: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One scene, augmented and voxelised.
+
+    Attributes:
+      scene: where it comes from.
+      voxels: its voxels, shifted as the batch is.
+    """
+
+    scene: TrainScene
+    voxels: Voxels
+
+
+def make_sample(
+    scene: TrainScene,
+    config: TrainConfig,
+    rng: np.random.Generator | None,
+    shift: Int32[np.ndarray, " 3"] | None = None,
+) -> Sample:
+    """Augment and voxelise one scene.
+
+    Args:
+      scene: the scene.
+      config: voxel size and ranges of the transforms.
+      rng: source of the transforms, or None for none at all.
+      shift: voxels by which the whole batch is moved.
+    """
+    points = scene.points
+    if rng is not None:
+        points = augment.augment_points(points, config.augment, rng)
+    cells = grid_cells(points, config.voxel_size_m)
+    if rng is not None:
+        cells = augment.flip_cells(cells, config.augment, rng)
+    voxels = unique_voxels(cells)
+    if shift is not None:
+        voxels = dataclasses.replace(voxels, coords=voxels.coords + shift[None])
+    return Sample(scene, voxels)
+
+
+def batch_coords(samples: Sequence[Sample]) -> Int32[np.ndarray, "N 4"]:
+    """Return (scene, x, y, z) of all voxels, in the row order of the plan."""
+    parts = [np.zeros((0, 4), np.int32)]
+    for index, sample in enumerate(samples):
+        coords = sample.voxels.coords
+        parts.append(np.insert(coords, 0, np.int32(index), axis=1))
+    return np.concatenate(parts)
+
+
+def needs_of(samples: Sequence[Sample]) -> Need:
+    """Return the rows that these scenes take together."""
+    return Need(
+        levels=level_counts(batch_coords(samples)),
+        superpoints=sum(sample.scene.num_superpoints for sample in samples),
+        points=sum(len(sample.scene.points) for sample in samples),
+    )
+
+
+def collate(
+    samples: Sequence[Sample],
+    bucket: Bucket,
+    config: TrainConfig,
+    *,
+    ensemble: bool,
+    rng: np.random.Generator | None = None,
+) -> Batch:
+    """Put scenes into one padded batch; there may be none.
+
+    Args:
+      samples: the scenes of one device.
+      bucket: sizes of all arrays.
+      config: what to supervise and how many voxels to sample.
+      ensemble: whether to prepare the second stage; its history is left empty
+        (`History.attach` fills it).
+      rng: picks voxels where `max_sample_voxels` is set.
+
+    Raises:
+      InputError: if the scenes do not fit the bucket.
+    """
+    plan, _ = build_plan(batch_coords(samples), bucket.rung)
+    superpoint, target_row = _voxel_rows(samples)
+    mask = _sampled(target_row >= 0, config.max_sample_voxels, rng)
+    rows = bucket.rung.capacities[0]
+    return Batch(
+        plan=plan,
+        superpoint=_padded(superpoint, rows, fill=bucket.superpoints),
+        mask=_padded(mask, rows),
+        targets=_targets(samples, target_row, bucket, config),
+        ensemble=_ensemble(samples, bucket, config, rng) if ensemble else None,
+        num_superpoints=bucket.superpoints,
+    )
+
+
+def _voxel_rows(
+    samples: Sequence[Sample],
+) -> tuple[Int32[np.ndarray, " N"], Int32[np.ndarray, " N"]]:
+    """Return superpoint and target row of each voxel, counted over all scenes."""
+    superpoints, rows = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
+    first_superpoint = first_row = 0
+    for sample in samples:
+        scene, point = sample.scene, sample.voxels.first_point
+        superpoints.append(scene.superpoint[point] + np.int32(first_superpoint))
+        row = scene.target_row[point]
+        rows.append(np.where(row >= 0, row + first_row, -1).astype(np.int32))
+        first_superpoint += scene.num_superpoints
+        first_row += len(scene.targets)
+    return np.concatenate(superpoints), np.concatenate(rows)
+
+
+def _targets(
+    samples: Sequence[Sample],
+    target_row: Int32[np.ndarray, " N"],
+    bucket: Bucket,
+    config: TrainConfig,
+) -> Shaped[np.ndarray, "S C"]:
+    if config.level == "superpoint":
+        # The store may know more superpoints than the last id needs, never fewer.
+        parts = [s.scene.targets[: s.scene.num_superpoints] for s in samples]
+        capacity = bucket.superpoints
+    else:
+        parts = [s.scene.targets for s in samples]
+        capacity = bucket.rung.capacities[0]
+    none = np.zeros((0, config.student.out_dim), np.float16)
+    features = np.concatenate([none, *parts])
+    if config.level == "point" and len(features):
+        features = features[target_row]  # row -1 is masked, any feature will do
+    return _padded(features, capacity)
+
+
+def _ensemble(
+    samples: Sequence[Sample],
+    bucket: Bucket,
+    config: TrainConfig,
+    rng: np.random.Generator | None,
+) -> Ensemble:
+    empty = np.zeros(0, np.int32)
+    first_point, point_voxel, point_superpoint = [empty], [empty], [empty]
+    voxels = superpoints = points = 0
+    for sample in samples:
+        first_point.append(sample.voxels.first_point + np.int32(points))
+        point_voxel.append(sample.voxels.inverse + np.int32(voxels))
+        point_superpoint.append(sample.scene.superpoint + np.int32(superpoints))
+        voxels += len(sample.voxels.coords)
+        superpoints += sample.scene.num_superpoints
+        points += len(sample.scene.points)
+    rows = bucket.rung.capacities[0]
+    mask = _sampled(np.ones(voxels, bool), config.max_sample_voxels, rng)
+    return Ensemble(
+        mask=_padded(mask, rows),
+        first_point=_padded(np.concatenate(first_point), rows),
+        point_voxel=_padded(np.concatenate(point_voxel), bucket.points),
+        point_superpoint=_padded(
+            np.concatenate(point_superpoint), bucket.points, fill=bucket.superpoints
+        ),
+        history=np.zeros((bucket.points, 0), np.float32),
+    )
+
+
+def _sampled(
+    mask: Bool[np.ndarray, " N"], most: int | None, rng: np.random.Generator | None
+) -> Bool[np.ndarray, " N"]:
+    """Return the mask with at most that many rows left, drawn without replacement."""
+    if most is None or mask.sum() <= most:
+        return mask
+    if rng is None:
+        raise InputError("collate: sampling voxels requires rng, got None. Pass one.")
+    kept = np.zeros_like(mask)
+    kept[rng.choice(np.flatnonzero(mask), most, replace=False)] = True
+    return kept
+
+
+def _padded(
+    rows: Shaped[np.ndarray, "N *rest"], capacity: int, fill: int = 0
+) -> Shaped[np.ndarray, "cap *rest"]:
+    if len(rows) > capacity:
+        raise InputError(
+            f"collate: at most {capacity} rows fit the bucket, got {len(rows)}. "
+            "Choose the bucket from needs_of the same scenes."
+        )
+    padded = np.full((capacity, *rows.shape[1:]), fill, rows.dtype)
+    padded[: len(rows)] = rows
+    return padded

@@ -1,0 +1,244 @@
+"""Checkpoints: everything that a run needs to go on as if nothing had happened.
+
+One Orbax folder per saved step, written in the background and renamed when complete,
+so a kill leaves the old checkpoint or the new one. Items:
+
+    state     params, batch_stats, optimiser, step
+    history   the running mean of logits of every scene (second stage)
+    text      names and text features of the vocabulary
+    run       JSON: resolved configuration, position of the data iterator
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+from jaxtyping import Float32, PyTree
+from orbax.checkpoint import checkpoint_managers
+
+from sas_jax.distill.config import RunConfig, TrainConfig
+from sas_jax.distill.step import TrainState
+from sas_jax.errors import InputError
+from sas_jax.files import canonical
+from sas_jax.models.minkunet import StudentConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds, all in host memory.
+
+    Attributes:
+      state: parameters, statistics, optimiser and step.
+      history: running mean of logits, [P, K] f32 per scene; empty in stage 1.
+      text_features: [K, C] f32, T.
+      class_names: the K names.
+      scenes: content key of each training scene, by name, in order.
+      iterator: position of the data iterator.
+      config: the `TrainConfig`; as JSON values after reading.
+    """
+
+    state: TrainState
+    history: Mapping[str, Float32[np.ndarray, "P K"]]
+    text_features: Float32[np.ndarray, "K C"]
+    class_names: tuple[str, ...]
+    scenes: Mapping[str, str]
+    iterator: Mapping[str, Any]
+    config: TrainConfig | Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+    """A trained network for evaluation and queries.
+
+    Attributes:
+      config: network to build.
+      variables: params and batch_stats.
+      voxel_size_m: edge of the voxels it was trained with.
+      text_features: [K, C] f32 of the training vocabulary.
+      class_names: the K names.
+      step: steps it was trained.
+    """
+
+    config: StudentConfig
+    variables: PyTree
+    voxel_size_m: float
+    text_features: Float32[np.ndarray, "K C"]
+    class_names: tuple[str, ...]
+    step: int
+
+
+class Checkpoints:
+    """The checkpoints of one run: saves, restores, keeps the last ones and the best."""
+
+    def __init__(self, folder: str | os.PathLike, run: RunConfig | None = None):
+        keep_last = (run or RunConfig()).keep_last
+        options = ocp.CheckpointManagerOptions(
+            best_fn=_quality,
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(
+                [
+                    checkpoint_managers.LatestN(keep_last),
+                    checkpoint_managers.BestN(get_metric_fn=_quality, n=1),
+                ]
+            ),
+            cleanup_tmp_directories=True,
+        )
+        self.folder = pathlib.Path(folder).resolve()
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def latest_step(self) -> int | None:
+        """Return the step of the newest complete checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def best_step(self) -> int | None:
+        """Return the step of the best complete checkpoint, or None."""
+        return self._manager.best_step()
+
+    def save(self, checkpoint: Checkpoint, metrics: Mapping[str, float]) -> None:
+        """Write a checkpoint in the background.
+
+        Args:
+          checkpoint: what to keep; its arrays must not change afterwards.
+          metrics: "stage" and "rank" choose the best one: a later stage first, then
+            the lower rank. Further entries are for people.
+        """
+        record = {
+            "config": canonical(checkpoint.config),
+            "iterator": checkpoint.iterator,
+            "class_names": list(checkpoint.class_names),
+            "scenes": dict(checkpoint.scenes),
+        }
+        items = {
+            "state": ocp.args.PyTreeSave(_plain(checkpoint.state)),
+            "text": ocp.args.PyTreeSave({"features": checkpoint.text_features}),
+            "run": ocp.args.JsonSave(record),
+        }
+        if checkpoint.history:
+            items["history"] = ocp.args.PyTreeSave(dict(checkpoint.history))
+        self._manager.save(
+            int(checkpoint.state.step),
+            args=ocp.args.Composite(**items),
+            metrics={name: float(value) for name, value in metrics.items()},
+        )
+
+    def restore(self, step: int) -> Checkpoint:
+        """Read the checkpoint of a step."""
+        return _restore(self._manager, step)
+
+    def wait(self) -> None:
+        """Return when everything is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Finish writing and release the manager's threads."""
+        self._manager.close()
+
+
+def load_student(
+    folder: str | os.PathLike, which: Literal["last", "best"] = "last"
+) -> Student:
+    """Read the network of a run's checkpoint folder.
+
+    Args:
+      folder: the run's `checkpoints` folder.
+      which: the newest checkpoint, or the best one by training loss.
+
+    Raises:
+      InputError: if the folder holds no complete checkpoint.
+    """
+    path = pathlib.Path(folder).resolve()
+    if not path.is_dir():
+        raise _no_checkpoint(path)
+    options = ocp.CheckpointManagerOptions(create=False, best_fn=_quality)
+    manager = ocp.CheckpointManager(path, options=options)
+    step = manager.latest_step() if which == "last" else manager.best_step()
+    if step is None:
+        raise _no_checkpoint(path)
+    checkpoint = _restore(manager, step)
+    return Student(
+        config=StudentConfig(**checkpoint.config["student"]),
+        variables={
+            "params": checkpoint.state.params,
+            "batch_stats": checkpoint.state.batch_stats,
+        },
+        voxel_size_m=checkpoint.config["voxel_size_m"],
+        text_features=checkpoint.text_features,
+        class_names=checkpoint.class_names,
+        step=step,
+    )
+
+
+def check_config(saved: Mapping[str, Any], config: TrainConfig, where: object) -> None:
+    """Refuse to go on with another configuration.
+
+    Raises:
+      InputError: naming the first field that differs, with both values.
+    """
+    wanted = canonical(config)
+    for field in sorted(set(saved) | set(wanted)):
+        if saved.get(field) != wanted.get(field):
+            raise InputError(
+                f"resume: {field} must be {saved.get(field)} as in the checkpoint, got "
+                f"{wanted.get(field)} ({where}). "
+                "Restore the setting, or train into another --run."
+            )
+
+
+def _restore(manager: ocp.CheckpointManager, step: int) -> Checkpoint:
+    folder = pathlib.Path(manager.directory) / str(step)
+    items: dict = {
+        "state": ocp.args.PyTreeRestore(),
+        "text": ocp.args.PyTreeRestore(),
+        "run": ocp.args.JsonRestore(),
+    }
+    if (folder / "history").exists():
+        items["history"] = ocp.args.PyTreeRestore()
+    try:
+        read = manager.restore(step, args=ocp.args.Composite(**items))
+    except (ValueError, OSError, KeyError) as error:
+        raise InputError(
+            f"resume: a complete checkpoint is required, got {error!r} ({folder}). "
+            "Delete this folder to go on from the one before."
+        ) from error
+    state = read["state"]
+    adam = optax.ScaleByAdamState(**state["adam"])
+    return Checkpoint(
+        state=TrainState(
+            state["params"], state.get("batch_stats") or {}, adam, state["step"]
+        ),
+        history=dict(read["history"]) if "history" in items else {},
+        text_features=read["text"]["features"],
+        class_names=tuple(read["run"]["class_names"]),
+        scenes=read["run"]["scenes"],
+        iterator=read["run"]["iterator"],
+        config=read["run"]["config"],
+    )
+
+
+def _plain(state: TrainState) -> dict[str, PyTree]:
+    """Return the state as nested dicts of host arrays."""
+    tree = {
+        "params": state.params,
+        "batch_stats": state.batch_stats,
+        "adam": state.opt_state._asdict(),
+        "step": state.step,
+    }
+    # Copies: on CPU device_get returns views of buffers that the next step reuses.
+    return jax.tree.map(np.array, tree)
+
+
+def _quality(metrics: Mapping[str, float]) -> float:
+    # Losses of different stages have different terms: the later stage is better.
+    return metrics["stage"] * 1e6 - metrics["rank"]
+
+
+def _no_checkpoint(path: pathlib.Path) -> InputError:
+    return InputError(
+        f"checkpoint: a complete checkpoint is required, got none ({path}). "
+        "Train first: python experiments/train.py --flagfile=..."
+    )

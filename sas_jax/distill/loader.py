@@ -1,0 +1,174 @@
+"""Loading: batches made ahead of time by Grain.
+
+A batch follows from the seed and the number of its step, so it is the same whether it
+is made by a thread, by another process, or after a resume.
+"""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Iterator, Sequence
+
+import grain
+import numpy as np
+
+from sas_jax.distill import augment
+from sas_jax.distill.batch import Batch, collate, make_sample, needs_of
+from sas_jax.distill.buckets import Bucket, BucketPolicy, measure_policy
+from sas_jax.distill.config import RunConfig
+from sas_jax.distill.data import SceneCache, SceneSource
+from sas_jax.distill.history import Visit
+from sas_jax.distill.schedule import Schedule, random_stream
+from sas_jax.errors import InputError
+from sas_jax.sparse.rungs import padding_waste
+
+_MEASURED_SCENES = 24
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchInfo:
+    """What the training loop reports about a batch.
+
+    Attributes:
+      step: number of the step.
+      visit: which scenes are in it, per device.
+      num_voxels: voxels of all devices.
+      bucket: index of the bucket.
+      waste: fraction of padding rows over all levels and devices.
+      seconds: time that making the batch took.
+    """
+
+    step: int
+    visit: Visit
+    num_voxels: int
+    bucket: int
+    waste: float
+    seconds: float
+
+
+class BatchSource:
+    """Makes the batch of any step; a random-access source for Grain."""
+
+    def __init__(
+        self,
+        cache: SceneCache,
+        schedule: Schedule,
+        policy: BucketPolicy,
+        num_devices: int,
+    ):
+        self._cache = cache
+        self._schedule = schedule
+        self._policy = policy
+        self._num_devices = num_devices
+        self._config = schedule.config
+
+    def __len__(self) -> int:
+        return self._schedule.total_steps
+
+    def __getitem__(self, step: int) -> tuple[tuple[Batch, ...], BatchInfo]:
+        started = time.perf_counter()
+        step = int(step)
+        seed = self._config.seed
+        scenes = np.array_split(self._schedule.scenes(step), self._num_devices)
+        shift = augment.random_shift(
+            self._config.augment, random_stream(seed, "shift", step)
+        )
+        groups = [
+            [self._sample(int(i), step, shift) for i in group] for group in scenes
+        ]
+        needs = [needs_of(group) for group in groups]
+        index, bucket = self._policy.choose(needs)
+        if index:
+            _log.info("step %d takes bucket %d: %s", step, index, bucket)
+        shards = self._collate(groups, bucket, step)
+        return shards, BatchInfo(
+            step=step,
+            visit=Visit(
+                [[sample.scene.name for sample in group] for group in groups],
+                [[len(sample.scene.points) for sample in group] for group in groups],
+            ),
+            num_voxels=sum(need.levels[0] for need in needs),
+            bucket=index,
+            waste=float(
+                np.mean([padding_waste(need.levels, bucket.rung) for need in needs])
+            ),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _sample(self, scene: int, step: int, shift: np.ndarray):
+        number = step // self._schedule.steps_per_pass
+        loaded = self._cache.load(scene)
+        rng = random_stream(self._config.seed, "augment", number, loaded.name)
+        return make_sample(loaded, self._config, rng, shift)
+
+    def _collate(
+        self, groups: Sequence[Sequence], bucket: Bucket, step: int
+    ) -> tuple[Batch, ...]:
+        return tuple(
+            collate(
+                group,
+                bucket,
+                self._config,
+                ensemble=step >= self._schedule.first_self_step,
+                rng=random_stream(self._config.seed, "voxels", step, device),
+            )
+            for device, group in enumerate(groups)
+        )
+
+
+def check_names(sources: Sequence[SceneSource]) -> None:
+    """Raise InputError unless there are scenes and their names are distinct."""
+    names = [source.name for source in sources]
+    if not names or len(set(names)) != len(names):
+        raise InputError(
+            f"train: at least one scene and distinct names are required, got {names}. "
+            "Check --split and the list of scenes."
+        )
+
+
+def plan_buckets(
+    cache: SceneCache, schedule: Schedule, num_devices: int
+) -> BucketPolicy:
+    """Measure the data set and return the sizes of its batches.
+
+    Up to 24 scenes, evenly spaced, are augmented once, with transforms that do not
+    depend on the seed: a resumed run and runs with other seeds have the same shapes.
+    """
+    count = min(schedule.num_scenes, _MEASURED_SCENES)
+    chosen = np.linspace(0, schedule.num_scenes - 1, count).round().astype(int)
+    needs = []
+    for index in chosen:
+        scene = cache.load(int(index))
+        rng = random_stream(0, "measure", scene.name)
+        needs.append(needs_of([make_sample(scene, schedule.config, rng)]))
+    return measure_policy(needs, -(-schedule.largest_batch // num_devices))
+
+
+def make_loader(
+    source: BatchSource, run: RunConfig, first_step: int = 0
+) -> Iterator[tuple[tuple[Batch, ...], BatchInfo]]:
+    """Return a Grain iterator that makes batches ahead of the consumer.
+
+    The step alone says where to go on. Grain's own iterator state would say the same
+    for threads, but it depends on the number of worker processes, which a resumed run
+    may change.
+
+    Args:
+      source: makes the batch of any step.
+      run: threads, processes and how far ahead they work.
+      first_step: step of the first batch.
+    """
+    dataset = grain.MapDataset.source(source)[first_step:]
+    iterable = dataset.to_iter_dataset(
+        grain.ReadOptions(
+            num_threads=run.num_threads, prefetch_buffer_size=run.prefetch
+        )
+    )
+    if run.num_workers:
+        workers = grain.MultiprocessingOptions(
+            num_workers=run.num_workers, per_worker_buffer_size=run.prefetch
+        )
+        iterable = iterable.mp_prefetch(workers)
+    return iter(iterable)

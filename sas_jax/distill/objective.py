@@ -1,0 +1,132 @@
+"""Objective: which losses of section 3.4 a step adds up, from student features.
+
+`StepConfig` holds what a compiled program depends on, `StepInputs` the numbers that it
+takes: runs that differ in seed, schedule or vocabulary share one program.
+"""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sas_jax.distill import losses
+from sas_jax.distill.batch import Batch
+from sas_jax.distill.config import TrainConfig
+from sas_jax.distill.history import pseudo_labels, update_history
+from sas_jax.distill.losses import Term
+from sas_jax.distill.schedule import Stage
+
+
+@dataclasses.dataclass(frozen=True)
+class StepConfig:
+    """What a compiled step depends on, beside the network and array shapes.
+
+    Attributes:
+      distill: whether Eq. 10 counts.
+      ensemble: whether Eq. 11-13 count.
+      level: targets per superpoint or per point.
+      compat: where pseudo labels of points come from.
+      in_channels: of the student.
+    """
+
+    distill: bool
+    ensemble: bool
+    level: Literal["superpoint", "point"]
+    compat: Literal["paper", "official"]
+    in_channels: int
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class StepInputs:
+    """Numbers that a step takes beside state and batch.
+
+    Attributes:
+      learning_rate: f32 scalar.
+      ema_alpha: f32 scalar, Eq. 11.
+      text: f32 unit vectors of the vocabulary, T.
+    """
+
+    learning_rate: Float[Array, ""]
+    ema_alpha: Float[Array, ""]
+    text: Float[Array, "K C"]
+
+
+def step_config(config: TrainConfig, stage: Stage) -> StepConfig:
+    """Return what the steps of a stage depend on."""
+    return StepConfig(
+        distill=stage.distill,
+        ensemble=stage.ensemble,
+        level=config.level,
+        compat=config.compat,
+        in_channels=config.student.in_channels,
+    )
+
+
+def loss_terms(
+    features: Float[Array, "N C"],
+    batch: Batch,
+    inputs: StepInputs,
+    config: StepConfig,
+) -> tuple[dict[str, Term], Float[Array, "P K"] | None]:
+    """Return the losses on one device, by name, and the new history or None.
+
+    Args:
+      features: of the student, at every voxel.
+      batch: the voxels' superpoints, targets and history.
+      inputs: text features and weight of the past.
+      config: which losses count.
+    """
+    terms: dict[str, Term] = {}
+    history = None
+    if config.distill:
+        terms |= _distillation(features, batch, config)
+    if config.ensemble:
+        logits = features @ inputs.text.T
+        history = update_history(
+            batch.ensemble.history,
+            logits,
+            batch.ensemble.point_voxel,
+            inputs.ema_alpha,
+        )
+        terms |= _self_distillation(logits, history, batch, config)
+    return terms, history
+
+
+def _distillation(
+    features: Float[Array, "N C"], batch: Batch, config: StepConfig
+) -> dict[str, Term]:
+    targets = batch.targets.astype(jnp.float32)
+    if config.level == "point":
+        return {"point": losses.point_cosine(features, targets, batch.mask)}
+    own = targets.at[batch.superpoint].get(mode="fill", fill_value=0.0)
+    return {
+        "point": losses.point_cosine(features, own, batch.mask),
+        "superpoint": losses.superpoint_cosine(
+            features, batch.superpoint, batch.mask, targets
+        ),
+    }
+
+
+def _self_distillation(
+    logits: Float[Array, "N K"],
+    history: Float[Array, "P K"],
+    batch: Batch,
+    config: StepConfig,
+) -> dict[str, Term]:
+    ensemble = batch.ensemble
+    point_labels, superpoint_labels = pseudo_labels(
+        history, ensemble.point_superpoint, batch.num_superpoints
+    )
+    if config.compat == "official":
+        labels = superpoint_labels.at[batch.superpoint].get(mode="fill", fill_value=0)
+    else:
+        labels = point_labels[ensemble.first_point]
+    return {
+        "point_self": losses.point_cross_entropy(logits, labels, ensemble.mask),
+        "superpoint_self": losses.superpoint_cross_entropy(
+            logits, batch.superpoint, ensemble.mask, superpoint_labels
+        ),
+    }

@@ -1,0 +1,177 @@
+"""Where a run starts: its own newest checkpoint, given weights, or from scratch."""
+
+import dataclasses
+import logging
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Float32, PyTree
+
+from sas_jax.distill import loader, step
+from sas_jax.distill.buckets import BucketPolicy
+from sas_jax.distill.checkpoint import (
+    Checkpoint,
+    Checkpoints,
+    check_config,
+    load_student,
+)
+from sas_jax.distill.config import RunConfig, TrainConfig
+from sas_jax.distill.data import SceneCache, SceneSource
+from sas_jax.distill.history import History
+from sas_jax.distill.schedule import Schedule
+from sas_jax.errors import InputError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """The classes that pseudo labels choose from.
+
+    Attributes:
+      names: K class names.
+      features: unit text features, T.
+    """
+
+    names: tuple[str, ...]
+    features: Float32[np.ndarray, "K C"]
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """What does not change during a run.
+
+    Attributes:
+      config: what to learn.
+      run: how to carry it out.
+      vocabulary: of the pseudo labels.
+      scenes: content key of each scene, by name, in order.
+      cache: loads them.
+      schedule: which scenes each step sees.
+      policy: sizes of batches.
+      network: the student.
+      devices: where steps run.
+    """
+
+    config: TrainConfig
+    run: RunConfig
+    vocabulary: Vocabulary
+    scenes: Mapping[str, str]
+    cache: SceneCache
+    schedule: Schedule
+    policy: BucketPolicy
+    network: step.Network
+    devices: tuple[jax.Device, ...]
+
+
+def make_world(
+    config: TrainConfig,
+    sources: Sequence[SceneSource],
+    vocabulary: Vocabulary,
+    run: RunConfig,
+    devices: Sequence[jax.Device] | None,
+) -> World:
+    """Check the inputs of a run against each other and measure its scenes.
+
+    Raises:
+      InputError: for no scenes, repeated names, or text features whose shape is not
+        that of the names and the student's output.
+    """
+    loader.check_names(sources)
+    if jax.process_count() > 1:
+        raise InputError(
+            f"train: one process is required, got {jax.process_count()}. Use all "
+            "devices of one machine."
+        )
+    shape = (len(vocabulary.names), config.student.out_dim)
+    if vocabulary.features.shape != shape:
+        raise InputError(
+            f"train: text features {list(shape)} are required, got "
+            f"{list(vocabulary.features.shape)}. Use the text tower that the features "
+            "were made with, and its dimension as out_dim."
+        )
+    devices = tuple(devices or jax.local_devices())
+    cache = SceneCache(sources, config, run.cache_scenes)
+    schedule = Schedule(len(sources), config)
+    return World(
+        config=config,
+        run=run,
+        vocabulary=vocabulary,
+        scenes={source.name: source.key for source in sources},
+        cache=cache,
+        schedule=schedule,
+        policy=loader.plan_buckets(cache, schedule, len(devices)),
+        network=step.make_network(config),
+        devices=devices,
+    )
+
+
+def start(
+    world: World, checkpoints: Checkpoints, init_from: str | os.PathLike | None
+) -> tuple[step.TrainState, History]:
+    """Return state and history in the order resume, init, scratch.
+
+    Raises:
+      InputError: if a checkpoint was made with another configuration, other scenes or
+        another vocabulary, or `init_from` holds another architecture.
+    """
+    latest = checkpoints.latest_step()
+    if latest is not None:
+        saved = checkpoints.restore(latest)
+        _check_resume(saved, world, checkpoints.folder)
+        _log.info("resumed at step %d (%s)", latest, checkpoints.folder)
+        return step.replicate(saved.state, world.devices), History(saved.history)
+    state = step.create_state(world.network, world.config)
+    if init_from is not None:
+        student = load_student(init_from)
+        _check_same_shapes(state.params, student.variables["params"], init_from)
+        state = dataclasses.replace(state, **student.variables)
+        _log.info("started from the weights of %s", init_from)
+    return step.replicate(state, world.devices), History()
+
+
+def to_checkpoint(world: World, state: step.TrainState, history: History) -> Checkpoint:
+    """Return all that `start` needs to go on from here."""
+    host_state = jax.device_get(state)
+    return Checkpoint(
+        state=host_state,
+        history=history.arrays(),
+        text_features=text_of(world),
+        class_names=tuple(world.vocabulary.names),
+        scenes=world.scenes,
+        iterator={"next_index": int(host_state.step)},
+        config=world.config,
+    )
+
+
+def text_of(world: World) -> Float32[np.ndarray, "K C"]:
+    """Return the text features in f32."""
+    return np.asarray(world.vocabulary.features, np.float32)
+
+
+def _check_resume(saved: Checkpoint, world: World, where: pathlib.Path) -> None:
+    check_config(saved.config, world.config, where)
+    same = {
+        "training scenes": list(saved.scenes) == list(world.scenes),
+        "fused features and superpoints": dict(saved.scenes) == dict(world.scenes),
+        "class names": saved.class_names == tuple(world.vocabulary.names),
+        "text features": np.array_equal(saved.text_features, text_of(world)),
+    }
+    for name, equal in same.items():
+        if not equal:
+            raise InputError(
+                f"resume: {name} of the checkpoint are required, got others "
+                f"({where}). Restore them, train into another --run, or delete that "
+                "folder to begin again."
+            )
+
+
+def _check_same_shapes(wanted: PyTree, got: PyTree, where: object) -> None:
+    if jax.tree.map(np.shape, wanted) != jax.tree.map(np.shape, got):
+        raise InputError(
+            "init: weights of the same architecture are required, got others "
+            f"({where}). Set the student's arch and out_dim as in that run."
+        )

@@ -1,0 +1,300 @@
+"""Training: stage 1 distils fused features, stage 2 adds temporal ensembling.
+
+A run that is killed at any moment and started again ends with the same parameters,
+bit for bit: a batch follows from its step alone, and a checkpoint holds the rest.
+"""
+
+import dataclasses
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import jax
+import numpy as np
+import tqdm
+from jaxtyping import PyTree
+
+from sas_jax.distill import loader, step
+from sas_jax.distill.batch import batch_coords, make_sample, needs_of
+from sas_jax.distill.checkpoint import Checkpoints
+from sas_jax.distill.config import RunConfig, TrainConfig
+from sas_jax.distill.data import SceneSource
+from sas_jax.distill.history import History
+from sas_jax.distill.objective import StepInputs, step_config
+from sas_jax.distill.progress import Progress
+from sas_jax.distill.schedule import Stage, learning_rate
+from sas_jax.distill.start import (
+    Vocabulary,
+    World,
+    make_world,
+    start,
+    text_of,
+    to_checkpoint,
+)
+from sas_jax.files import content_key, workspace_lock, write_json
+from sas_jax.sparse.plan import build_plan
+
+CONFIG_SCHEMA = "sas_jax.train_config/1"
+_NO_RANK = 1e5
+
+# Called with the student's variables and the step; returns values to log.
+Validate = Callable[[PyTree, int], Mapping[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """What a run achieved.
+
+    Attributes:
+      checkpoints: folder for `load_student`.
+      step: steps done.
+      completed: False if it was stopped early.
+      means: losses since the checkpoint before, and what validation returned.
+      speed: seconds per step, voxels per second, waits and waste in percent, number
+        of programs (array shapes times stages), minutes.
+    """
+
+    checkpoints: pathlib.Path
+    step: int
+    completed: bool
+    means: Mapping[str, float]
+    speed: Mapping[str, float]
+
+    def table(self) -> str:
+        """Return a summary for people."""
+        state = "completed" if self.completed else "stopped; start again to go on"
+        lines = [f"{'step':<24}{self.step:>12}  {state}"]
+        for name, value in {**self.means, **self.speed}.items():
+            lines.append(f"{name:<24}{value:>12.5g}")
+        return "\n".join([*lines, f"checkpoints: {self.checkpoints}"])
+
+
+def train(
+    config: TrainConfig,
+    sources: Sequence[SceneSource],
+    vocabulary: Vocabulary,
+    folder: str | os.PathLike,
+    *,
+    run: RunConfig | None = None,
+    init_from: str | os.PathLike | None = None,
+    validate: Validate | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    devices: Sequence[jax.Device] | None = None,
+) -> TrainResult:
+    """Train a student, or go on with a run that was interrupted.
+
+    Args:
+      config: what to learn.
+      sources: training scenes, with distinct names.
+      vocabulary: of the pseudo labels; also stored with the student.
+      folder: of the run; gets `config.json`, `checkpoints/` and `tensorboard/`.
+      run: how to carry it out.
+      init_from: checkpoint folder whose weights to begin with.
+      validate: called every `run.validate_epochs` epochs. Off by default: a
+        checkpoint that labels chose is not zero-shot.
+      stop: asked after every step; True saves a checkpoint and returns.
+      devices: defaults to all local ones.
+
+    Returns:
+      Means, speed and where the checkpoints are.
+
+    Raises:
+      InputError: for inconsistent scenes, another configuration than the checkpoint's
+        or a loss that is not finite.
+
+    Source: SAS sections 3.4 and 3.5.
+    """
+    run = run or RunConfig()
+    folder = pathlib.Path(folder).resolve()
+    with workspace_lock(folder):
+        world = make_world(config, sources, vocabulary, run, devices)
+        checkpoints = Checkpoints(folder / "checkpoints", run)
+        try:
+            state, history = start(world, checkpoints, init_from)
+            _write_config(folder, world)
+            done = int(state.step)
+            progress = Progress(
+                folder / "tensorboard", run, done, world.schedule.total_steps
+            )
+            text = step.replicate(text_of(world), world.devices)
+            running = _Run(world, checkpoints, progress, state, history, done, text)
+            try:
+                running.go(stop, validate)
+            finally:
+                progress.close()
+        finally:
+            checkpoints.close()
+        return running.result()
+
+
+def _write_config(folder: pathlib.Path, world: World) -> None:
+    """Write the resolved configuration beside the results."""
+    write_json(
+        folder / "config.json",
+        {"train": world.config, "run": world.run, "scenes": world.scenes},
+        key=content_key([world.config, world.scenes]),
+        schema=CONFIG_SCHEMA,
+    )
+
+
+@dataclasses.dataclass
+class _Run:
+    """One run under way."""
+
+    world: World
+    checkpoints: Checkpoints
+    progress: Progress
+    state: step.TrainState
+    history: History
+    done: int
+    text: jax.Array
+    means: dict[str, float] = dataclasses.field(default_factory=dict)
+    began: float = dataclasses.field(default_factory=time.monotonic)
+    saved_at: float = dataclasses.field(default_factory=time.monotonic)
+
+    def go(self, stop: Callable[[], bool], validate: Validate | None) -> None:
+        """Run all steps that are left, or until told to stop."""
+        world = self.world
+        source = loader.BatchSource(
+            world.cache, world.schedule, world.policy, len(world.devices)
+        )
+        batches = loader.make_loader(source, world.run, self.done)
+        for stage in world.schedule.stages:
+            if self.done >= stage.first_step + stage.num_steps:
+                continue
+            train_step = self._enter(stage)
+            while self.done < stage.first_step + stage.num_steps:
+                stopped = self._advance(stage, train_step, batches, stop)
+                self._close_epoch(validate)
+                if stopped or self._save_due():
+                    self._save(stage)
+                if stopped:
+                    return
+
+    def result(self) -> TrainResult:
+        """Summarise the run."""
+        speed = self.progress.speed()
+        speed["programs"] = self.progress.programs
+        speed["minutes"] = (time.monotonic() - self.began) / 60
+        return TrainResult(
+            checkpoints=self.checkpoints.folder,
+            step=self.done,
+            completed=self.done >= self.world.schedule.total_steps,
+            means=self.means,
+            speed=speed,
+        )
+
+    def _enter(self, stage: Stage) -> Callable:
+        """Prepare a stage, whether it begins or goes on, and return its step."""
+        world = self.world
+        begins = stage.number == 2 and self.done == stage.first_step
+        if begins and world.config.compat == "official":
+            fresh = step.optimizer().init(self.state.params)
+            self.state = dataclasses.replace(
+                self.state, opt_state=step.replicate(fresh, world.devices)
+            )
+        if stage.ensemble and not len(self.history):
+            self.history = first_history(world, self.state)
+        return step.make_train_step(
+            world.network, step_config(world.config, stage), world.devices
+        )
+
+    def _advance(
+        self,
+        stage: Stage,
+        train_step: Callable,
+        batches: Iterator,
+        stop: Callable[[], bool],
+    ) -> bool:
+        """Run steps to the end of the epoch; return whether told to stop."""
+        devices = self.world.devices
+        per_epoch = self.world.schedule.steps_per_epoch
+        until = (self.done // per_epoch + 1) * per_epoch
+        stopped = False
+        while self.done < until and not stopped:
+            waiting = time.perf_counter()
+            shards, info = next(batches)
+            wait_s = time.perf_counter() - waiting
+            if stage.ensemble:
+                shards = self.history.attach(shards, info.visit)
+            batch = step.to_devices(shards, devices)
+            inputs = self._inputs(stage)
+            self.state, metrics, updated = train_step(self.state, batch, inputs)
+            if stage.ensemble:
+                self.history.push(info.visit, updated)
+            self.progress.push(info, stage.number, metrics, wait_s)
+            self.done += 1
+            stopped = stop()
+        return stopped
+
+    def _inputs(self, stage: Stage) -> StepInputs:
+        world = self.world
+        total = world.schedule.total_steps
+        rate = learning_rate(world.config, stage, total, self.done)
+        return StepInputs(
+            np.float32(rate), np.float32(world.config.ema_alpha), self.text
+        )
+
+    def _close_epoch(self, validate: Validate | None) -> None:
+        """Take the means of the epoch, or of what was done of it, and validate."""
+        every = self.world.run.validate_epochs
+        self.means = self.progress.epoch_means()
+        epoch, rest = divmod(self.done, self.world.schedule.steps_per_epoch)
+        if validate is not None and rest == 0 and epoch % every == 0:
+            variables = {
+                "params": self.state.params,
+                "batch_stats": self.state.batch_stats,
+            }
+            self.means |= validate(jax.device_get(variables), self.done)
+        self.progress.scalars(
+            {f"epoch/{name}": mean for name, mean in self.means.items()}, self.done
+        )
+
+    def _save_due(self) -> bool:
+        run, schedule = self.world.run, self.world.schedule
+        epoch = self.done // schedule.steps_per_epoch
+        waited = time.monotonic() - self.saved_at >= 60 * run.checkpoint_minutes
+        regular = epoch % run.checkpoint_epochs == 0 and waited
+        return regular or self.done == schedule.total_steps
+
+    def _save(self, stage: Stage) -> None:
+        rank = self.means.get(self.world.run.best_metric, _NO_RANK)
+        self.checkpoints.save(
+            to_checkpoint(self.world, self.state, self.history),
+            {**self.means, "stage": stage.number, "rank": rank},
+        )
+        self.saved_at = time.monotonic()
+
+
+def first_history(world: World, state: step.TrainState) -> History:
+    """Return the history with which the second stage begins.
+
+    The student in evaluation mode, on scenes without augmentation; logits are averaged
+    per superpoint. Scenes go in groups as large as a training batch, so that all of
+    them share one compiled program.
+
+    Source: authors' code (run/distill_EMA.py); the paper does not say.
+    """
+    logits_of = step.make_logits(world.network, world.config.student.in_channels)
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    variables, text = jax.device_put(
+        jax.device_get((variables, text_of(world))), world.devices[0]
+    )
+    group = -(-world.schedule.largest_batch // len(world.devices))
+    history = History()
+    count = len(world.scenes)
+    firsts = range(0, count, group)
+    for first in tqdm.tqdm(firsts, desc="history", disable=not world.run.progress):
+        indices = range(first, min(first + group, count))
+        scenes = [world.cache.load(i) for i in indices]
+        samples = [make_sample(scene, world.config, None) for scene in scenes]
+        _, bucket = world.policy.choose([needs_of(samples)])
+        plan, _ = build_plan(batch_coords(samples), bucket.rung)
+        logits = np.asarray(logits_of(variables, plan, text))
+        start_row = 0
+        for scene, sample in zip(scenes, samples, strict=True):
+            rows = start_row + sample.voxels.inverse
+            history.start(scene.name, logits[rows], scene.superpoint)
+            start_row += len(sample.voxels.coords)
+    return history

@@ -1,0 +1,86 @@
+"""Tiny scenes and networks for the tests of distillation."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sas_jax.distill.augment import AugmentConfig
+from sas_jax.distill.config import TrainConfig
+from sas_jax.distill.data import TrainScene
+from sas_jax.models.minkunet import StudentConfig
+
+CHANNELS = 8
+CLASSES = 3
+TEXT = np.eye(CLASSES, CHANNELS, dtype=np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """A box of random points in `num_superpoints` slabs, one class per slab."""
+
+    name: str
+    num_points: int = 400
+    num_superpoints: int = 6
+    seed: int = 0
+
+    @property
+    def key(self) -> str:
+        return f"{self}"
+
+    def load(self, config: TrainConfig) -> TrainScene:
+        rng = np.random.default_rng([self.seed, len(self.name), self.num_points])
+        points = rng.uniform(0, 1, (self.num_points, 3)).astype(np.float32)
+        slab = np.floor(points[:, 2] * self.num_superpoints).astype(np.int32)
+        targets = rng.normal(0, 0.1, (self.num_superpoints, CHANNELS))
+        targets[
+            np.arange(self.num_superpoints), np.arange(self.num_superpoints) % 3
+        ] += 1
+        row = np.where(slab == 1, -1, slab).astype(np.int32)
+        return TrainScene(self.name, points, slab, targets.astype(np.float16), row)
+
+
+def boxes(count: int, **settings: int) -> list[Box]:
+    return [
+        Box(f"box{i}", num_points=200 + 90 * i, seed=i, **settings)
+        for i in range(count)
+    ]
+
+
+def tiny_config(**changes: object) -> TrainConfig:
+    settings: dict = {
+        "student": StudentConfig(arch="MinkUNet14A", out_dim=CHANNELS),
+        "epochs": 4,
+        "self_distillation": 0.5,
+        "loop": 1,
+        "batch_size": 3,
+        "voxel_size_m": 0.1,
+        "augment": AugmentConfig(elastic=((0.2, 0.1),)),
+        "learning_rate": 1e-2,
+        "final_learning_rate": 1e-3,
+        "seed": 5,
+    }
+    return TrainConfig(**{**settings, **changes})
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixer:
+    """A stand-in network: features from coordinates, with one running statistic."""
+
+    def init(self, key, plan, features, *, train):
+        weights = jax.random.normal(key, (4, CHANNELS), jnp.float32)
+        return {"params": {"w": weights}, "batch_stats": {"mean": jnp.zeros(4)}}
+
+    def apply(self, variables, plan, features, *, train, mutable=()):
+        level = plan.levels[0]
+        valid = jnp.arange(level.coords.shape[0]) < level.num_valid
+        x = jnp.where(
+            valid[:, None], jnp.sin(0.37 * level.coords.astype(jnp.float32)), 0
+        )
+        x = x.at[:, 0].set(valid.astype(jnp.float32))
+        out = x @ variables["params"]["w"]
+        if not mutable:
+            return out
+        count = jnp.maximum(level.num_valid, 1).astype(jnp.float32)
+        return out, {"batch_stats": {"mean": jnp.sum(x, axis=0) / count}}

@@ -1,0 +1,149 @@
+"""Augmentation: what each transform keeps, and that seeds reproduce."""
+
+import numpy as np
+import pytest
+
+from sas_jax.distill import augment
+from sas_jax.distill.augment import NO_AUGMENTATION, AugmentConfig
+from sas_jax.errors import InputError
+
+
+def cloud(count=400, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.uniform([-2, 1, 0], [3, 4, 2.5], (count, 3)).astype(np.float32)
+
+
+def generator(seed=3):
+    return np.random.default_rng(seed)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
+    points = cloud()
+    one = augment.augment_points(points, AugmentConfig(), generator())
+    two = augment.augment_points(points, AugmentConfig(), generator())
+    other = augment.augment_points(points, AugmentConfig(), generator(4))
+    assert one.tobytes() == two.tobytes()
+    assert np.abs(one - other).max() > 0.01
+
+
+def test_no_augmentation_changes_nothing():
+    points = cloud()
+    moved = augment.augment_points(points, NO_AUGMENTATION, generator())
+    np.testing.assert_array_equal(moved, points.astype(np.float64))
+    cells = np.arange(12).reshape(4, 3)
+    assert augment.flip_cells(cells, NO_AUGMENTATION, generator()) is cells
+    assert not augment.random_shift(NO_AUGMENTATION, generator()).any()
+
+
+def test_without_distortion_it_is_a_similarity_within_the_ranges():
+    config = AugmentConfig(elastic=())
+    points = cloud(20).astype(np.float64)
+    pairs = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    scales = []
+    for seed in range(40):
+        moved = augment.augment_points(points, config, generator(seed))
+        distances = np.linalg.norm(moved[:, None] - moved[None], axis=-1)
+        scale = distances[0, 1] / pairs[0, 1]
+        np.testing.assert_allclose(distances, scale * pairs, rtol=1e-12, atol=1e-12)
+        scales.append(scale)
+        # Tilting by at most pi/64 about x and about y keeps z almost upright.
+        up = augment.augment_points(np.eye(3), config, generator(seed))[2] / scale
+        assert up[2] > np.cos(np.pi / 64) ** 2 - 1e-9
+    assert 0.9 <= min(scales) < 0.93 and 1.07 < max(scales) <= 1.1
+
+
+def test_rotations_are_right_handed():
+    quarter = augment._rotation(2, np.pi / 2)
+    np.testing.assert_allclose(quarter @ [1, 0, 0], [0, 1, 0], atol=1e-15)
+    for axis in range(3):
+        assert np.linalg.det(augment._rotation(axis, 0.3)) == pytest.approx(1)
+
+
+def elastic_oracle(points, granularity, magnitude, rng):
+    """The same field by loops over points, corners and smoothing windows."""
+    low = points.min(axis=0)
+    size = ((points - low).max(axis=0) // granularity).astype(int) + 3
+    noise = rng.standard_normal((3, *size), dtype=np.float32).astype(np.float64)
+    for _ in range(2):
+        for axis in range(1, 4):
+            padding = [(1, 1) if a == axis else (0, 0) for a in range(4)]
+            padded = np.pad(noise, padding)
+            parts = [
+                np.take(padded, np.arange(size[axis - 1]) + i, axis) for i in range(3)
+            ]
+            noise = sum(parts) / 3
+    result = points.copy()
+    for row, point in enumerate(points):
+        node = (point - low) / granularity + 1
+        base = np.floor(node).astype(int)
+        for corner in np.ndindex(2, 2, 2):
+            weight = np.prod(
+                [f if c else 1 - f for c, f in zip(corner, node - base, strict=True)]
+            )
+            result[row] += magnitude * weight * noise[(slice(None), *(base + corner))]
+    return result
+
+
+def test_elastic_distortion_matches_plain_loops():
+    points = cloud(60).astype(np.float64)
+    got = augment.elastic_distortion(points, 0.4, 0.8, generator())
+    wanted = elastic_oracle(points, 0.4, 0.8, generator())
+    np.testing.assert_allclose(got, wanted, atol=1e-6)
+    assert np.abs(got - points).max() > 0.02
+
+
+def test_elastic_distortion_is_smooth():
+    rng = generator()
+    points = cloud(200).astype(np.float64)
+    near = points + rng.normal(0, 1e-5, points.shape)
+    both = np.concatenate([points, near])
+    moved = augment.elastic_distortion(both, 0.2, 0.4, rng) - both
+    assert np.abs(moved[:200] - moved[200:]).max() < 2e-4
+
+
+def test_elastic_distortion_of_nothing_and_of_one_point():
+    empty = np.zeros((0, 3))
+    assert augment.elastic_distortion(empty, 0.2, 0.4, generator()).shape == (0, 3)
+    one = augment.elastic_distortion(np.ones((1, 3)), 0.2, 0.4, generator())
+    assert np.isfinite(one).all()
+
+
+def test_distortion_happens_about_as_often_as_configured():
+    config = AugmentConfig(scale=(1, 1), rotation_rad=(0, 0, 0))
+    points = cloud(8)
+    still = sum(
+        np.array_equal(augment.augment_points(points, config, generator(s)), points)
+        for s in range(400)
+    )
+    assert 5 <= still <= 40  # 20 expected
+
+
+def test_flipping_mirrors_x_and_y_only_and_keeps_the_least_cell():
+    cells = np.random.default_rng(0).integers(0, 50, (90, 3)).astype(np.int32)
+    cells -= cells.min(axis=0)
+    seen = set()
+    for seed in range(60):
+        flipped = augment.flip_cells(cells, AugmentConfig(), generator(seed))
+        np.testing.assert_array_equal(flipped[:, 2], cells[:, 2])
+        kinds = []
+        for axis in (0, 1):
+            mirrored = cells[:, axis].max() - cells[:, axis]
+            kept = np.array_equal(flipped[:, axis], cells[:, axis])
+            assert kept or np.array_equal(flipped[:, axis], mirrored)
+            kinds.append(kept)
+        seen.add(tuple(kinds))
+    assert len(seen) == 4
+
+
+def test_the_shift_covers_its_range():
+    rng = generator()
+    shifts = np.array([augment.random_shift(AugmentConfig(), rng) for _ in range(500)])
+    assert shifts.min() >= 0 and shifts.max() <= 99
+    assert shifts.min() < 5 and shifts.max() > 94
+
+
+def test_impossible_ranges_are_refused():
+    with pytest.raises(InputError, match="scale"):
+        AugmentConfig(scale=(1.1, 0.9))
+    with pytest.raises(InputError, match="max_shift_voxels"):
+        AugmentConfig(max_shift_voxels=0)

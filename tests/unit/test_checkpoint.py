@@ -1,0 +1,239 @@
+"""Checkpoints: complete, exact, the right ones kept, mismatches named."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import optax
+import pytest
+from distill_world import CHANNELS, TEXT, Mixer, boxes, tiny_config
+
+from sas_jax.distill import start as starts
+from sas_jax.distill import step as steps
+from sas_jax.distill.checkpoint import Checkpoint, Checkpoints, load_student
+from sas_jax.distill.config import RunConfig
+from sas_jax.distill.start import Vocabulary, make_world
+from sas_jax.distill.train import train
+from sas_jax.errors import InputError
+from sas_jax.models.minkunet import StudentConfig
+
+VOCABULARY = Vocabulary(("a", "b", "c"), TEXT)
+QUIET = RunConfig(progress=False)
+
+
+def example(step=7, history=True):
+    rng = np.random.default_rng(step)
+    params = {"conv": {"kernel": rng.normal(size=(3, 4)).astype(np.float32)}}
+    state = steps.TrainState(
+        params=params,
+        batch_stats={"bn": {"mean": rng.normal(size=4).astype(np.float32)}},
+        opt_state=optax.ScaleByAdamState(
+            count=np.int32(step),
+            mu=jax.tree.map(lambda x: x / 3, params),
+            nu=jax.tree.map(lambda x: x * x, params),
+        ),
+        step=np.int32(step),
+    )
+    rows = {"scene0000_00": rng.normal(size=(11, 3)).astype(np.float32)}
+    return Checkpoint(
+        state=state,
+        history=rows if history else {},
+        text_features=TEXT,
+        class_names=("a", "b", "c"),
+        scenes={"scene0000_00": "key"},
+        iterator={"next_index": step},
+        config=tiny_config(),
+    )
+
+
+def same_bits(one, two):
+    one, two = jax.tree.leaves(one), jax.tree.leaves(two)
+    assert len(one) == len(two)
+    for a, b in zip(one, two, strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        assert a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("history", [False, True])
+def test_everything_comes_back_bit_for_bit(tmp_path, history):
+    saved = example(history=history)
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(saved, {"stage": 1, "rank": 0.5})
+    checkpoints.wait()
+    again = Checkpoints(tmp_path / "c")
+    got = again.restore(again.latest_step())
+    same_bits(got.state, saved.state)
+    assert jax.tree.structure(got.state) == jax.tree.structure(saved.state)
+    same_bits(dict(got.history), dict(saved.history))
+    same_bits(got.text_features, saved.text_features)
+    assert got.class_names == saved.class_names and got.scenes == saved.scenes
+    assert got.iterator == saved.iterator
+    starts.check_config(got.config, tiny_config(), tmp_path)
+
+
+def test_the_last_two_and_the_best_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c", RunConfig(keep_last=2))
+    for step, (stage, rank) in enumerate(
+        [(1, 0.3), (1, 0.1), (1, 0.2), (2, 1.0), (2, 0.9), (2, 1.5), (2, 1.4)]
+    ):
+        checkpoints.save(example(step), {"stage": stage, "rank": rank})
+    checkpoints.wait()
+    assert checkpoints.best_step() == 4  # the later stage, though its loss is higher
+    names = {int(p.name) for p in (tmp_path / "c").iterdir() if p.name.isdigit()}
+    assert names == {4, 5, 6}
+    checkpoints.close()
+
+
+def test_a_half_written_checkpoint_is_not_seen(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(example(3), {"stage": 1, "rank": 1})
+    checkpoints.wait()
+    checkpoints.close()
+    (tmp_path / "c" / "9.orbax-checkpoint-tmp").mkdir()
+    assert Checkpoints(tmp_path / "c").latest_step() == 3
+
+
+def test_a_damaged_checkpoint_is_one_clear_line(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(example(3), {"stage": 1, "rank": 1})
+    checkpoints.close()
+    for path in (tmp_path / "c" / "3" / "state").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with pytest.raises(InputError, match="Delete this folder"):
+        Checkpoints(tmp_path / "c").restore(3)
+
+
+def test_a_student_is_read_with_its_configuration(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c")
+    saved = example(5)
+    checkpoints.save(saved, {"stage": 1, "rank": 1})
+    checkpoints.close()
+    student = load_student(tmp_path / "c")
+    assert student.config == StudentConfig(arch="MinkUNet14A", out_dim=CHANNELS)
+    assert student.step == 5 and student.voxel_size_m == 0.1
+    same_bits(student.variables["params"], saved.state.params)
+    with pytest.raises(InputError, match="got none"):
+        load_student(tmp_path / "nowhere")
+
+
+@pytest.fixture
+def mixer(monkeypatch):
+    monkeypatch.setattr(steps, "make_network", lambda config: Mixer())
+
+
+def test_another_configuration_is_refused_by_name(tmp_path, mixer):
+    short = tiny_config(epochs=1, self_distillation=0.0)
+    train(short, boxes(2), VOCABULARY, tmp_path, run=QUIET)
+    for field, value in {"learning_rate": 0.5, "epochs": 3, "seed": 1}.items():
+        other = dataclasses.replace(short, **{field: value})
+        with pytest.raises(InputError, match=rf"resume: {field} must be .*{value}"):
+            train(other, boxes(2), VOCABULARY, tmp_path, run=QUIET)
+    with pytest.raises(InputError, match="training scenes"):
+        train(short, boxes(3), VOCABULARY, tmp_path, run=QUIET)
+    with pytest.raises(InputError, match="fused features and superpoints"):
+        changed = [dataclasses.replace(box, seed=77) for box in boxes(2)]
+        train(short, changed, VOCABULARY, tmp_path, run=QUIET)
+    with pytest.raises(InputError, match="class names"):
+        other = Vocabulary(("a", "b", "d"), TEXT)
+        train(short, boxes(2), other, tmp_path, run=QUIET)
+    with pytest.raises(InputError, match="text features"):
+        other = Vocabulary(("a", "b", "c"), TEXT[::-1].copy())
+        train(short, boxes(2), other, tmp_path, run=QUIET)
+
+
+def test_resume_comes_before_init_and_init_before_scratch(tmp_path, mixer):
+    config = tiny_config(epochs=1, self_distillation=0.0)
+    first = train(config, boxes(2), VOCABULARY, tmp_path / "one", run=QUIET)
+    weights = load_student(first.checkpoints).variables["params"]
+    other = dataclasses.replace(config, seed=9)
+    world = make_world(other, boxes(2), VOCABULARY, QUIET, None)
+
+    def begin(name, init_from):
+        return starts.start(
+            world, Checkpoints(tmp_path / name / "checkpoints"), init_from
+        )[0]
+
+    fresh = begin("two", None)
+    assert not np.array_equal(fresh.params["w"], weights["w"])
+    given = begin("two", first.checkpoints)
+    same_bits(given.params, weights)
+    assert int(given.step) == 0 and not np.asarray(given.opt_state.mu["w"]).any()
+    second = train(
+        other, boxes(2), VOCABULARY, tmp_path / "two", run=QUIET, init_from=None
+    )
+    resumed = begin("two", first.checkpoints)
+    assert int(resumed.step) == second.step
+    assert not np.array_equal(resumed.params["w"], weights["w"])
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path, mixer):
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(example(), {"stage": 1, "rank": 1})
+    checkpoints.close()
+    with pytest.raises(InputError, match="same architecture"):
+        train(
+            tiny_config(),
+            boxes(2),
+            VOCABULARY,
+            tmp_path / "run",
+            run=QUIET,
+            init_from=tmp_path / "c",
+        )
+
+
+def test_stopping_saves_and_starting_again_ends_with_the_same_bits(tmp_path, mixer):
+    config = tiny_config(epochs=4)
+    whole = train(config, boxes(4), VOCABULARY, tmp_path / "whole", run=QUIET)
+    assert whole.completed and "completed" in whole.table()
+    calls = []
+
+    def stop():
+        calls.append(1)
+        return len(calls) in (1, 4, 6)
+
+    results = []
+    while not results or not results[-1].completed:
+        results.append(
+            train(
+                config, boxes(4), VOCABULARY, tmp_path / "parts", run=QUIET, stop=stop
+            )
+        )
+    assert [r.step for r in results] == [1, 4, 6, 8]
+    one, two = (
+        Checkpoints(tmp_path / name / "checkpoints").restore(8)
+        for name in ("whole", "parts")
+    )
+    same_bits(one.state, two.state)
+    same_bits(dict(one.history), dict(two.history))
+
+
+def test_checkpoints_keep_their_distance(tmp_path, mixer):
+    for minutes, wanted in ((0, {3, 4}), (60, {4})):
+        run = RunConfig(progress=False, checkpoint_minutes=minutes)
+        folder = tmp_path / str(minutes)
+        train(tiny_config(), boxes(2), VOCABULARY, folder, run=run)
+        found = {int(p.name) for p in (folder / "checkpoints").glob("[0-9]*")}
+        assert found == wanted
+
+
+def test_validation_is_called_only_where_asked_for(tmp_path, mixer):
+    seen = []
+
+    def validate(variables, step):
+        seen.append((step, sorted(variables)))
+        return {"val/miou": 0.25}
+
+    run = RunConfig(progress=False, validate_epochs=2)
+    result = train(
+        tiny_config(), boxes(2), VOCABULARY, tmp_path, run=run, validate=validate
+    )
+    assert seen == [(step, ["batch_stats", "params"]) for step in (2, 4)]
+    assert result.means["val/miou"] == 0.25
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path, mixer):
+    from sas_jax.files import workspace_lock
+
+    with workspace_lock(tmp_path), pytest.raises(InputError, match="only one run"):
+        train(tiny_config(), boxes(2), VOCABULARY, tmp_path, run=QUIET)
