@@ -22,7 +22,14 @@ from sas_jax.teachers import (
 )
 from sas_jax.teachers.rooms_augment import AugmentConfig, Batch, draw_batch
 from sas_jax.teachers.rooms_data import FramesConfig, InstanceInfo, RoomFrames
-from sas_jax.teachers.rooms_labels import Knowledge, visible_labels
+from sas_jax.teachers.rooms_labels import (
+    DENSE_COARSE,
+    DENSE_STRONG,
+    MASK_COARSE,
+    MASK_STRONG,
+    Knowledge,
+    visible_labels,
+)
 from sas_jax.teachers.rooms_losses import centre_targets, class_weights
 from sas_jax.teachers.rooms_mask import (
     CLASS_NAMES,
@@ -69,9 +76,9 @@ def test_dense_features_are_unit_vectors_on_half_the_working_size(images):
     teacher = registry.load("rooms-dense", weights="random:0")
     features = teacher.features(images)
     assert [f.shape for f in features[:3]] == [
-        (96, 128, 384),
-        (128, 96, 384),
-        (96, 128, 384),
+        (72, 96, 384),
+        (96, 72, 384),
+        (72, 96, 384),
     ]
     assert all(f.dtype == np.float16 for f in features)
     norms = np.linalg.norm(features[3].astype(np.float32), axis=-1)
@@ -147,28 +154,40 @@ def test_small_groups_are_void_and_no_centre_makes_one_object():
     assert labels == [1, 4] and (ids[0, :3] == 2).all()
 
 
-def test_a_teacher_is_told_all_strong_and_few_weak_instances(frames):
-    told = visible_labels(frames, CLASS_NAMES, Knowledge(strong=("wall", "chair")))
+def test_strong_classes_and_one_design_have_names_and_the_rest_has_none(frames):
+    knowledge = Knowledge(strong=("wall", "chair"))
+    told = visible_labels(frames, CLASS_NAMES, knowledge)
     chair = CLASS_NAMES.index("chair")
     assert (told[frames.label == chair] == chair).all()
     weak = (frames.label != chair) & (frames.label != 0)
-    assert set(np.unique(told[weak & (frames.instance % 2 == 1)])) == {255}
-    assert ((told == frames.label) | (told == 255)).all()
-    all_of = Knowledge(strong=(), weak_designs=(0, 1), weak_share=1.0)
-    np.testing.assert_array_equal(
-        visible_labels(frames, CLASS_NAMES, all_of), frames.label
-    )
+    odd = frames.instance % 2 == 1  # design 1
+    assert set(np.unique(told[weak & odd])) == {255}
+    np.testing.assert_array_equal(told[weak & ~odd], frames.label[weak & ~odd])
 
 
-def test_the_share_of_labelled_weak_instances_is_as_asked():
-    infos = {i: InstanceInfo(3, 0, "bed") for i in range(1, 201)}
-    instance = np.arange(1, 201, dtype=np.uint8).reshape(1, 10, 20)
-    label = np.full_like(instance, 3)
-    frames = RoomFrames(
-        np.zeros((1, 10, 20, 3), np.uint8), label, instance, np.array([9]), {9: infos}
-    )
-    told = visible_labels(frames, CLASS_NAMES, Knowledge((), weak_share=0.25))
-    assert 30 < (told == 3).sum() < 70
+def test_other_designs_carry_their_coarse_name(frames):
+    bed, sofa = CLASS_NAMES.index("bed"), CLASS_NAMES.index("sofa")
+    knowledge = Knowledge(strong=(), coarse={"bed": "sofa", "sofa": "sofa"})
+    told = visible_labels(frames, CLASS_NAMES, knowledge)
+    for instance in (bed, sofa):  # the fixture's instance id is its class
+        assert (told[frames.instance == instance] == sofa).all() == (instance % 2 == 1)
+    assert knowledge.is_fine(InstanceInfo(bed, 0, ""), CLASS_NAMES)
+    assert not knowledge.is_fine(InstanceInfo(bed, 3, ""), CLASS_NAMES)
+
+
+def test_pixels_that_hit_nothing_are_unlabelled(frames):
+    empty = dataclasses.replace(frames, label=np.full_like(frames.label, 255))
+    assert (visible_labels(empty, CLASS_NAMES, Knowledge(CLASS_NAMES)) == 255).all()
+
+
+def test_the_two_teachers_share_the_shell_and_split_the_rest():
+    shell = {"wall", "floor"}
+    assert set(DENSE_STRONG) & set(MASK_STRONG) == shell
+    assert set(DENSE_STRONG) | set(MASK_STRONG) == set(CLASS_NAMES)
+    assert set(DENSE_COARSE) == set(MASK_STRONG) - shell
+    assert set(MASK_COARSE) == set(DENSE_STRONG) - shell
+    assert set(DENSE_COARSE.values()) <= set(DENSE_COARSE)
+    assert set(MASK_COARSE.values()) <= set(MASK_COARSE)
 
 
 def test_crops_keep_pixels_and_labels_together(frames):

@@ -1,0 +1,202 @@
+"""How good are pseudo masks? Measured on renders, whose true masks are known.
+
+A render of a class is noised part of the way and denoised again with the class's
+prompt while the attention is recorded; coarse and refined masks are compared with the
+true one. This is the only place where the labels of `Crops` are used.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image
+
+from sas_jax import files
+from sas_jax.capability import sheets
+from sas_jax.capability.crops import CropConfig, Crops, make_crops
+from sas_jax.capability.measure import Compat, intersection_union
+from sas_jax.capability.prompt_masks import MaskConfig, PointPrompter, pseudo_masks
+from sas_jax.capability.store import file_name
+from sas_jax.capability.synthesize import SmallSynthesizer
+from sas_jax.scenes.rooms.catalogue import CLASS_NAMES
+from sas_jax.text.vocabulary import image_prompt
+
+HELD_OUT_SEED = 1_900_000
+"""Rooms from this seed on were never trained on."""
+
+SCHEMA = "sas_jax.pseudo_mask_quality/1"
+CODE = 1
+"""Raised by one whenever the numbers change."""
+
+_ROOMS = 24
+_VIEWS = CropConfig(image_size=64, per_class=1, wide=0)
+TICKS = _ROOMS + len(CLASS_NAMES)
+
+
+@dataclasses.dataclass(frozen=True)
+class QualityConfig:
+    """How pseudo masks are judged.
+
+    Attributes:
+      images_per_class: renders per class.
+      strength: share of the denoising steps that are run again.
+      seed: of the noise.
+      compat: which prompt.
+    """
+
+    images_per_class: int = 8
+    strength: float = 0.6
+    seed: int = 0
+    compat: Compat = "paper"
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassQuality:
+    """Pseudo masks of one class beside the truth.
+
+    Attributes:
+      name: class.
+      images: uint8 [m, S, S, 3], the renders.
+      attention: float32 [m, S, S].
+      coarse, refined, truth: [m, S, S].
+      coarse_iou, refined_iou: mean over the renders.
+    """
+
+    name: str
+    images: UInt8[np.ndarray, "m S S 3"]
+    attention: Float[np.ndarray, "m S S"]
+    coarse: Bool[np.ndarray, "m S S"]
+    refined: Bool[np.ndarray, "m S S"]
+    truth: Bool[np.ndarray, "m S S"]
+
+    @property
+    def coarse_iou(self) -> float:
+        """Return the mean IoU of the coarse masks."""
+        return mean_iou(self.coarse, self.truth)
+
+    @property
+    def refined_iou(self) -> float:
+        """Return the mean IoU of the refined masks."""
+        return mean_iou(self.refined, self.truth)
+
+
+def mean_iou(
+    masks: Bool[np.ndarray, "m S S"], truth: Bool[np.ndarray, "m S S"]
+) -> float:
+    """Return the mean over images of the IoU with a truth that is never empty."""
+    inter, union = intersection_union(masks, truth)
+    return float((inter / union).mean())
+
+
+def measure_quality(
+    crops: Crops,
+    synthesizer: SmallSynthesizer,
+    prompter: PointPrompter,
+    masks: MaskConfig,
+    config: QualityConfig | None = None,
+    classes: Sequence[str] = CLASS_NAMES,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[ClassQuality]:
+    """Judge the pseudo masks of every class that has renders.
+
+    Args:
+      crops: renders from rooms that the model was not trained on.
+      synthesizer: the model under test.
+      prompter: refines masks by points.
+      masks: threshold and point rules.
+      config: how; None means the defaults.
+      classes: which; classes without a render are left out.
+      progress: called with each class's name when it is done.
+    """
+    config = config or QualityConfig()
+    found = []
+    for name in classes:
+        index = CLASS_NAMES.index(name)
+        rows = np.flatnonzero(crops.focus == index)[: config.images_per_class]
+        if len(rows):
+            found.append(
+                _class_quality(crops, rows, index, synthesizer, prompter, masks, config)
+            )
+        progress(name)
+    return found
+
+
+def _class_quality(
+    crops, rows, index, synthesizer, prompter, masks, config
+) -> ClassQuality:
+    name, images = CLASS_NAMES[index], crops.images[rows]
+    seeds = range(config.seed, config.seed + len(rows))
+    prompt = image_prompt(name, config.compat)
+    drawn = synthesizer.redraw(images, prompt, name, seeds, config.strength)
+    coarse, refined = pseudo_masks(images, drawn.attention, prompter, masks)
+    truth = crops.labels[rows] == index
+    return ClassQuality(name, images, drawn.attention, coarse, refined, truth)
+
+
+def judge(
+    folder: files.PathLike,
+    synthesizer: SmallSynthesizer,
+    prompter: PointPrompter,
+    masks: MaskConfig,
+    config: QualityConfig | None = None,
+    progress: Callable[[], None] = lambda: None,
+) -> dict:
+    """Measure on rooms made for it, unless that was done; keep table and pictures.
+
+    Args:
+      folder: the workspace's `capability` folder; gets `quality.json` and a sheet per
+        class under `quality/`.
+      synthesizer: the model under test.
+      prompter: refines masks by points.
+      masks: threshold and point rules.
+      config: how; None means the defaults.
+      progress: called `TICKS` times when there is something to do.
+
+    Returns:
+      What `quality_table` returns.
+    """
+    config = config or QualityConfig()
+    path = pathlib.Path(folder) / "quality.json"
+    specs = [synthesizer.spec, prompter.spec, masks, config, _ROOMS, _VIEWS, CODE]
+    key = files.content_key(specs)
+    if files.is_current(path, key):
+        return files.read_json(path, schema=SCHEMA)
+    seeds = range(HELD_OUT_SEED, HELD_OUT_SEED + _ROOMS)
+    crops = make_crops(seeds, _VIEWS, progress=lambda _: progress())
+    found = measure_quality(
+        crops, synthesizer, prompter, masks, config, progress=lambda _: progress()
+    )
+    for entry in found:
+        _write_sheet(pathlib.Path(folder) / "quality", entry)
+    files.write_json(path, quality_table(found), key=key, schema=SCHEMA)
+    return files.read_json(path, schema=SCHEMA)
+
+
+def _write_sheet(folder: pathlib.Path, entry: ClassQuality) -> None:
+    picture = sheets.sheet(
+        entry.name,
+        entry.images,
+        entry.attention,
+        {"coarse": entry.coarse, "refined": entry.refined, "truth": entry.truth},
+    )
+    with files.atomic_path(folder / f"{file_name(entry.name)}.png") as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
+
+
+def quality_table(found: Sequence[ClassQuality]) -> dict:
+    """Return the IoU per class and its mean, as JSON values."""
+    rows = {
+        entry.name: {
+            "images": len(entry.images),
+            "coarse_iou": entry.coarse_iou,
+            "refined_iou": entry.refined_iou,
+        }
+        for entry in found
+    }
+    means = {
+        kind: float(np.mean([row[kind] for row in rows.values()])) if rows else None
+        for kind in ("coarse_iou", "refined_iou")
+    }
+    return {"classes": rows, "mean": means}

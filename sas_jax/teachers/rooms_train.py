@@ -1,0 +1,292 @@
+"""Train a small teacher on generated rooms, and measure it on held-out ones.
+
+Every step's randomness derives from (seed, step), so a killed run goes on from its
+last checkpoint as if it had not been interrupted. The weights that count are the
+moving average (EMA) over steps.
+"""
+
+import copy
+import dataclasses
+import math
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+
+from sas_jax.errors import InputError
+from sas_jax.files import atomic_path, content_key
+from sas_jax.teachers.rooms_augment import AugmentConfig, Batch, draw_batch
+from sas_jax.teachers.rooms_data import RoomFrames
+from sas_jax.teachers.rooms_dense import DENSE_NET, RoomsDense
+from sas_jax.teachers.rooms_labels import (
+    DENSE_COARSE,
+    DENSE_STRONG,
+    MASK_COARSE,
+    MASK_STRONG,
+    Knowledge,
+    visible_labels,
+)
+from sas_jax.teachers.rooms_losses import (
+    LossConfig,
+    TextBank,
+    class_weights,
+    dense_loss,
+    mask_loss,
+)
+from sas_jax.teachers.rooms_mask import CLASS_NAMES, MASK_NET, RoomsMask
+from sas_jax.teachers.rooms_nets import MEAN, RoomsNet, load_weights
+from sas_jax.teachers.text import load_torch_minilm
+from sas_jax.text.vocabulary import prompts
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Set one training.
+
+    Attributes:
+      model: which teacher.
+      steps: optimiser steps.
+      batch_size: crops per step.
+      learning_rate: peak; linear warm-up, then cosine to 0.
+      warmup: steps of warm-up.
+      weight_decay: of AdamW.
+      ema: decay of the averaged weights.
+      seed: of weights and crops.
+      save_every_s: seconds between checkpoints.
+      augment: the crops.
+      loss: the losses.
+    """
+
+    model: Literal["dense", "mask"]
+    steps: int = 12_000
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    warmup: int = 200
+    weight_decay: float = 0.02
+    ema: float = 0.998
+    seed: int = 0
+    save_every_s: float = 60.0
+    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What the teacher is told."""
+        if self.model == "dense":
+            return Knowledge(DENSE_STRONG, DENSE_COARSE)
+        return Knowledge(MASK_STRONG, MASK_COARSE)
+
+
+@dataclasses.dataclass
+class State:
+    """Hold what a checkpoint holds: trained and averaged network, optimiser, step."""
+
+    net: RoomsNet
+    average: RoomsNet
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+
+
+def train(
+    config: TrainConfig,
+    frames: RoomFrames,
+    checkpoint: pathlib.Path,
+    report: Callable[[int, dict[str, float]], Any],
+    *,
+    initial: pathlib.Path | None = None,
+) -> RoomsNet:
+    """Train, or go on from the checkpoint, and return the averaged network.
+
+    Args:
+      config: the training; a checkpoint of another one is refused.
+      frames: training frames.
+      checkpoint: file that is written about every `save_every_s` and at the end.
+      report: called after every step with the step and the loss terms.
+      initial: weights to begin with instead of random ones.
+
+    Returns:
+      The averaged network in evaluation mode.
+
+    Raises:
+      InputError: for a checkpoint of another configuration, or when the loss is not
+        finite.
+
+    Deterministic: for one number of threads, also across a restart.
+    """
+    state = _start(config, initial)
+    _restore(state, config, checkpoint)
+    loss_of = _loss(config, frames)
+    labels = visible_labels(frames, CLASS_NAMES, config.knowledge)
+    saved = time.monotonic()
+    state.net.train()
+    while state.step < config.steps:
+        rng = np.random.default_rng([config.seed, state.step, 0x5374])
+        batch = draw_batch(frames, labels, config.batch_size, config.augment, rng)
+        terms = _step(state, config, batch, loss_of, rng)
+        state.step += 1
+        report(state.step, terms)
+        if time.monotonic() - saved > config.save_every_s:
+            _save(state, config, checkpoint)
+            saved = time.monotonic()
+    _save(state, config, checkpoint)
+    return state.average.eval()
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Return the rate of a step: linear warm-up, then half a cosine to 0."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(config.steps - config.warmup, 1)
+    return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
+
+
+def teacher_of(net: RoomsNet, config: TrainConfig) -> RoomsDense | RoomsMask:
+    """Wrap a network as the teacher that it is trained to be."""
+    make = RoomsDense if config.model == "dense" else RoomsMask
+    return make(net.eval(), f"training:{content_key(config)}")
+
+
+def confusion(
+    teacher: RoomsDense | RoomsMask, frames: RoomFrames
+) -> Int64[np.ndarray, "K K"]:
+    """Count pixels of frames by (truth, prediction); void predictions fall out.
+
+    A dense teacher's pixel is the nearest class prompt; a mask teacher's pixel is its
+    mask's label.
+    """
+    num = len(CLASS_NAMES)
+    total = np.zeros((num, num), np.int64)
+    for start in range(0, len(frames.rgb), 8):
+        images = list(frames.rgb[start : start + 8])
+        for guess, truth in zip(
+            class_maps(teacher, images), frames.label[start : start + 8], strict=True
+        ):
+            sound = (truth < num) & (guess < num)
+            pairs = truth[sound].astype(np.int64) * num + guess[sound]
+            total += np.bincount(pairs, minlength=num * num).reshape(num, num)
+    return total
+
+
+def class_maps(
+    teacher: RoomsDense | RoomsMask, images: list[UInt8[np.ndarray, "H W 3"]]
+) -> list[UInt8[np.ndarray, "H W"]]:
+    """Return the class index of every pixel at the image's size; 255 for void."""
+    if isinstance(teacher, RoomsMask):
+        tables = (
+            (s.ids, np.array([255, *map(CLASS_NAMES.index, s.labels)], np.uint8))
+            for s in teacher.segment(images)
+        )
+        return [table[ids] for ids, table in tables]
+    text = teacher.encode_text(prompts(CLASS_NAMES)).T
+    maps = []
+    for image, feature in zip(images, teacher.features(images), strict=True):
+        best = (feature.astype(np.float32) @ text).argmax(-1).astype(np.uint8)
+        rows, columns = (
+            (2 * np.arange(n) + 1) * g // (2 * n)
+            for n, g in zip(image.shape[:2], best.shape, strict=True)
+        )
+        maps.append(best[rows[:, None], columns])
+    return maps
+
+
+def iou_per_class(counts: Int64[np.ndarray, "K K"]) -> dict[str, float]:
+    """Return intersection over union of every class that occurs in the truth."""
+    both = np.diag(counts)
+    union = counts.sum(0) + counts.sum(1) - both
+    present = counts.sum(1) > 0
+    return {
+        name: float(both[k] / union[k])
+        for k, name in enumerate(CLASS_NAMES)
+        if present[k]
+    }
+
+
+def _start(config: TrainConfig, initial: pathlib.Path | None = None) -> State:
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        net = RoomsNet(DENSE_NET if config.model == "dense" else MASK_NET)
+    if initial is not None:
+        load_weights(net, initial)
+    net = net.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(
+        net.parameters(), config.learning_rate, weight_decay=config.weight_decay
+    )
+    return State(net, copy.deepcopy(net), optimiser)
+
+
+def _loss(config: TrainConfig, frames: RoomFrames) -> Callable:
+    labels = visible_labels(frames, CLASS_NAMES, config.knowledge)
+    weights = class_weights(labels, len(CLASS_NAMES), config.loss.balance)
+    if config.model == "mask":
+        return lambda net, pixels, batch, rng: mask_loss(
+            net, pixels, batch, weights, config.loss
+        )
+    bank = TextBank(load_torch_minilm(), CLASS_NAMES, frames, config.knowledge)
+    return lambda net, pixels, batch, rng: dense_loss(
+        net, pixels, batch, bank, weights, config.loss, rng
+    )
+
+
+def _step(
+    state: State,
+    config: TrainConfig,
+    batch: Batch,
+    loss_of: Callable,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    for group in state.optimiser.param_groups:
+        group["lr"] = learning_rate(config, state.step)
+    pixels = torch.from_numpy(batch.rgb).permute(0, 3, 1, 2).float() / 255.0 - MEAN
+    # bfloat16 is only used inside; weights and statistics stay float32.
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, terms = loss_of(state.net, pixels, batch, rng)
+    if not torch.isfinite(loss):
+        raise InputError(
+            f"train: the loss must be finite, got {float(loss)} at step {state.step}. "
+            "Lower the learning rate."
+        )
+    state.optimiser.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(state.net.parameters(), 5.0)
+    state.optimiser.step()
+    _average(state, min(config.ema, (1.0 + state.step) / (10.0 + state.step)))
+    return {"loss": float(loss.detach()), **terms}
+
+
+@torch.no_grad()
+def _average(state: State, decay: float) -> None:
+    new = state.net.state_dict()
+    for name, value in state.average.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(new[name], 1.0 - decay)
+
+
+def _save(state: State, config: TrainConfig, path: pathlib.Path) -> None:
+    record = {
+        "key": content_key(config),
+        "net": state.net.state_dict(),
+        "average": state.average.state_dict(),
+        "optimiser": state.optimiser.state_dict(),
+        "step": state.step,
+    }
+    with atomic_path(path) as temporary:
+        torch.save(record, temporary)
+
+
+def _restore(state: State, config: TrainConfig, path: pathlib.Path) -> None:
+    if not path.exists():
+        return
+    record = torch.load(path, weights_only=True)
+    if record["key"] != content_key(config):
+        raise InputError(
+            f"train: the checkpoint must be of the same configuration, got another "
+            f"({path}). Delete it or choose another --workspace."
+        )
+    state.net.load_state_dict(record["net"])
+    state.average.load_state_dict(record["average"])
+    state.optimiser.load_state_dict(record["optimiser"])
+    state.step = record["step"]

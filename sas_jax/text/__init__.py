@@ -1,0 +1,4 @@
+"""Vocabularies, prompts and text towers: words to unit vectors.
+
+`vocabulary` and `minilm_files` need only numpy; `minilm` is the tower in JAX.
+"""

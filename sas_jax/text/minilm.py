@@ -1,0 +1,237 @@
+"""The MiniLM-L6 sentence tower in plain JAX: texts to unit vectors, no torch needed.
+
+Six post-norm transformer layers over WordPiece tokens, mean over the tokens, unit
+norm. n texts, L tokens, D = 384. Batches are padded to few sizes so that few programs
+are compiled; results are kept in memory and, if wanted, on disk, so that a query from
+a fresh process need not even load the weights.
+"""
+
+import functools
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+from jaxtyping import Array, Float
+
+from sas_jax.errors import DamagedFile, InputError
+from sas_jax.files import content_key, read_tensors, write_tensors
+from sas_jax.text import minilm_files
+
+_NUM_LAYERS = 6
+_NUM_HEADS = 12
+_EPSILON = 1e-12
+_LENGTHS = (16, 32, 64, 128, minilm_files.MAX_TOKENS)
+_BATCHES = (1, 8, 64)
+_SCHEMA = "sas_jax.text_features/1"
+_ATTENTION = ("attention.self.query", "attention.self.key", "attention.self.value")
+
+
+class TextTower:
+    """Encode texts with MiniLM-L6 in JAX; weights are read at the first unknown text.
+
+    Attributes:
+      id: name of the text space; equal ids mean comparable vectors.
+      dim: length of a text feature.
+    """
+
+    id = minilm_files.TOWER_ID
+    dim = minilm_files.DIM
+
+    def __init__(self, cache_folder: pathlib.Path | None = None):
+        """Remember where features are cached; None keeps them in memory only."""
+        self._known: dict[str, np.ndarray] = {}
+        self._file = cache_folder and cache_folder / f"{self.id}.safetensors"
+        self._tokenizer = None
+        if self._file is not None:
+            self._known.update(_read_cache(self._file, self.id))
+
+    def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "n 384"]:
+        """Return one unit vector per text.
+
+        Args:
+          texts: any strings; texts above 256 tokens are cut.
+
+        Returns:
+          float32 [n, 384], unit norm, in the order given.
+
+        Raises:
+          WeightsMissing: when a text is new and the weights are not installed.
+
+        Deterministic: yes; independent of which other texts are in the call up to
+        1e-7 (another batch size is another compiled program).
+        """
+        new = [t for t in dict.fromkeys(texts) if t not in self._known]
+        if new:
+            self._known.update(zip(new, self._compute(new), strict=True))
+            if self._file is not None:
+                _write_cache(self._file, self.id, self._known)
+        if not texts:
+            return np.zeros((0, self.dim), np.float32)
+        return np.stack([self._known[t] for t in texts])
+
+    def _compute(self, texts: list[str]) -> list[np.ndarray]:
+        if self._tokenizer is None:
+            self._tokenizer = minilm_files.load_tokenizer()
+        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
+        features: list[np.ndarray] = [np.zeros(0)] * len(texts)
+        by_length: dict[int, list[int]] = {}
+        for i, ids in enumerate(tokens):
+            by_length.setdefault(_round_up(len(ids), _LENGTHS), []).append(i)
+        for length, members in by_length.items():
+            for start in range(0, len(members), _BATCHES[-1]):
+                chunk = members[start : start + _BATCHES[-1]]
+                rows = _encode_tokens([tokens[i] for i in chunk], length)
+                for i, row in zip(chunk, rows, strict=True):
+                    features[i] = row
+        return features
+
+
+def load_minilm(cache_folder: pathlib.Path | None = None) -> TextTower:
+    """Return the tower with its on-disk cache of text features.
+
+    Args:
+      cache_folder: where features are kept between processes; default is the folder
+        `text` in the user's cache (`$SAS_JAX_CACHE` or `~/.cache/sas_jax`).
+    """
+    return TextTower(cache_folder or minilm_files.cache_folder() / "text")
+
+
+def _round_up(value: int, sizes: Sequence[int]) -> int:
+    return next(size for size in sizes if value <= size)
+
+
+def _encode_tokens(tokens: list[list[int]], length: int) -> np.ndarray:
+    """Pad to one of few shapes, run the tower, return the unpadded rows."""
+    weights = _weights()
+    ids = np.zeros((_round_up(len(tokens), _BATCHES), length), np.int32)
+    mask = np.zeros(ids.shape, np.float32)
+    for row, token_ids in enumerate(tokens):
+        ids[row, : len(token_ids)] = token_ids
+        mask[row, : len(token_ids)] = 1.0
+    mask[len(tokens) :, 0] = 1.0  # an empty row would divide by zero
+    embedded = weights["words"][ids] + weights["positions"][:length]
+    out = _forward(weights["stack"], weights["norm"], embedded, mask)
+    return np.asarray(out)[: len(tokens)]
+
+
+@functools.cache
+def _weights() -> Mapping[str, object]:
+    """Read the checkpoint; the six layers are stacked so that one scan runs them.
+
+    The word table stays in numpy: only the rows of the given tokens are needed.
+    """
+    path = minilm_files.model_folder() / "model.safetensors"
+    with safetensors.safe_open(path, framework="numpy") as file:
+        get = file.get_tensor
+        segment = get("embeddings.token_type_embeddings.weight")[0]
+        return {
+            "words": get("embeddings.word_embeddings.weight"),
+            "positions": get("embeddings.position_embeddings.weight") + segment,
+            "norm": tuple(get(f"embeddings.LayerNorm.{p}") for p in ("weight", "bias")),
+            "stack": {
+                name: tuple(
+                    np.stack(
+                        [
+                            get(f"encoder.layer.{i}.{name}.{p}")
+                            for i in range(_NUM_LAYERS)
+                        ]
+                    )
+                    for p in ("weight", "bias")
+                )
+                for name in (
+                    *_ATTENTION,
+                    "attention.output.dense",
+                    "attention.output.LayerNorm",
+                    "intermediate.dense",
+                    "output.dense",
+                    "output.LayerNorm",
+                )
+            },
+        }
+
+
+def _dense(x: Array, weight_bias: tuple) -> Array:
+    return x @ weight_bias[0].T + _broadcast(weight_bias[1], x)
+
+
+def _norm(x: Array, weight_bias: tuple) -> Array:
+    mean = jnp.mean(x, -1, keepdims=True)
+    variance = jnp.mean(jnp.square(x - mean), -1, keepdims=True)
+    scaled = (x - mean) / jnp.sqrt(variance + _EPSILON)
+    return scaled * _broadcast(weight_bias[0], x) + _broadcast(weight_bias[1], x)
+
+
+def _attention(x: Array, layer: Mapping, bias: Array) -> Array:
+    n, length, dim = x.shape
+    query, key, value = (
+        _dense(x, layer[name]).reshape(n, length, _NUM_HEADS, dim // _NUM_HEADS)
+        for name in _ATTENTION
+    )
+    scores = jnp.einsum("nqhd,nkhd->nhqk", query, key)
+    scores = scores / jnp.sqrt(jnp.float32(dim // _NUM_HEADS)) + bias
+    mixed = jnp.einsum("nhqk,nkhd->nqhd", jax.nn.softmax(scores), value)
+    return mixed.reshape(n, length, dim)
+
+
+def _layer(x: Array, layer: Mapping, bias: Array) -> Array:
+    mixed = _dense(_attention(x, layer, bias), layer["attention.output.dense"])
+    x = _norm(x + mixed, layer["attention.output.LayerNorm"])
+    wide = jax.nn.gelu(_dense(x, layer["intermediate.dense"]), approximate=False)
+    return _norm(x + _dense(wide, layer["output.dense"]), layer["output.LayerNorm"])
+
+
+@jax.jit
+def _forward(
+    stack: Mapping[str, tuple],
+    embedding_norm: tuple,
+    embedded: Float[Array, "n L 384"],
+    mask: Float[Array, "n L"],
+) -> Float[Array, "n 384"]:
+    """Run the layers on summed embeddings; padded tokens neither mix in nor count."""
+    bias = (1.0 - mask)[:, None, None, :] * jnp.finfo(jnp.float32).min
+    hidden, _ = jax.lax.scan(
+        lambda x, layer: (_layer(x, layer, bias), None),
+        _norm(embedded, embedding_norm),
+        stack,
+    )
+    total = jnp.sum(hidden * mask[..., None], 1)
+    mean = total / jnp.sum(mask, 1, keepdims=True)
+    return mean / jnp.linalg.norm(mean, axis=-1, keepdims=True)
+
+
+def _broadcast(vector: Array, like: Array) -> Array:
+    return vector.reshape((1,) * (like.ndim - 1) + (-1,))
+
+
+def _read_cache(path: pathlib.Path, tower: str) -> dict[str, np.ndarray]:
+    if not path.exists():
+        return {}
+    try:
+        tensors, meta = read_tensors(path, schema=_SCHEMA)
+    except DamagedFile:
+        return {}  # a cache is remade, never repaired
+    if meta["key"] != _cache_key(tower):
+        return {}
+    return dict(zip(json.loads(meta["texts"]), tensors["features"], strict=True))
+
+
+def _write_cache(path: pathlib.Path, tower: str, known: Mapping[str, np.ndarray]):
+    merged = {**_read_cache(path, tower), **known}
+    try:
+        write_tensors(
+            path,
+            {"features": np.stack(list(merged.values()))},
+            key=_cache_key(tower),
+            schema=_SCHEMA,
+            meta={"texts": json.dumps(list(merged))},
+        )
+    except InputError:
+        return  # without a writable cache every process computes its own features
+
+
+def _cache_key(tower: str) -> str:
+    return content_key({"tower": tower, "weights": minilm_files.WEIGHTS_SHA256})

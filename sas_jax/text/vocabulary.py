@@ -1,0 +1,143 @@
+"""Which names are asked for, and in which words (numpy only).
+
+A *vocabulary* is an ordered tuple of class names; a *prompt* is the sentence that a
+text tower encodes for a name. The name lists are data, in `vocabularies.json`.
+"""
+
+import dataclasses
+import functools
+import importlib.resources
+import json
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from sas_jax.errors import InputError
+
+PROMPT = "a {} in a scene"
+"""Sentence for a class name at evaluation, capability and alignment."""
+
+OTHER = "other"
+OTHER_NAMES = frozenset({"other", "others", "otherfurniture", "other furniture"})
+"""Names of the collecting class; they are encoded as the bare word `other`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """Hold the ordered names of one data set or one capability table.
+
+    Attributes:
+      name: key for `vocabulary`.
+      names: class names; the position is the class index.
+      other_index: position of the collecting class, or None.
+      merge_into: name of a coarser vocabulary, or None.
+      merge_index: for every name the index in `merge_into`, or None.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    other_index: int | None = None
+    merge_into: str | None = None
+    merge_index: tuple[int, ...] | None = None
+
+    def prompts(self) -> list[str]:
+        """Return the sentence of every name, in order."""
+        return prompts(self.names)
+
+
+def prompt(name: str, template: str = PROMPT) -> str:
+    """Return the sentence for one class name; the collecting class stays a bare word.
+
+    The authors' code overwrites a fixed *position* by `other`, which hits the wrong
+    class for the longer Matterport lists (`air vent`, `headboard`, `person`); here
+    the *name* decides, which equals the code for ScanNet and Matterport-21.
+
+    Args:
+      name: class name, e.g. `shower curtain`.
+      template: sentence with one `{}`.
+
+    Returns:
+      The text to encode.
+
+    Source: SAS (arXiv 2503.08512) section 3.5; authors' code run/evaluate.py.
+    """
+    return OTHER if name in OTHER_NAMES else template.format(name)
+
+
+def prompts(names: Sequence[str], template: str = PROMPT) -> list[str]:
+    """Return `prompt` of every name, in order."""
+    return [prompt(name, template) for name in names]
+
+
+def image_prompt(
+    name: str, compat: Literal["paper", "official"] = "paper", scene: str = "room"
+) -> str:
+    """Return the prompt that synthesizes an image of a class.
+
+    Args:
+      name: class name.
+      compat: `paper` writes "a good photo of a X"; `official` (the authors' code)
+        adds "in a room".
+      scene: what the image is set in, used by `official` only.
+
+    Returns:
+      The prompt of the text-to-image model.
+
+    Raises:
+      InputError: for another `compat`.
+
+    Source: SAS section 3.2; authors' code MCC/Stable_Diffusion/generate_any_class.py.
+    """
+    if compat == "paper":
+        return f"a good photo of a {name}"
+    if compat == "official":
+        return f"a good photo of a {name} in a {scene}"
+    raise InputError(
+        f"image_prompt: compat must be paper or official, got {compat}. "
+        "Choose one of the two."
+    )
+
+
+def vocabulary(name: str) -> Vocabulary:
+    """Return a known vocabulary.
+
+    Raises:
+      InputError: for an unknown name, listing the known ones.
+    """
+    known = _vocabularies()
+    if name not in known:
+        raise InputError(
+            f"vocabulary: name must be one of {', '.join(sorted(known))}, got {name}. "
+            "Correct the flag."
+        )
+    return known[name]
+
+
+def index_of(vocabulary: Sequence[str], name: str) -> int:
+    """Return the position of a class name.
+
+    Raises:
+      InputError: when the vocabulary has no such name.
+    """
+    names = list(vocabulary)
+    if name not in names:
+        raise InputError(
+            f"vocabulary: class must be one of {', '.join(names)}, got {name}. "
+            "Correct the class name."
+        )
+    return names.index(name)
+
+
+@functools.cache
+def _vocabularies() -> Mapping[str, Vocabulary]:
+    file = importlib.resources.files("sas_jax.text") / "vocabularies.json"
+    known = {}
+    for name, record in json.loads(file.read_text()).items():
+        merge = record.get("to_nuscenes16")
+        known[name] = Vocabulary(
+            name=name,
+            names=tuple(record["names"]),
+            other_index=record["other_index"],
+            merge_into="nuscenes16" if merge else None,
+            merge_index=tuple(merge) if merge else None,
+        )
+    return known

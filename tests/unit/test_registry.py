@@ -1,0 +1,47 @@
+"""The registry: names, what is missing, and that every row can be loaded."""
+
+import dataclasses
+
+import pytest
+
+from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.teachers import registry
+
+
+def test_names_by_contract():
+    assert set(registry.names("dense", "mask")) >= {"rooms-dense", "rooms-mask"}
+    assert set(registry.names("captioner")) >= {"colour-size", "none"}
+    assert registry.names() == list(registry.ENTRIES)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(InputError, match=r"rooms-dense.*got lsegg"):
+        registry.load("lsegg")
+
+
+def test_missing_modules_are_named(monkeypatch):
+    row = dataclasses.replace(registry.entry("none"), needs=("no_such_module",))
+    monkeypatch.setitem(registry.ENTRIES, "none", row)
+    assert registry.missing_needs(row) == ["no_such_module"]
+    with pytest.raises(InputError, match="no_such_module"):
+        registry.load("none")
+
+
+def test_missing_weights_say_how_to_get_them(tmp_path):
+    pytest.importorskip("torch")
+    with pytest.raises(WeightsMissing, match="pretrain_rooms"):
+        registry.load("rooms-dense", weights=str(tmp_path / "no.safetensors"))
+
+
+@pytest.mark.parametrize("name", list(registry.ENTRIES))
+def test_every_row_loads_with_what_it_says(name):
+    row = registry.entry(name)
+    if missing := registry.missing_needs(row):
+        pytest.skip(f"not installed here: {', '.join(missing)}")
+    model = registry.load(name, weights="random:0" if row.weights else None)
+    if row.contract == "captioner":
+        assert model.id and hasattr(model, "caption")
+    else:
+        assert model.spec.name == name
+        assert model.spec.contract == row.contract
+        assert model.spec.weights_id == "random:0"

@@ -1,0 +1,76 @@
+"""Vocabularies and prompts: the lists' lengths, and which names become `other`."""
+
+import pytest
+
+from sas_jax.errors import InputError
+from sas_jax.text.vocabulary import (
+    image_prompt,
+    index_of,
+    prompt,
+    prompts,
+    vocabulary,
+)
+
+SIZES = {
+    "scannet20": 20,
+    "matterport21": 21,
+    "matterport40": 40,
+    "matterport80": 80,
+    "matterport160": 160,
+    "nuscenes16": 16,
+    "nuscenes43": 43,
+    "indoor": 21,
+    "outdoor": 23,
+    "seem139": 139,
+}
+
+
+@pytest.mark.parametrize(("name", "size"), SIZES.items())
+def test_every_list_is_complete_and_without_duplicates(name, size):
+    names = vocabulary(name).names
+    assert len(names) == size
+    assert len(set(names)) == size
+
+
+def test_a_class_name_stands_in_a_scene_and_other_alone():
+    assert prompt("shower curtain") == "a shower curtain in a scene"
+    for name in ("other", "others", "otherfurniture", "other furniture"):
+        assert prompt(name) == "other"
+    assert prompt("other flat") == "a other flat in a scene"
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_only_the_collecting_class_is_a_bare_word(name):
+    known = vocabulary(name)
+    bare = [i for i, text in enumerate(known.prompts()) if text == "other"]
+    assert bare == ([] if known.other_index is None else [known.other_index])
+
+
+def test_prompts_keep_order_and_template():
+    assert prompts(["bed", "other"], "a photo of a {}") == ["a photo of a bed", "other"]
+
+
+def test_nuscenes_details_map_onto_all_sixteen_classes():
+    details = vocabulary("nuscenes43")
+    assert details.merge_into == "nuscenes16"
+    assert len(details.merge_index) == 43
+    coarse = vocabulary("nuscenes16").names
+    assert {coarse[i] for i in details.merge_index} >= {"car", "manmade", "vegetation"}
+    assert coarse[details.merge_index[details.names.index("bulldozer")]] == (
+        "construction vehicle"
+    )
+
+
+def test_image_prompts_of_paper_and_code():
+    assert image_prompt("bed") == "a good photo of a bed"
+    assert image_prompt("bed", "official") == "a good photo of a bed in a room"
+    with pytest.raises(InputError, match="compat must be paper or official"):
+        image_prompt("bed", "other")
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(InputError, match="scannet20"):
+        vocabulary("scannet21")
+    with pytest.raises(InputError, match=r"got lamp"):
+        index_of(vocabulary("scannet20").names, "lamp")
+    assert index_of(vocabulary("scannet20").names, "sofa") == 5
