@@ -30,6 +30,8 @@ Predict = Callable[[Scene], np.ndarray]
 
 
 def main() -> None:
+    for name in _METHODS.value:
+        _check_kind(name)
     folders = settings.scene_folders([_SPLIT.value])
     methods = _METHODS.value or _found()
     if not methods:
@@ -72,11 +74,6 @@ def _predictor(name, folders, texts) -> tuple[Predict, object]:
     if kind == "student":
         state = settings.student_state(item)
         return lambda scene: settings.predict_student(item, scene, texts), state
-    if kind not in ("teacher", "fused"):
-        raise InputError(
-            "evaluate: --methods must be teacher/<name>, fused/<strategy> or "
-            f"student/<run>, got {name}. Correct the flag."
-        )
     place = "features" if kind == "teacher" else "fused"
     folder = settings.workspace() / place / item
     source = [_manifest_key(folder / f"{scan.name}.safetensors") for scan in folders]
@@ -88,6 +85,14 @@ def _predictor(name, folders, texts) -> tuple[Predict, object]:
         return semantic.classify_points(load_point_features(path), texts)
 
     return predict, source
+
+
+def _check_kind(name: str) -> None:
+    if name.partition("/")[0] not in ("teacher", "fused", "student"):
+        raise InputError(
+            "evaluate: --methods must be teacher/<name>, fused/<strategy> or "
+            f"student/<run>, got {name}. Correct the flag."
+        )
 
 
 def _manifest_key(path: pathlib.Path) -> str | None:

@@ -43,6 +43,8 @@ class Row:
 
 
 def main() -> None:
+    for name in given.TEACHERS.value:
+        registry.entry(name)
     torch.set_num_threads(given.THREADS.value)
     config = ExtractConfig(
         lift=LiftConfig(
