@@ -1,5 +1,6 @@
 # make demo   install, then the whole method on procedural rooms: table and HTML report
 # make test   install with the test tools, then the test suite
+# make test-all   the same with the slow ones: whole pipelines, kills, large networks
 # make lint   formatting and static checks
 # make ablation   the full experiment behind the README's table (hours)
 # make bench  kernels and network against their limits
@@ -11,7 +12,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check -q -c constraints.txt
 SOURCES := setup.py $(wildcard kernels/*/*)
 
-.PHONY: demo test lint ablation bench native clean
+.PHONY: demo test test-all lint ablation bench native clean
 .DELETE_ON_ERROR:
 
 $(PY):
@@ -48,6 +49,9 @@ ablation: $(VENV)/.native
 	$(PY) experiments/ablate.py --flagfile=rooms_full.flags
 
 test: $(VENV)/.dev $(VENV)/.native
+	$(PY) -m pytest -m "not slow"
+
+test-all: $(VENV)/.dev $(VENV)/.native
 	$(PY) -m pytest
 
 lint: $(VENV)/.dev

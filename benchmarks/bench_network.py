@@ -20,6 +20,7 @@ import scene
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from sas_jax import native_library
 from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
 from sas_jax.sparse.plan import build_plan
 
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--out_dim", type=int, default=512)
     parser.add_argument("--impl", default=None)
     args = parser.parse_args()
+    native_library.keep_freed_memory()
     base_mb = peak_memory_mb()
     voxels = scene.room_voxels()
     plan, _ = build_plan(voxels)

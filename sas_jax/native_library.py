@@ -15,6 +15,10 @@ from sas_jax.errors import InputError
 ABI_VERSION = 1
 REBUILD = "python setup.py build_native"
 
+# (parameter, value) of mallopt(3): no separate mappings for large arrays, no return of
+# memory to the system, one arena for all threads.
+_KEEP_MEMORY = ((-4, 0), (-1, -1), (-8, 1))
+
 _INSTALLED = Path(__file__).resolve().parent / "_native" / "libsas_jax.so"
 
 
@@ -65,6 +69,24 @@ def require() -> ctypes.CDLL:
             f"Build it with `{REBUILD}` (needs g++ or clang++)."
         )
     return library
+
+
+def keep_freed_memory() -> bool:
+    """Let the C allocator keep freed memory for this process's next arrays.
+
+    XLA allocates its arrays anew for every run. By default, large ones then come
+    from the system each time, which clears every page: a third of a training step.
+    Scripts call this before anything else; a library must not, since it holds for the
+    whole process. Memory in use does not grow, memory held stays at its peak.
+
+    Returns:
+      Whether this C library has such a setting (glibc has).
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return all(mallopt(*setting) == 1 for setting in _KEEP_MEMORY)
 
 
 def _version(library: ctypes.CDLL) -> int | None:

@@ -17,14 +17,14 @@ import torch
 from sas_jax import files
 from sas_jax.capability.captions import CaptionConfig, draw_caption
 from sas_jax.capability.crops import Crops
-from sas_jax.capability.small_diffusion import (
-    SmallDiffusion,
+from sas_jax.capability.diffusion_net import (
     SmallDiffusionConfig,
     build_unet,
     fold,
     noise_schedule,
     with_context,
 )
+from sas_jax.capability.small_diffusion import SmallDiffusion
 from sas_jax.capability.token_states import load_token_states
 from sas_jax.capability.windows import draw_window
 from sas_jax.errors import InputError
@@ -101,7 +101,7 @@ def train(
       The model with averaged weights.
 
     Raises:
-      InputError: when the loss is not finite, or the checkpoint is of another network.
+      InputError: when the loss is not finite or the checkpoint of another network.
     """
     config, network = config or PretrainConfig(), network or SmallDiffusionConfig()
     path = pathlib.Path(folder) / "checkpoint.safetensors"
@@ -113,7 +113,8 @@ def train(
         losses.append(train_step(state, draw(state.step), config))
         now = time.monotonic()
         if state.step % config.log_every == 0:
-            _log_line(log, state, losses, now - began)
+            mean = float(np.mean(losses))
+            log(f"step {state.step} loss {mean:.4f} elapsed_s {now - began:.0f}")
             losses.clear()
         if now - saved > config.checkpoint_seconds:
             save_checkpoint(path, state, network)
@@ -250,8 +251,3 @@ def averaged_model(state: TrainState, network: SmallDiffusionConfig) -> SmallDif
     unet = build_unet(network)
     unet.load_state_dict(state.average, strict=True)
     return SmallDiffusion(network, unet, f"step:{state.step}")
-
-
-def _log_line(log, state: TrainState, losses: list[float], seconds: float) -> None:
-    mean = float(np.mean(losses)) if losses else float("nan")
-    log(f"step {state.step} loss {mean:.4f} elapsed_s {seconds:.0f}")

@@ -32,7 +32,7 @@ class GrabCutConfig:
 
     scale: int = 2
     likely: float = 0.5
-    never: float = 0.15
+    never: float = 0.05
     radius: float = 0.03
     rounds: int = 4
 

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Int
 from PIL import Image
 
 from sas_jax import files
@@ -56,20 +57,11 @@ def make_images(
     Deterministic: yes, by the seeds of `config`.
     """
     names = measured_classes(vocabulary, config.compat)
+    seeds = tuple(range(config.seed, config.seed + config.images_per_class))
+    models = [synthesizer.spec, prompter.spec, masks, CODE]
     for name in names:
         prompt = image_prompt(name, config.compat)
-        seeds = range(config.seed, config.seed + config.images_per_class)
-        key = files.content_key(
-            {
-                "code": CODE,
-                "prompt": prompt,
-                "word": name,
-                "seeds": list(seeds),
-                "synthesizer": synthesizer.spec,
-                "prompter": prompter.spec,
-                "masks": masks,
-            }
-        )
+        key = files.content_key([models, prompt, name, seeds])
         if not files.is_current(store.images_path(folder, name), key):
             made = synthesizer.synthesize(prompt, name, seeds)
             # what is stored is what is used: a resumed run must see the same maps
@@ -102,41 +94,38 @@ def measure_teacher(
     Returns:
       The table, which is on disk too.
     """
-    spec, names = teacher.spec, vocabulary.names
-    scores = np.zeros(len(names))
+    names = vocabulary.names
     measured = measured_classes(vocabulary, config.compat)
-    keys = []
+    scores, keys = np.zeros(len(names)), []
     for name in measured:
         entry = store.read_images(folder, name)
-        key = files.content_key(
-            {
-                "code": CODE,
-                "images": entry.key,
-                "teacher": spec,
-                "vocabulary": names,
-                "teacher_px": config.teacher_px,
-            }
-        )
-        path = store.masks_path(folder, spec.name, name)
-        if not files.is_current(path, key):
-            found = teacher_prediction(teacher, entry.images, names, config)
-            store.write_masks(path, found, key)
+        theirs, key = _class_maps(folder, entry, names, teacher, config)
         index = names.index(name)
-        theirs = store.read_masks(path) == index
-        scores[index] = class_score(entry.refined, theirs, config.compat)
+        scores[index] = class_score(entry.refined, theirs == index, config.compat)
         keys.append(key)
         progress(name)
     table = CapabilityTable(
-        teacher=spec.name,
+        teacher=teacher.spec.name,
         classes=names,
         miou=scores,
         measured=np.isin(names, measured),
         images_per_class=config.images_per_class,
-        facts={**(facts or {}), "teacher": files.canonical(spec)},
+        facts={**(facts or {}), "teacher": files.canonical(teacher.spec)},
     )
-    key = files.content_key({"code": CODE, "masks": keys, "compat": config.compat})
-    store.write_table(folder, table, key)
+    store.write_table(folder, table, files.content_key([CODE, keys, config.compat]))
     return table
+
+
+def _class_maps(
+    folder, entry: ClassImages, names: Sequence[str], teacher, config: CapabilityConfig
+) -> tuple[Int[np.ndarray, "m S S"], str]:
+    """Return a teacher's class maps, from the disk where they are current."""
+    key = files.content_key([CODE, entry.key, teacher.spec, names, config.teacher_px])
+    path = store.masks_path(folder, teacher.spec.name, entry.name)
+    if not files.is_current(path, key):
+        found = teacher_prediction(teacher, entry.images, names, config)
+        store.write_masks(path, found, key)
+    return store.read_masks(path), key
 
 
 def write_sheets(

@@ -232,6 +232,7 @@ def train_step(golden, variables, dtype):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_training_step_in_float64(golden, variables):
     truth = load(golden, "train_A_rand.npz")
     with jax.enable_x64(True):
@@ -253,6 +254,7 @@ def test_training_step_in_float64(golden, variables):
     np.testing.assert_allclose(norms, truth["grad_norm"], rtol=2 * STORED_ERROR)
 
 
+@pytest.mark.timeout(900)
 def test_training_step_in_float32(golden, variables):
     truth = load(golden, "train_A_rand.npz")
     loss, out, moved, gradients, rows = train_step(golden, variables, jnp.float32)

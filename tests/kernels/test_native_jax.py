@@ -165,3 +165,31 @@ def test_stale_library_is_an_error(monkeypatch, uncached_library):
     monkeypatch.setattr(native_library, "ABI_VERSION", -1)
     with pytest.raises(InputError, match="version -1 is required"):
         native_library.load()
+
+
+def test_kept_memory_is_not_faulted_in_again():
+    # In a process of its own: the setting cannot be undone.
+    script = """if True:
+        import resource
+        import numpy as np
+        from sas_jax import native_library
+
+        def faults_of_a_fresh_array():
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            np.empty(100 << 20, np.uint8)[:: 4 << 10] = 1
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+        assert native_library.keep_freed_memory()
+        faults_of_a_fresh_array()
+        print(faults_of_a_fresh_array())
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(FOLDER.parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "AssertionError" in done.stderr:
+        pytest.skip("the C library has no such setting")
+    assert int(done.stdout) < 10, done.stderr

@@ -9,8 +9,8 @@ import torch
 
 from sas_jax.capability import crops, pretrain
 from sas_jax.capability.captions import CaptionConfig, Seen, draw_caption, join_words
+from sas_jax.capability.diffusion_net import SmallDiffusionConfig
 from sas_jax.capability.pretrain import PretrainConfig
-from sas_jax.capability.small_diffusion import SmallDiffusionConfig
 from sas_jax.capability.windows import draw_window
 from sas_jax.errors import DamagedFile, InputError
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from sas_jax.capability import attention, small_diffusion
-from sas_jax.capability.small_diffusion import SamplingConfig, SmallDiffusionConfig
+from sas_jax.capability import attention, diffusion_net, small_diffusion
+from sas_jax.capability.diffusion_net import SmallDiffusionConfig
+from sas_jax.capability.small_diffusion import SamplingConfig
 from sas_jax.capability.synthesize import (
     SmallSynthesizer,
     StableDiffusionConfig,
@@ -23,7 +24,7 @@ PROMPT = "a good photo of a shower curtain"
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    unet = small_diffusion.build_unet(TINY)
+    unet = diffusion_net.build_unet(TINY)
     for value in unet.parameters():  # a fresh network is nearly blind to its text
         torch.nn.init.normal_(value, std=0.2)
     return small_diffusion.SmallDiffusion(TINY, unet, "random:0")
@@ -36,27 +37,27 @@ def painter(model):
 
 def test_fold_and_unfold_are_inverse():
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
-    folded = small_diffusion.fold(images, 2)
+    folded = diffusion_net.fold(images, 2)
     assert folded.shape == (2, 12, 4, 4)
     assert folded.min() >= -1
     assert folded.max() <= 1
-    assert (small_diffusion.unfold(folded, 2) == images).all()
+    assert (diffusion_net.unfold(folded, 2) == images).all()
 
 
 def test_context_joins_a_token_with_those_before_it():
     states = torch.arange(8.0).reshape(1, 4, 2)
-    joined = small_diffusion.with_context(states, 3)[0].tolist()
+    joined = diffusion_net.with_context(states, 3)[0].tolist()
     assert joined[0] == [0, 1, 0, 0, 0, 0]
     assert joined[1] == [2, 3, 0, 1, 0, 0]
     assert joined[3] == [6, 7, 4, 5, 2, 3]
-    assert torch.equal(small_diffusion.with_context(states, 1), states)
+    assert torch.equal(diffusion_net.with_context(states, 1), states)
 
 
 def test_a_fresh_network_sees_every_token_alone():
     torch.manual_seed(0)
-    mixing = small_diffusion.build_unet(TINY).encoder_hid_proj
+    mixing = diffusion_net.build_unet(TINY).encoder_hid_proj
     states = torch.randn(1, 5, TINY.text_dim)
-    joined = small_diffusion.with_context(states, TINY.context)
+    joined = diffusion_net.with_context(states, TINY.context)
     torch.testing.assert_close(mixing(joined), states)
 
 
@@ -84,7 +85,7 @@ def test_guidance_extrapolates_from_the_empty_text(model):
     noise = torch.randn(1, 12, 16, 16, generator=torch.Generator().manual_seed(7))
     step = torch.tensor(999)
     states = model.text(["", PROMPT], TINY.text_length).states
-    states = small_diffusion.with_context(states, TINY.context)
+    states = diffusion_net.with_context(states, TINY.context)
     free, told = (
         model.unet(noise, step, encoder_hidden_states=state[None]).sample
         for state in states
@@ -92,7 +93,7 @@ def test_guidance_extrapolates_from_the_empty_text(model):
     model.scheduler.set_timesteps(1)
     wanted = model.scheduler.step(free + 3 * (told - free), 999, noise).prev_sample
     got = model.sample([PROMPT], [7], SamplingConfig(steps=1, guidance=3))
-    difference = got.astype(int) - small_diffusion.unfold(wanted, 2)
+    difference = got.astype(int) - diffusion_net.unfold(wanted, 2)
     assert np.abs(difference).max() <= 1
     plain = model.sample([PROMPT], [7], SamplingConfig(steps=1, guidance=1))
     assert (plain != got).any()
