@@ -1,6 +1,6 @@
 """Time MinkUNet18A on a room of about 100,000 voxels: forward and training step.
 
-    python benchmarks/bench_network.py [--repeats 5] [--out_dim 512]
+    python benchmarks/bench_network.py --what forward|train [--repeats 5]
 
 Each forward starts from raw voxels of a new scene: sorting, plan and copies included.
 The training step is loss, gradients of all parameters and new batch statistics,
@@ -29,7 +29,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out_dim", type=int, default=512)
-    parser.add_argument("--impl", default=None)
+    parser.add_argument("--impl", choices=("native", "xla"), default=None)
+    parser.add_argument("--what", choices=("forward", "train"), default="train")
     args = parser.parse_args()
     native_library.keep_freed_memory()
     base_mb = peak_memory_mb()
@@ -37,9 +38,7 @@ def main() -> None:
     plan, _ = build_plan(voxels)
     network = MinkUNet(StudentConfig(out_dim=args.out_dim, impl=args.impl))
     features = constant_features(plan)
-    variables = jax.jit(network.init, static_argnames="train")(
-        jax.random.key(0), plan, features, train=False
-    )
+    variables = random_variables(network, plan, features)
     apply = jax.jit(lambda v, p, x: network.apply(v, p, x, train=False))
     step = jax.jit(jax.value_and_grad(make_loss(network), argnums=0, has_aux=True))
 
@@ -52,22 +51,37 @@ def main() -> None:
         jax.block_until_ready(step(params, stats, plan, features))
 
     gflop = network_gflop(plan, variables["params"])
-    for name, run, work in (("forward", forward, gflop), ("train", train, 3 * gflop)):
-        run()
-        limit, timing = measure.beside_limit(run, args.repeats)
-        measure.report(
-            "network",
-            {
-                "what": name,
-                "voxels": [int(level.num_valid) for level in plan.levels],
-                "capacity": list(plan.rung.capacities),
-                "gflop": round(work, 1),
-                "peak_mb_over_base": round(peak_memory_mb() - base_mb),
-            },
-            timing,
-            work,
-            limit,
+    # A training step multiplies three times: forward and two gradients.
+    run, work = (forward, gflop) if args.what == "forward" else (train, 3 * gflop)
+    run()
+    limit, timing = measure.beside_limit(run, args.repeats)
+    row = {
+        "what": args.what,
+        "impl": args.impl or "default",
+        "voxels": [int(level.num_valid) for level in plan.levels],
+        "capacity": list(plan.rung.capacities),
+        "gflop": round(work, 1),
+        "peak_mb_over_base": round(peak_memory_mb() - base_mb),
+    }
+    measure.report("network", row, timing, work, limit)
+
+
+def random_variables(network, plan, features):
+    """Draw parameters without compiling the initialisation."""
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        kernel = path[-1].key == "kernel"
+        value = (
+            0.05 * rng.standard_normal(leaf.shape) if kernel else np.ones(leaf.shape)
         )
+        return jnp.asarray(value, jnp.float32)
+
+    def init(plan, features):
+        return network.init(jax.random.key(0), plan, features, train=False)
+
+    shapes = jax.eval_shape(init, plan, features)
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def make_loss(network):

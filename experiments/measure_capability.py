@@ -139,7 +139,8 @@ def _judge(
         )
     print("\npseudo masks against the true masks of renders, mean IoU %:")
     for kind, value in table["mean"].items():
-        print(f"{kind.removesuffix('_iou'):<18}{100 * value:>16.1f}")
+        if value is not None:
+            print(f"{kind.removesuffix('_iou'):<18}{100 * value:>16.1f}")
 
 
 def _print_table(

@@ -1,6 +1,8 @@
-"""Train one of the small models of the embedded world and write its weights.
+"""Train the small models of the embedded world and write their weights.
 
-  python experiments/pretrain_rooms.py --model=dense --workspace=runs/pretrain
+  python experiments/pretrain_rooms.py --model=both
+  python experiments/pretrain_rooms.py --model=dense --steps=2000
+    --learning_rate=1e-3 --initial=runs/pretrain_rooms/both/rooms_dense.safetensors
 
 Renders labelled frames of rooms that no pipeline scene uses, trains with checkpoints
 (run it again to go on), measures the result on held-out rooms and prints the table.
@@ -26,14 +28,18 @@ from sas_jax.teachers.rooms_data import (
 )
 
 _MODEL = flags.DEFINE_enum(
-    "model", None, ["dense", "mask", "diffusion"], "What to train.", required=True
+    "model",
+    None,
+    ["dense", "mask", "both", "diffusion"],
+    "What to train; both: the two teachers over one trunk.",
+    required=True,
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "Weights to write; default: <workspace>/<model>.safetensors."
+    "output", None, "Folder of the weights; default: <workspace>/<model>."
 )
 _INITIAL = flags.DEFINE_string("initial", None, "Weights of a teacher to go on from.")
 _STEPS = flags.DEFINE_integer("steps", None, "Optimiser steps; default: the model's.")
-_ROOMS = flags.DEFINE_integer("rooms", 300, "Training rooms.", lower_bound=1)
+_ROOMS = flags.DEFINE_integer("rooms", 600, "Training rooms.", lower_bound=1)
 _HELD_OUT = flags.DEFINE_integer("held_out_rooms", 20, "Rooms to measure on.")
 
 
@@ -43,7 +49,7 @@ flags.FLAGS.set_default("workspace", "runs/pretrain_rooms")
 def main() -> None:
     torch.set_num_threads(given.THREADS.value)
     workspace = settings.workspace()
-    output = pathlib.Path(_OUTPUT.value or workspace / f"{_MODEL.value}.safetensors")
+    output = pathlib.Path(_OUTPUT.value or workspace / _MODEL.value)
     with workspace_lock(workspace / _MODEL.value):
         if _MODEL.value == "diffusion":
             _train_diffusion(workspace, output)
@@ -59,8 +65,8 @@ def _train_teacher(workspace: pathlib.Path, output: pathlib.Path) -> None:
     rendering = FramesConfig(num_rooms=_ROOMS.value)
     frames = _frames(rendering, workspace / "frames")
     config = rooms_train.TrainConfig(model=_MODEL.value, seed=flags.FLAGS.seed or 0)
-    if _STEPS.value:
-        config = dataclasses.replace(config, steps=_STEPS.value)
+    changes = {"steps": _STEPS.value, "learning_rate": flags.FLAGS.learning_rate}
+    config = dataclasses.replace(config, **{k: v for k, v in changes.items() if v})
     checkpoint = workspace / _MODEL.value / "checkpoint.pt"
     with tqdm(total=config.steps, desc=f"train {config.model}", mininterval=5) as bar:
 
@@ -78,17 +84,20 @@ def _train_teacher(workspace: pathlib.Path, output: pathlib.Path) -> None:
         object_views=0,
     )
     held_out = _frames(measuring, workspace / "held_out")
-    teacher = rooms_train.teacher_of(net, config)
-    iou = rooms_train.iou_per_class(rooms_train.confusion(teacher, held_out))
     meta = {
         "training": json.dumps(canonical(config)),
         "initial": _initial_key(),
         "frames": json.dumps(canonical(rendering)),
         "held_out_frames": json.dumps(canonical(measuring)),
-        "held_out_iou": json.dumps({k: round(v, 4) for k, v in iou.items()}),
     }
-    save_weights(net, output, meta)
-    _print_table(iou, set(config.knowledge.strong), output)
+    for model in config.teachers:
+        part = rooms_train.part_of(net, model)
+        teacher = rooms_train.teacher_of(part, model, config)
+        iou = rooms_train.iou_per_class(rooms_train.confusion(teacher, held_out))
+        scores = json.dumps({k: round(v, 4) for k, v in iou.items()})
+        path = output / f"rooms_{model}.safetensors"
+        save_weights(part, path, {**meta, "held_out_iou": scores})
+        _print_table(model, iou, path)
 
 
 def _initial_key() -> str:
@@ -121,18 +130,22 @@ def _train_diffusion(workspace: pathlib.Path, output: pathlib.Path) -> None:
         config = dataclasses.replace(config, steps=_STEPS.value)
     model = pretrain.train(crops.read_crops(path), workspace / "diffusion", config)
     meta = {"training": json.dumps(canonical(config))}
-    small_diffusion.save(output, model, meta)
-    print(f"weights: {output}")
+    path = output / "rooms_diffusion.safetensors"
+    small_diffusion.save(path, model, meta)
+    print(f"weights: {path}")
 
 
-def _print_table(iou: dict[str, float], strong: set[str], output: pathlib.Path) -> None:
-    print(f"\n{'class':<18}{'labelled':>10}{'IoU %':>8}")
+def _print_table(model: str, iou: dict[str, float], path: pathlib.Path) -> None:
+    from sas_jax.teachers.rooms_train import KNOWLEDGE
+
+    strong = KNOWLEDGE[model].strong
+    print(f"\n{model:<18}{'labelled':>10}{'IoU %':>8}")
     for name, value in iou.items():
         share = "all" if name in strong else "part"
         print(f"{name:<18}{share:>10}{100 * value:>8.1f}")
     print(f"{'mean':<28}{100 * sum(iou.values()) / max(len(iou), 1):>8.1f}")
-    shipped = registry.entry(f"rooms-{_MODEL.value}").weights
-    print(f"weights: {output} (shipped ones: {shipped})")
+    shipped = registry.entry(f"rooms-{model}").weights
+    print(f"weights: {path} (shipped ones: {shipped})")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <new>
+#include <numeric>
 
 #include "memory.h"
 
@@ -100,16 +101,20 @@ PairBuffer ThreadPairs(int64_t num_rows) {
   return {buffer.data(), buffer.data() + half};
 }
 
-int64_t ListPairs(const IsaKernels& kernels, const int32_t* nbr_row, int64_t begin, int64_t end,
-                  const PairBuffer& pairs) {
-  if (nbr_row != nullptr) {
-    return kernels.compact(nbr_row + begin, end - begin, static_cast<int32_t>(begin), pairs.in,
-                           pairs.out);
+int64_t ListPairs(const IsaKernels& kernels, const NeighbourTable& table, int64_t k, int64_t begin,
+                  int64_t end, const PairBuffer& pairs) {
+  if (table.nbr == nullptr) {
+    std::iota(pairs.in, pairs.in + (end - begin), static_cast<int32_t>(begin));
+    std::copy_n(pairs.in, end - begin, pairs.out);
+    return end - begin;
   }
-  for (int64_t i = begin; i < end; ++i) {
-    pairs.in[i - begin] = pairs.out[i - begin] = static_cast<int32_t>(i);
+  const int32_t* rows = table.nbr + k * table.stride + begin;
+  if (k + 1 < table.num_offsets) {
+    constexpr int64_t kCacheLine = 64 / sizeof(int32_t);
+    const int32_t* next = rows + table.stride;
+    for (int64_t i = 0; i < end - begin; i += kCacheLine) __builtin_prefetch(next + i);
   }
-  return end - begin;
+  return kernels.compact(rows, end - begin, static_cast<int32_t>(begin), pairs.in, pairs.out);
 }
 
 }  // namespace sas

@@ -47,10 +47,16 @@ struct PairBuffer {
 };
 PairBuffer ThreadPairs(int64_t num_rows);
 
-// Lists the pairs of offset k among output rows [begin, end); nbr null means row o pairs with row
-// o.
-int64_t ListPairs(const IsaKernels& kernels, const int32_t* nbr_row, int64_t begin, int64_t end,
-                  const PairBuffer& pairs);
+struct NeighbourTable {
+  const int32_t* nbr;  // null: one offset, row o pairs with row o
+  int64_t num_offsets;
+  int64_t stride;
+};
+
+// Lists the pairs of offset k among output rows [begin, end), and has the next offset's part of the
+// table fetched meanwhile: it lies too far away for the processor to foresee.
+int64_t ListPairs(const IsaKernels& kernels, const NeighbourTable& table, int64_t k, int64_t begin,
+                  int64_t end, const PairBuffer& pairs);
 
 inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

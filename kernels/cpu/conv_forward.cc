@@ -13,6 +13,8 @@
 namespace sas {
 namespace {
 
+constexpr int64_t kTileBytes = 256 << 10;  // of outputs, a share of the L2 cache
+
 // How the work is cut. Sums do not depend on it, so it may depend on the number of threads.
 struct Cut {
   int64_t tile_rows;
@@ -21,16 +23,43 @@ struct Cut {
 };
 
 Cut ChooseCut(const ConvForward& conv, int64_t num_panels, int num_threads) {
-  // Long tiles give long pair lists; the tile's outputs should stay in a 256 kB share of the L2
-  // cache.
-  const int64_t fits = (256 << 10) / (4 * conv.c_out);
-  int64_t tile = std::clamp<int64_t>(fits / 64 * 64, 64, 512);
-  // Few rows (deep levels): first the columns are shared among threads, then tiles become shorter.
   const int64_t wanted_tasks = num_threads == 1 ? 1 : 4 * num_threads;
-  int64_t groups = 1;
-  while (groups < num_panels && CeilDiv(conv.num_out, tile) * groups < wanted_tasks) ++groups;
-  while (tile > 64 && CeilDiv(conv.num_out, tile) * groups < wanted_tasks) tile /= 2;
-  return {tile, CeilDiv(conv.num_out, tile), groups};
+  Cut cut;
+  // Deep levels have more weights than rows: every task takes one panel and as many rows as it can,
+  // so that weights are fetched once. Elsewhere a task takes all panels of a tile that fits the L2
+  // cache.
+  const bool deep = conv.num_offsets * conv.c_in > 2 * conv.num_out;
+  cut.num_groups = deep ? num_panels : 1;
+  const int64_t fits = kTileBytes * cut.num_groups / (4 * conv.c_out);
+  cut.tile_rows = std::clamp<int64_t>(fits / 64 * 64, 64, deep ? 1024 : 512);
+  auto tasks = [&] { return CeilDiv(conv.num_out, cut.tile_rows) * cut.num_groups; };
+  while (cut.num_groups < num_panels && tasks() < wanted_tasks) ++cut.num_groups;
+  while (cut.tile_rows > 64 && tasks() < wanted_tasks) cut.tile_rows /= 2;
+  cut.num_tiles = CeilDiv(conv.num_out, cut.tile_rows);
+  return cut;
+}
+
+// Writes up to four rows of `length` floats as columns of `target`.
+void Transpose4(const float* rows, int64_t length, int64_t num_rows, float* target,
+                int64_t stride) {
+  typedef float Vec4 __attribute__((vector_size(16), aligned(4), may_alias));
+  int64_t d = 0;
+  for (; num_rows == 4 && d + 4 <= length; d += 4) {
+    Vec4 row[4];
+    for (int i = 0; i < 4; ++i) row[i] = *reinterpret_cast<const Vec4*>(rows + i * length + d);
+    const Vec4 low01 = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
+    const Vec4 high01 = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+    const Vec4 low23 = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
+    const Vec4 high23 = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+    const Vec4 columns[4] = {__builtin_shufflevector(low01, low23, 0, 1, 4, 5),
+                             __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+                             __builtin_shufflevector(high01, high23, 0, 1, 4, 5),
+                             __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
+    for (int i = 0; i < 4; ++i) *reinterpret_cast<Vec4*>(target + (d + i) * stride) = columns[i];
+  }
+  for (; d < length; ++d) {
+    for (int64_t j = 0; j < num_rows; ++j) target[d * stride + j] = rows[j * length + d];
+  }
 }
 
 // Packs one offset's weights for one panel as [c_in][vectors * lanes], zero beyond the panel's
@@ -46,13 +75,9 @@ void PackPanel(const ConvForward& conv, const Panel& panel, const float* w, int 
     }
     return;
   }
-  constexpr int64_t kBlock = 16;  // one cache line of every source row at a time
-  for (int64_t d0 = 0; d0 < conv.c_in; d0 += kBlock) {
-    const int64_t d1 = std::min(d0 + kBlock, conv.c_in);
-    for (int64_t j = 0; j < panel.width; ++j) {
-      const float* row = w + (panel.first_column + j) * conv.c_in;
-      for (int64_t d = d0; d < d1; ++d) packed[d * stride + j] = row[d];
-    }
+  for (int64_t j = 0; j < panel.width; j += 4) {
+    const float* rows = w + (panel.first_column + j) * conv.c_in;
+    Transpose4(rows, conv.c_in, std::min<int64_t>(4, panel.width - j), packed + j, stride);
   }
 }
 
@@ -113,10 +138,10 @@ class Forward {
     const int64_t last = (group + 1) * num_panels / cut_.num_groups;
     const bool dense = conv_.nbr == nullptr;
     if (!dense) Clear(begin, end, panels_[first], panels_[last - 1]);
+    const NeighbourTable table = {conv_.nbr, conv_.num_offsets, conv_.nbr_stride};
     const PairBuffer pairs = ThreadPairs(cut_.tile_rows);
     for (int64_t k = 0; k < conv_.num_offsets; ++k) {
-      const int32_t* nbr_row = dense ? nullptr : conv_.nbr + k * conv_.nbr_stride;
-      const int64_t count = ListPairs(kernels_, nbr_row, begin, end, pairs);
+      const int64_t count = ListPairs(kernels_, table, k, begin, end, pairs);
       if (count == 0) continue;
       for (int64_t i = first; i < last; ++i) {
         const Panel& panel = panels_[i];

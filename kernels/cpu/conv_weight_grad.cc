@@ -96,8 +96,8 @@ class WeightGrad {
   void AddBlock(int64_t k, int64_t begin, int64_t end, int64_t first, int64_t last,
                 float* dw) const {
     const PairBuffer pairs = ThreadPairs(block_rows_);
-    const int32_t* nbr_row = conv_.nbr == nullptr ? nullptr : conv_.nbr + k * conv_.nbr_stride;
-    const int64_t count = ListPairs(kernels_, nbr_row, begin, end, pairs);
+    const NeighbourTable table = {conv_.nbr, conv_.num_offsets, conv_.nbr_stride};
+    const int64_t count = ListPairs(kernels_, table, k, begin, end, pairs);
     if (count == 0) return;
     for (const Panel& panel : panels_) {
       AddPanel(

@@ -5,6 +5,9 @@
 // sets must never share an inline function, or the linker would keep either one's machine code for
 // both.
 //
+// Arguments are copied (passed by value): Vec may alias anything, so a store through it would
+// otherwise make the compiler read them again.
+//
 // Both kernels hold a block of sums in registers: `Rows x Vectors` accumulators, one row of vectors
 // of the streamed operand, and a broadcast. Rows of a, c, x and dy are reached through the pair
 // lists, so no row is ever copied into or out of a buffer.
@@ -49,7 +52,7 @@ inline void WriteRow(float* c, const Vec* sums, int64_t width, bool accumulate) 
 }
 
 template <int Rows, int Vectors>
-inline void ProductBlock(const PanelProduct& p, const int32_t* in, const int32_t* out) {
+inline void ProductBlock(const PanelProduct p, const int32_t* in, const int32_t* out) {
   Vec sums[Rows][Vectors] = {};
   const float* a[Rows];
 #pragma GCC unroll 16
@@ -71,8 +74,32 @@ inline void ProductBlock(const PanelProduct& p, const int32_t* in, const int32_t
   }
 }
 
+// Few input channels (the first layer): the panel stays in registers, and pairs pass one by one.
+// The sums are the same bits as ProductBlock's.
+template <int Depth, int Vectors>
+inline void NarrowProduct(const PanelProduct p) {
+  Vec panel[Depth][Vectors];
+#pragma GCC unroll 4
+  for (int d = 0; d < Depth; ++d) {
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) panel[d][v] = Load(p.b + (d * Vectors + v) * kLanes);
+  }
+  for (int64_t i = 0; i < p.count; ++i) {
+    const float* a = p.a + p.in[i] * p.lda;
+    Vec sums[Vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) sums[v] = a[0] * panel[0][v];
+#pragma GCC unroll 4
+    for (int d = 1; d < Depth; ++d) {
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) sums[v] += a[d] * panel[d][v];
+    }
+    WriteRow<Vectors>(p.c + p.out[i] * p.ldc, sums, p.width, p.accumulate);
+  }
+}
+
 template <int Rows, int Vectors>
-inline void OuterBlock(const OuterProduct& p, int64_t row) {
+inline void OuterBlock(const OuterProduct p, int64_t row) {
   Vec sums[Rows][Vectors] = {};
   const float* x = p.x + row;
   for (int64_t i = 0; i < p.count; ++i) {
@@ -132,6 +159,9 @@ struct PanelOf {
 
   static void RunProduct(const PanelProduct& p) {
     constexpr int kRows = BlockRows(Vectors);
+    if (p.depth == 1) return NarrowProduct<1, Vectors>(p);
+    if (p.depth == 3) return NarrowProduct<3, Vectors>(p);
+    if (p.depth == 4) return NarrowProduct<4, Vectors>(p);
     ForBlocks<kRows>(p.count, [&p](int64_t i, int rows) { Dispatch<kRows, Product>(rows, &p, i); });
   }
   static void RunOuter(const OuterProduct& p) {

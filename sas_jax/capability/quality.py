@@ -2,7 +2,9 @@
 
 A render of a class is noised part of the way and denoised again with the class's
 prompt while the attention is recorded; coarse and refined masks are compared with the
-true one. This is the only place where the labels of `Crops` are used.
+true one. As a control each render is also refined from the map of *another* render of
+its class: what that reaches is owed to where things usually stand and to the colours,
+not to attention. This is the only place where the labels of `Crops` are compared.
 """
 
 import dataclasses
@@ -27,7 +29,7 @@ HELD_OUT_SEED = 1_900_000
 """Rooms from this seed on were never trained on."""
 
 SCHEMA = "sas_jax.pseudo_mask_quality/1"
-CODE = 1
+CODE = 2
 """Raised by one whenever the numbers change."""
 
 _ROOMS = 24
@@ -61,7 +63,7 @@ class ClassQuality:
       images: uint8 [m, S, S, 3], the renders.
       attention: float32 [m, S, S].
       coarse, refined, truth: [m, S, S].
-      coarse_iou, refined_iou: mean over the renders.
+      control: [m, S, S], refined from another render's map; None for a single render.
     """
 
     name: str
@@ -70,6 +72,7 @@ class ClassQuality:
     coarse: Bool[np.ndarray, "m S S"]
     refined: Bool[np.ndarray, "m S S"]
     truth: Bool[np.ndarray, "m S S"]
+    control: Bool[np.ndarray, "m S S"] | None
 
     @property
     def coarse_iou(self) -> float:
@@ -80,6 +83,11 @@ class ClassQuality:
     def refined_iou(self) -> float:
         """Return the mean IoU of the refined masks."""
         return mean_iou(self.refined, self.truth)
+
+    @property
+    def control_iou(self) -> float | None:
+        """Return the mean IoU of the control."""
+        return None if self.control is None else mean_iou(self.control, self.truth)
 
 
 def mean_iou(
@@ -131,8 +139,11 @@ def _class_quality(
     prompt = image_prompt(name, config.compat)
     drawn = synthesizer.redraw(images, prompt, name, seeds, config.strength)
     coarse, refined = pseudo_masks(images, drawn.attention, prompter, masks)
-    truth = crops.labels[rows] == index
-    return ClassQuality(name, images, drawn.attention, coarse, refined, truth)
+    truth, control = crops.labels[rows] == index, None
+    if len(rows) > 1:
+        borrowed = np.roll(drawn.attention, 1, axis=0)
+        control = pseudo_masks(images, borrowed, prompter, masks)[1]
+    return ClassQuality(name, images, drawn.attention, coarse, refined, truth, control)
 
 
 def judge(
@@ -187,16 +198,16 @@ def _write_sheet(folder: pathlib.Path, entry: ClassQuality) -> None:
 
 def quality_table(found: Sequence[ClassQuality]) -> dict:
     """Return the IoU per class and its mean, as JSON values."""
+    kinds = ("coarse_iou", "refined_iou", "control_iou")
     rows = {
         entry.name: {
             "images": len(entry.images),
-            "coarse_iou": entry.coarse_iou,
-            "refined_iou": entry.refined_iou,
+            **{kind: getattr(entry, kind) for kind in kinds},
         }
         for entry in found
     }
-    means = {
-        kind: float(np.mean([row[kind] for row in rows.values()])) if rows else None
-        for kind in ("coarse_iou", "refined_iou")
-    }
+    means = {}
+    for kind in kinds:
+        known = [row[kind] for row in rows.values() if row[kind] is not None]
+        means[kind] = float(np.mean(known)) if known else None
     return {"classes": rows, "mean": means}

@@ -82,7 +82,10 @@ class BucketPolicy:
 
 
 def measure_policy(needs: Sequence[Need], scenes_per_device: int) -> BucketPolicy:
-    """Return a policy whose lowest bucket is two deviations above the mean batch.
+    """Return a policy whose lowest bucket fits all but about one batch in a hundred.
+
+    Every size is the mean batch, 2.5 standard deviations of the sum of that many
+    scenes, and a twentieth.
 
     Args:
       needs: of single augmented scenes, a fair sample of the data set.
@@ -93,19 +96,14 @@ def measure_policy(needs: Sequence[Need], scenes_per_device: int) -> BucketPolic
     """
     if not needs:
         raise InputError("train: at least one scene is required, got 0. Check --split.")
-    rows = np.array([need.levels for need in needs], np.float64)
-    spread = 2.0 * rows[:, 0].std() * np.sqrt(scenes_per_device)
-    first = scenes_per_device * rows[:, 0].mean() + spread
-    relative = 1.1 * (rows / rows[:, :1]).max(axis=0)
-    relative[0] = 1.0
-    superpoints = np.array([need.superpoints for need in needs]) / rows[:, 0]
-    points = np.array([need.points for need in needs]) / rows[:, 0]
+    sizes = np.array([(*n.levels, n.superpoints, n.points) for n in needs], np.float64)
+    spread = 2.5 * sizes.std(axis=0) * np.sqrt(scenes_per_device)
+    batch = 1.05 * (scenes_per_device * sizes.mean(axis=0) + spread)
+    per_row = (batch / batch[0]).tolist()
     return BucketPolicy(
-        RungLadder(
-            first=_round_up(1.05 * first), level_ratios=tuple(relative.tolist())
-        ),
-        superpoints_per_row=float(1.1 * superpoints.max()),
-        points_per_row=float(1.1 * points.max()),
+        RungLadder(first=_round_up(batch[0]), level_ratios=tuple(per_row[:-2])),
+        superpoints_per_row=per_row[-2],
+        points_per_row=per_row[-1],
     )
 
 

@@ -81,7 +81,7 @@ class BatchSource:
         needs = [needs_of(group) for group in groups]
         index, bucket = self._policy.choose(needs)
         if index:
-            _log.info("step %d takes bucket %d: %s", step, index, bucket)
+            _log.info("step %d, %s, takes bucket %d: %s", step, needs, index, bucket)
         shards = self._collate(groups, bucket, step)
         return shards, BatchInfo(
             step=step,

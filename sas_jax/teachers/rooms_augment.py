@@ -44,7 +44,7 @@ class Batch:
 
     Attributes:
       rgb: uint8 [B, crop, crop, 3].
-      label: uint8 [B, g, g] on the output grid; 255 unlabelled.
+      label: uint8 [B, g, g] true classes on the output grid; 255 where nothing was hit.
       instance: uint8 [B, g, g]; 0 where nothing was hit.
       frame: int64 [B], which frame each crop is from.
     """
@@ -57,7 +57,6 @@ class Batch:
 
 def draw_batch(
     frames: RoomFrames,
-    labels: UInt8[np.ndarray, "n H W"],
     size: int,
     config: AugmentConfig,
     rng: np.random.Generator,
@@ -65,15 +64,15 @@ def draw_batch(
     """Draw frames at random and augment one crop of each.
 
     Args:
-      frames: pictures and instances.
-      labels: what the teacher is told, see `rooms_labels.visible_labels`.
+      frames: pictures, labels and instances.
       size: B.
       config: the augmentation.
       rng: every random choice comes from here.
     """
     chosen = rng.integers(len(frames.rgb), size=size)
     crops = [
-        _crop(frames.rgb[i], labels[i], frames.instance[i], config, rng) for i in chosen
+        _crop(frames.rgb[i], frames.label[i], frames.instance[i], config, rng)
+        for i in chosen
     ]
     rgb, label, instance = (np.stack(part) for part in zip(*crops, strict=True))
     return Batch(rgb, label, instance, chosen)

@@ -44,7 +44,7 @@ class FramesConfig:
     object_views: int = 4
     size_wh: tuple[int, int] = (256, 192)
     rooms_per_shard: int = 20
-    version: int = 1
+    version: int = 2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ of, and does so with confidence.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -87,19 +87,46 @@ class Knowledge:
         return strong or info.design in self.weak_designs
 
 
+class LabelTables:
+    """The labels that a teacher is given, from the instances of a set of frames."""
+
+    def __init__(
+        self, frames: RoomFrames, class_names: tuple[str, ...], knowledge: Knowledge
+    ):
+        """Tabulate the label of every instance of every room."""
+        self._room = frames.room
+        self._tables = {
+            seed: _table(infos, class_names, knowledge)
+            for seed, infos in frames.instances.items()
+        }
+
+    def __call__(
+        self,
+        frame: Sequence[int],
+        label: UInt8[np.ndarray, "n H W"],
+        instance: UInt8[np.ndarray, "n H W"],
+    ) -> UInt8[np.ndarray, "n H W"]:
+        """Return the given labels of pictures cut from frames; 255 is unlabelled.
+
+        Args:
+          frame: which frame each picture is from.
+          label: the true classes; 255 where nothing was hit.
+          instance: the instances.
+        """
+        rooms = [int(self._room[k]) for k in frame]
+        given = np.stack(
+            [self._tables[r][i] for r, i in zip(rooms, instance, strict=True)]
+        )
+        given[label == IGNORE] = IGNORE
+        return given
+
+
 def visible_labels(
     frames: RoomFrames, class_names: tuple[str, ...], knowledge: Knowledge
 ) -> UInt8[np.ndarray, "n H W"]:
-    """Return the labels that a teacher is given; 255 is unlabelled."""
-    labels = np.full_like(frames.label, IGNORE)
-    tables = {
-        seed: _table(infos, class_names, knowledge)
-        for seed, infos in frames.instances.items()
-    }
-    for i, room in enumerate(frames.room):
-        labels[i] = tables[int(room)][frames.instance[i]]
-    labels[frames.label == IGNORE] = IGNORE
-    return labels
+    """Return the labels that a teacher is given of whole frames."""
+    tables = LabelTables(frames, class_names, knowledge)
+    return tables(range(len(frames.label)), frames.label, frames.instance)
 
 
 def _table(

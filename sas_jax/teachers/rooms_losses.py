@@ -131,19 +131,27 @@ def class_weights(labels: np.ndarray, num_classes: int, balance: float) -> torch
 
 def dense_loss(
     net: RoomsNet,
-    pixels: Float[torch.Tensor, "B 3 c c"],
+    trunk: Float[torch.Tensor, "B F g g"],
     batch: Batch,
     bank: TextBank,
     weights: Float[torch.Tensor, " K"],
     config: LossConfig,
     rng: np.random.Generator,
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Return the dense teacher's loss and its terms; `rng` draws pixels and words.
+    """Return the dense teacher's loss and its terms.
+
+    Args:
+      net: whose embedding head is trained.
+      trunk: output of `net.trunk` for the batch.
+      batch: with the labels that the teacher is given.
+      bank: text features.
+      weights: chance of a pixel to be drawn, by class.
+      config: temperature and weights of the terms.
+      rng: draws pixels and words.
 
     Only some pixels of the grid are projected to the text space: neighbours say the
     same, and the projection would cost as much as the network.
     """
-    trunk = net.trunk(pixels)
     label = torch.from_numpy(batch.label.astype(np.int64)).flatten()
     labelled = label != IGNORE
     chance = torch.where(labelled, weights[label.clamp(max=len(weights) - 1)], 0.0)
@@ -173,13 +181,22 @@ def dense_loss(
 
 def mask_loss(
     net: RoomsNet,
-    pixels: Float[torch.Tensor, "B 3 c c"],
+    trunk: Float[torch.Tensor, "B F g g"],
     batch: Batch,
     weights: Float[torch.Tensor, " K"],
     config: LossConfig,
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Return the mask teacher's loss and its terms; unlabelled cells count nowhere."""
-    heads = {name: value.float() for name, value in net(pixels).items()}
+    """Return the mask teacher's loss and its terms; unlabelled cells count nowhere.
+
+    Args:
+      net: whose three heads are trained.
+      trunk: output of `net.trunk` for the batch.
+      batch: with the labels that the teacher is given.
+      weights: weight of a pixel, by class.
+      config: weights of the terms.
+    """
+    names = ("semantic", "centre", "offset")
+    heads = {name: net.heads[name](trunk).float() for name in names}
     label = torch.from_numpy(batch.label.astype(np.int64))
     labelled = label != IGNORE
     thing = labelled & (label >= NUM_STUFF)

@@ -191,10 +191,25 @@ def build(config: NetConfig, weights: str, device: str) -> tuple[RoomsNet, str]:
     return net, identity
 
 
-def load_weights(net: nn.Module, path: pathlib.Path) -> str:
-    """Fill a network, complete both ways or an error; return the weights' key."""
+def load_weights(
+    net: nn.Module, path: pathlib.Path, *, missing_heads: bool = False
+) -> str:
+    """Fill a network, complete both ways or an error; return the weights' key.
+
+    Args:
+      net: what to fill.
+      path: what `save_weights` wrote.
+      missing_heads: whether heads that the file lacks may stay as they are.
+
+    Raises:
+      InputError: when the file holds another network's tensors.
+    """
     arrays, meta = read_tensors(path, schema=SCHEMA)
     wanted = {k: v for k, v in net.state_dict().items() if v.is_floating_point()}
+    if missing_heads:
+        wanted = {
+            k: v for k, v in wanted.items() if k in arrays or not k.startswith("heads.")
+        }
     wrong = [k for k in wanted if k not in arrays or arrays[k].shape != wanted[k].shape]
     wrong += [k for k in arrays if k not in wanted]
     if wrong:

@@ -1,4 +1,8 @@
-"""Train a small teacher on generated rooms, and measure it on held-out ones.
+"""Train the small teachers on generated rooms, and measure them on held-out ones.
+
+Both can be trained at once over one trunk, which costs half as much; each head then
+still sees the labels of its own teacher only. Shorter trainings of one teacher alone
+follow, so that the two do not err alike.
 
 Every step's randomness derives from (seed, step), so a killed run goes on from its
 last checkpoint as if it had not been interrupted. The weights that count are the
@@ -7,10 +11,12 @@ moving average (EMA) over steps.
 
 import copy
 import dataclasses
+import functools
 import math
 import pathlib
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +34,7 @@ from sas_jax.teachers.rooms_labels import (
     MASK_COARSE,
     MASK_STRONG,
     Knowledge,
+    LabelTables,
     visible_labels,
 )
 from sas_jax.teachers.rooms_losses import (
@@ -38,7 +45,7 @@ from sas_jax.teachers.rooms_losses import (
     mask_loss,
 )
 from sas_jax.teachers.rooms_mask import CLASS_NAMES, MASK_NET, RoomsMask
-from sas_jax.teachers.rooms_nets import MEAN, RoomsNet, load_weights
+from sas_jax.teachers.rooms_nets import MEAN, NetConfig, RoomsNet, load_weights
 from sas_jax.teachers.text import load_torch_minilm
 from sas_jax.text.vocabulary import prompts
 
@@ -48,7 +55,7 @@ class TrainConfig:
     """Set one training.
 
     Attributes:
-      model: which teacher.
+      model: which teacher, or both over one trunk.
       steps: optimiser steps.
       batch_size: crops per step.
       learning_rate: peak; linear warm-up, then cosine to 0.
@@ -61,7 +68,7 @@ class TrainConfig:
       loss: the losses.
     """
 
-    model: Literal["dense", "mask"]
+    model: Literal["dense", "mask", "both"]
     steps: int = 12_000
     batch_size: int = 16
     learning_rate: float = 2e-3
@@ -74,11 +81,19 @@ class TrainConfig:
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
 
     @property
-    def knowledge(self) -> Knowledge:
-        """What the teacher is told."""
-        if self.model == "dense":
-            return Knowledge(DENSE_STRONG, DENSE_COARSE)
-        return Knowledge(MASK_STRONG, MASK_COARSE)
+    def teachers(self) -> tuple[str, ...]:
+        """The teachers that are trained."""
+        return ("dense", "mask") if self.model == "both" else (self.model,)
+
+
+KNOWLEDGE = {
+    "dense": Knowledge(DENSE_STRONG, DENSE_COARSE),
+    "mask": Knowledge(MASK_STRONG, MASK_COARSE),
+}
+"""What each teacher is told."""
+
+_NETS = {"dense": DENSE_NET, "mask": MASK_NET}
+_WRAPPERS = {"dense": RoomsDense, "mask": RoomsMask}
 
 
 @dataclasses.dataclass
@@ -106,10 +121,11 @@ def train(
       frames: training frames.
       checkpoint: file that is written about every `save_every_s` and at the end.
       report: called after every step with the step and the loss terms.
-      initial: weights to begin with instead of random ones.
+      initial: weights to begin with instead of random ones; heads that the file does
+        not hold stay random.
 
     Returns:
-      The averaged network in evaluation mode.
+      The averaged network in evaluation mode, with the heads of all its teachers.
 
     Raises:
       InputError: for a checkpoint of another configuration, or when the loss is not
@@ -120,18 +136,25 @@ def train(
     state = _start(config, initial)
     _restore(state, config, checkpoint)
     loss_of = _loss(config, frames)
-    labels = visible_labels(frames, CLASS_NAMES, config.knowledge)
     saved = time.monotonic()
     state.net.train()
-    while state.step < config.steps:
-        rng = np.random.default_rng([config.seed, state.step, 0x5374])
-        batch = draw_batch(frames, labels, config.batch_size, config.augment, rng)
-        terms = _step(state, config, batch, loss_of, rng)
-        state.step += 1
-        report(state.step, terms)
-        if time.monotonic() - saved > config.save_every_s:
-            _save(state, config, checkpoint)
-            saved = time.monotonic()
+
+    def draw(step: int) -> tuple[np.random.Generator, Batch]:
+        rng = np.random.default_rng([config.seed, step, 0x5374])
+        return rng, draw_batch(frames, config.batch_size, config.augment, rng)
+
+    # The next batch is drawn while the network works on this one.
+    with ThreadPoolExecutor(1) as pool:
+        upcoming = pool.submit(draw, state.step)
+        while state.step < config.steps:
+            rng, batch = upcoming.result()
+            upcoming = pool.submit(draw, state.step + 1)
+            terms = _step(state, config, batch, loss_of, rng)
+            state.step += 1
+            report(state.step, terms)
+            if time.monotonic() - saved > config.save_every_s:
+                _save(state, config, checkpoint)
+                saved = time.monotonic()
     _save(state, config, checkpoint)
     return state.average.eval()
 
@@ -144,10 +167,19 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
 
 
-def teacher_of(net: RoomsNet, config: TrainConfig) -> RoomsDense | RoomsMask:
-    """Wrap a network as the teacher that it is trained to be."""
-    make = RoomsDense if config.model == "dense" else RoomsMask
-    return make(net.eval(), f"training:{content_key(config)}")
+def part_of(net: RoomsNet, model: str) -> RoomsNet:
+    """Return a copy of the trunk with the heads of one teacher."""
+    part = RoomsNet(_NETS[model])
+    wanted = part.state_dict()
+    part.load_state_dict({k: v for k, v in net.state_dict().items() if k in wanted})
+    return part.eval()
+
+
+def teacher_of(
+    net: RoomsNet, model: str, config: TrainConfig
+) -> RoomsDense | RoomsMask:
+    """Wrap a network of one teacher's heads as that teacher."""
+    return _WRAPPERS[model](net.eval(), f"training:{content_key(config)}")
 
 
 def confusion(
@@ -208,9 +240,10 @@ def iou_per_class(counts: Int64[np.ndarray, "K K"]) -> dict[str, float]:
 def _start(config: TrainConfig, initial: pathlib.Path | None = None) -> State:
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        net = RoomsNet(DENSE_NET if config.model == "dense" else MASK_NET)
+        heads = [_NETS[model].heads for model in config.teachers]
+        net = RoomsNet(NetConfig(heads={k: v for h in heads for k, v in h.items()}))
     if initial is not None:
-        load_weights(net, initial)
+        load_weights(net, initial, missing_heads=True)
     net = net.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(
         net.parameters(), config.learning_rate, weight_decay=config.weight_decay
@@ -219,16 +252,34 @@ def _start(config: TrainConfig, initial: pathlib.Path | None = None) -> State:
 
 
 def _loss(config: TrainConfig, frames: RoomFrames) -> Callable:
-    labels = visible_labels(frames, CLASS_NAMES, config.knowledge)
-    weights = class_weights(labels, len(CLASS_NAMES), config.loss.balance)
-    if config.model == "mask":
-        return lambda net, pixels, batch, rng: mask_loss(
-            net, pixels, batch, weights, config.loss
-        )
-    bank = TextBank(load_torch_minilm(), CLASS_NAMES, frames, config.knowledge)
-    return lambda net, pixels, batch, rng: dense_loss(
-        net, pixels, batch, bank, weights, config.loss, rng
-    )
+    """Return the loss of (net, pixels, batch, rng): the sum over the teachers."""
+    parts = []
+    for model in config.teachers:
+        knowledge = KNOWLEDGE[model]
+        labels = visible_labels(frames, CLASS_NAMES, knowledge)
+        weights = class_weights(labels, len(CLASS_NAMES), config.loss.balance)
+        tables = LabelTables(frames, CLASS_NAMES, knowledge)
+        if model == "mask":
+            compute = functools.partial(mask_loss, weights=weights, config=config.loss)
+        else:
+            bank = TextBank(load_torch_minilm(), CLASS_NAMES, frames, knowledge)
+            compute = functools.partial(
+                dense_loss, bank=bank, weights=weights, config=config.loss
+            )
+        parts.append((model, tables, compute))
+
+    def loss_of(net, pixels, batch, rng):
+        trunk, total, terms = net.trunk(pixels), 0.0, {}
+        for model, tables, compute in parts:
+            label = tables(batch.frame, batch.label, batch.instance)
+            told = dataclasses.replace(batch, label=label)
+            extra = {"rng": rng} if model == "dense" else {}
+            loss, found = compute(net, trunk, told, **extra)
+            total = total + loss
+            terms |= {f"{model} {name}": value for name, value in found.items()}
+        return total, terms
+
+    return loss_of
 
 
 def _step(

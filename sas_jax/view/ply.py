@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from plyfile import PlyData, PlyElement
 
 from sas_jax.files import atomic_path
+from sas_jax.scenes.ply_write import write_binary_ply
 
 
 def write_cloud(
@@ -38,10 +38,5 @@ def write_cloud(
         vertices[channel] = colors[:, column]
     for name, values in scalars.items():
         vertices[name] = values
-    elements = [PlyElement.describe(vertices, "vertex")]
-    if faces is not None:
-        rows = np.empty(len(faces), [("vertex_indices", "i4", (3,))])
-        rows["vertex_indices"] = faces
-        elements.append(PlyElement.describe(rows, "face"))
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        PlyData(elements, text=False, byte_order="<").write(file)
+    with atomic_path(path) as temporary:
+        write_binary_ply(temporary, vertices, faces)

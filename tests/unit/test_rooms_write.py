@@ -13,6 +13,7 @@ from room_stage import BLOCK_HIGH, BLOCK_LOW, make_stage, pose_at
 from scipy.spatial import cKDTree
 
 from sas_jax.errors import InputError
+from sas_jax.scenes.ply_write import write_binary_ply
 from sas_jax.scenes.rooms import refine, scan, write
 from sas_jax.scenes.rooms.camera import camera_path, default_intrinsics
 from sas_jax.scenes.rooms.catalogue import NYU40_IDS
@@ -417,3 +418,23 @@ def test_jpeg_keeps_colour_edges(folder, expected):
         buffer, "jpeg", quality=CONFIG.jpeg_quality, subsampling=0
     )
     assert buffer.getvalue() == (folder / "color" / "0.jpg").read_bytes()
+
+
+def test_the_fast_ply_writer_gives_the_bytes_of_the_library(tmp_path):
+    rng = np.random.default_rng(0)
+    vertex = np.zeros(5, [("x", "f4"), ("y", "f4"), ("z", "f4"), ("label", "u2")])
+    vertex["x"], vertex["label"] = rng.random(5), np.arange(5)
+    faces = rng.integers(0, 5, (7, 3))
+    rows = np.empty(7, [("vertex_indices", "i4", (3,))])
+    rows["vertex_indices"] = faces
+    elements = [
+        plyfile.PlyElement.describe(vertex, "vertex"),
+        plyfile.PlyElement.describe(rows, "face"),
+    ]
+    plyfile.PlyData(elements, byte_order="<").write(str(tmp_path / "library.ply"))
+    write_binary_ply(tmp_path / "fast.ply", vertex, faces)
+    library = (tmp_path / "library.ply").read_bytes()
+    assert (tmp_path / "fast.ply").read_bytes() == library
+    write_binary_ply(tmp_path / "cloud.ply", vertex)
+    read = plyfile.PlyData.read(str(tmp_path / "cloud.ply"))
+    assert "face" not in read and np.array_equal(read["vertex"].data, vertex)

@@ -33,7 +33,7 @@ from sas_jax.scenes.rooms.surface import SurfaceConfig, scan_surface
 SCHEMA = "sas_jax.room_scene/1"
 FIRST_PRETRAINING_SEED = 1_000_000
 # Raised whenever the same room would give other files.
-_WRITER_VERSION = 1
+_WRITER_VERSION = 2
 _MANIFEST = "manifest.json"
 
 

@@ -12,10 +12,10 @@ import json
 import pathlib
 
 import numpy as np
-import plyfile
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from sas_jax.scenes.ply_write import write_binary_ply
 from sas_jax.scenes.rooms.catalogue import NYU40_IDS
 from sas_jax.scenes.rooms.layout import Room
 from sas_jax.scenes.rooms.surface import ScanMesh
@@ -38,7 +38,9 @@ def write_frame(
         folder / "color" / f"{number}.jpg", quality=jpeg_quality, subsampling=0
     )
     millimetres = np.round(depth_m * 1000.0).astype(np.uint16)
-    Image.fromarray(millimetres).save(folder / "depth" / f"{number}.png")
+    # Level 1 is three times faster than the default and a fifth larger.
+    path = folder / "depth" / f"{number}.png"
+    Image.fromarray(millimetres).save(path, compress_level=1)
     np.savetxt(folder / "pose" / f"{number}.txt", world_from_camera, fmt="%.9f")
 
 
@@ -76,8 +78,6 @@ def write_mesh(mesh: ScanMesh, folder: pathlib.Path, name: str) -> None:
     """Write the coloured mesh, and the same mesh with a NYU40 label per vertex."""
     fields = [(axis, "<f4") for axis in "xyz"]
     fields += [(channel, "u1") for channel in ("red", "green", "blue", "alpha")]
-    faces = np.empty(len(mesh.faces), [("vertex_indices", "<i4", (3,))])
-    faces["vertex_indices"] = mesh.faces
     for suffix, extra in (("", []), (".labels", [("label", "<u2")])):
         vertex = np.empty(len(mesh.vertices), fields + extra)
         for column, axis in enumerate("xyz"):
@@ -87,13 +87,8 @@ def write_mesh(mesh: ScanMesh, folder: pathlib.Path, name: str) -> None:
         vertex["alpha"] = 255
         if extra:
             vertex["label"] = np.asarray(NYU40_IDS)[mesh.labels]
-        elements = [
-            plyfile.PlyElement.describe(vertex, "vertex"),
-            plyfile.PlyElement.describe(faces, "face"),
-        ]
-        plyfile.PlyData(elements, byte_order="<").write(
-            str(folder / f"{name}_vh_clean_2{suffix}.ply")
-        )
+        path = folder / f"{name}_vh_clean_2{suffix}.ply"
+        write_binary_ply(path, vertex, mesh.faces)
 
 
 def write_annotations(

@@ -4,9 +4,9 @@ import numpy as np
 
 from sas_jax.scenes.rooms.catalogue.base import Builder, Draft, Fit
 from sas_jax.scenes.rooms.catalogue.colors import (
-    any_color,
     chrome,
     front,
+    household_color,
     shade,
     white,
     wood,
@@ -49,7 +49,7 @@ def _built_in(rng: np.random.Generator, fit: Fit) -> Draft:
     chance = rng.random()
     apron = body if chance < 0.4 else front(rng)
     if chance > 0.7:
-        apron = Material(any_color(rng), TILES, 0.15)
+        apron = Material(household_color(rng), TILES, 0.15)
     levels = ((0.97, 0.02), (0.97, h - 0.04), (1.0, h - 0.03), (1.0, h))
     levels += _inside(h, 0.1, 0.12)
     parts = [_basin(w, d, body, levels, 9.0)]
@@ -81,7 +81,7 @@ def _claw_foot(rng: np.random.Generator, fit: Fit) -> Draft:
     """Rolled rim, curved outside, four metal feet."""
     (w, d, h), steel = _size(rng), chrome(rng)
     body = white(rng)
-    outer = Material(any_color(rng)) if rng.random() < 0.5 else body
+    outer = Material(household_color(rng)) if rng.random() < 0.5 else body
     # The coloured shell turns back inside itself, so that the lining stays visible.
     shell = ((0.6, 0.14), (0.82, 0.2), (0.93, 0.34), (0.96, h - 0.04))
     shell += ((0.94, h - 0.045), (0.9, 0.34), (0.64, 0.175))

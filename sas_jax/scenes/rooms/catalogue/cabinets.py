@@ -4,9 +4,9 @@ import numpy as np
 
 from sas_jax.scenes.rooms.catalogue.base import Builder, Draft, Fit
 from sas_jax.scenes.rooms.catalogue.colors import (
-    any_color,
     chrome,
     front,
+    household_color,
     metal,
     pick,
     shade,
@@ -122,7 +122,7 @@ def _filing(rng: np.random.Generator, fit: Fit) -> Draft:
     """Steel cabinet for files: narrow, deep drawers, label holders."""
     rows = int(rng.integers(2, 5))
     w, d, h = rng.uniform(0.4, 0.48), rng.uniform(0.48, 0.6), 0.33 * rows + 0.04
-    color = any_color(rng) if rng.random() < 0.5 else metal(rng).color
+    color = household_color(rng) if rng.random() < 0.5 else metal(rng).color
     steel = Material(color, METAL, 0.3)
     y = d / 2 - 0.02
     parts = [slab(0, -0.01, 0, w, d - 0.02, h, shade(steel, 0.8))]

@@ -1,7 +1,8 @@
 """Random materials, and everyday names of colours.
 
-Colours are drawn independently of the class wherever real life does so; only wood
-tones, metal and sanitary white have their own narrow ranges.
+Fabrics and small things come in any colour. Furniture fronts, floors and tiles mostly
+come in what houses are painted with: whites, grays and muted tones. Wood tones, metal
+and sanitary white have their own narrow ranges.
 """
 
 import colorsys
@@ -97,6 +98,22 @@ def any_color(rng: np.random.Generator) -> Color:
     return colorsys.hsv_to_rgb(*(float(v) for v in hsv))
 
 
+def household_color(rng: np.random.Generator) -> Color:
+    """Return what laminates, carpets and tiles come in: a tenth is a strong colour."""
+    kind = rng.random()
+    if kind < 0.45:
+        warmth, level = rng.uniform(0.0, 0.14), rng.uniform(0.78, 0.94)
+        return jitter(
+            rng, (level, level * (1 - warmth / 3), level * (1 - warmth)), 0.02
+        )
+    if kind < 0.65:
+        return jitter(rng, (float(rng.uniform(0.08, 0.72)),) * 3, 0.02)
+    if kind < 0.9:
+        hsv = rng.random(), rng.uniform(0.08, 0.35), rng.uniform(0.35, 0.88)
+        return colorsys.hsv_to_rgb(*(float(v) for v in hsv))
+    return any_color(rng)
+
+
 def shade(material: Material, factor: float) -> Material:
     """Return the same material, darker or brighter."""
     red, green, blue = (min(0.98, max(0.02, c * factor)) for c in material.color)
@@ -112,8 +129,10 @@ def wood(rng: np.random.Generator) -> Material:
 
 
 def paint(rng: np.random.Generator) -> Material:
-    """Return a painted or laminated surface of any colour."""
-    return Material(any_color(rng), int(rng.choice([PLAIN, PAINT])), 0.3, seed(rng))
+    """Return a painted or laminated surface."""
+    return Material(
+        household_color(rng), int(rng.choice([PLAIN, PAINT])), 0.3, seed(rng)
+    )
 
 
 def white(rng: np.random.Generator) -> Material:

@@ -14,6 +14,7 @@ from sas_jax.scenes.rooms.catalogue.colors import (
     chrome,
     dark,
     front,
+    household_color,
     pick,
     shade,
     stone,
@@ -103,7 +104,7 @@ def _base(rng: np.random.Generator, fit: Fit, splash: bool) -> _Base:
     parts += [transform(part, translate=(0, -0.02, 0)) for part in shell]
     parts += _worktop(w + 0.01, d, h - thick, thick, top, slot)
     if splash:
-        color = any_color(rng) if rng.random() < 0.5 else (0.9, 0.9, 0.88)
+        color = household_color(rng) if rng.random() < 0.5 else (0.9, 0.9, 0.88)
         low = (-w / 2, -d / 2, h)
         high = (w / 2, -d / 2 + 0.012, h + rng.uniform(0.1, 0.4))
         parts.append(box(low, high, Material(color, TILES, 0.1)))

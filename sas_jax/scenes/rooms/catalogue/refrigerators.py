@@ -4,9 +4,9 @@ import numpy as np
 
 from sas_jax.scenes.rooms.catalogue.base import Builder, Draft, Fit
 from sas_jax.scenes.rooms.catalogue.colors import (
-    any_color,
     chrome,
     dark,
+    household_color,
     shade,
     steel,
     white,
@@ -24,7 +24,7 @@ def _enamel(rng: np.random.Generator) -> Material:
         return white(rng)
     if chance < 0.8:
         return steel(rng)
-    return Material(any_color(rng))
+    return Material(household_color(rng))
 
 
 def _grip(x: float, y: float, z0: float, z1: float, material: Material) -> list[Mesh]:
@@ -116,7 +116,7 @@ def _french(rng: np.random.Generator, fit: Fit) -> Draft:
 def _retro(rng: np.random.Generator, fit: Fit) -> Draft:
     """Rounded coloured body with a lever handle."""
     w, d, h = rng.uniform(0.55, 0.62), rng.uniform(0.58, 0.65), rng.uniform(1.15, 1.5)
-    skin = Material(any_color(rng)) if rng.random() < 0.7 else white(rng)
+    skin = Material(household_color(rng)) if rng.random() < 0.7 else white(rng)
     y = d / 2 - 0.07
     round_body = ellipsoid(
         (0, -0.04, 0.04 + (h - 0.04) / 2),

@@ -10,8 +10,8 @@ import numpy as np
 
 from sas_jax.scenes.rooms.catalogue.base import Builder, Draft, Fit
 from sas_jax.scenes.rooms.catalogue.colors import (
-    any_color,
     chrome,
+    household_color,
     metal,
     white,
 )
@@ -200,7 +200,7 @@ def _console(rng: np.random.Generator, fit: Fit) -> Draft:
 def _vessel(rng: np.random.Generator, fit: Fit) -> Draft:
     """Bowl that stands on a surface, with a tall tap beside its back."""
     w, h = rng.uniform(0.36, 0.46), rng.uniform(0.12, 0.16)
-    body = white(rng) if rng.random() < 0.6 else Material(any_color(rng))
+    body = white(rng) if rng.random() < 0.6 else Material(household_color(rng))
     profile = [
         (0.5, 0.0),
         (0.85, h * 0.5),

@@ -4,8 +4,8 @@ import numpy as np
 
 from sas_jax.scenes.rooms.catalogue.base import Builder, Draft, Fit
 from sas_jax.scenes.rooms.catalogue.colors import (
-    any_color,
     chrome,
+    household_color,
     white,
     wood,
 )
@@ -119,7 +119,7 @@ def _skirted(rng: np.random.Generator, fit: Fit) -> Draft:
 def _wall_hung(rng: np.random.Generator, fit: Fit) -> Draft:
     """Bowl that floats in front of a tiled box with a flush plate."""
     body = white(rng)
-    color = any_color(rng) if rng.random() < 0.5 else (0.85, 0.85, 0.84)
+    color = household_color(rng) if rng.random() < 0.5 else (0.85, 0.85, 0.84)
     wall = Material(color, TILES, 0.2)
     w, length, top = rng.uniform(0.35, 0.39), rng.uniform(0.48, 0.54), 0.42
     h = rng.uniform(1.0, 1.2)

@@ -7,6 +7,7 @@ import numpy as np
 from sas_jax.scenes.rooms.catalogue.base import Draft, Object, finish
 from sas_jax.scenes.rooms.catalogue.colors import (
     any_color,
+    household_color,
     jitter,
     pick,
     seed,
@@ -43,7 +44,7 @@ def _floor_material(rng: np.random.Generator, wet: bool) -> Material:
         base = wood(rng)
         return Material(base.color, PLANKS, float(rng.uniform(0.09, 0.18)), seed(rng))
     if choice == 2:
-        return Material(any_color(rng), FABRIC, 0.03, seed(rng))
+        return Material(household_color(rng), FABRIC, 0.03, seed(rng))
     if choice == 3:
         tint = jitter(rng, (gray, gray, gray * 0.95))
         return Material(tint, TILES, float(rng.uniform(0.2, 0.6)), seed(rng))
@@ -51,7 +52,8 @@ def _floor_material(rng: np.random.Generator, wet: bool) -> Material:
         tint = jitter(rng, (gray, gray, gray))
         texture = pick(rng, (PAINT, MARBLE))
         return Material(tint, texture, 0.8, seed(rng))
-    return Material(any_color(rng), CHECKER, float(rng.uniform(0.3, 0.6)), seed(rng))
+    scale = float(rng.uniform(0.3, 0.6))
+    return Material(household_color(rng), CHECKER, scale, seed(rng))
 
 
 def _wall_color(rng: np.random.Generator) -> tuple[float, float, float]:
@@ -153,7 +155,7 @@ def build_shell(placer: Placer, wet: bool) -> list[PlacedObject]:
     accent_material = _wall_material(rng)
     tile_top = float(rng.choice([1.2, 1.6, height])) if wet else 0.0
     gray = float(rng.uniform(0.6, 0.95))
-    tile_color = any_color(rng) if rng.random() < 0.4 else (gray, gray, gray)
+    tile_color = household_color(rng) if rng.random() < 0.4 else (gray, gray, gray)
     tiles = Material(tile_color, TILES, float(rng.choice([0.1, 0.15, 0.25, 0.4])))
     board = Material(jitter(rng, (0.9, 0.9, 0.88)))
     has_board = not wet and rng.random() < 0.7
