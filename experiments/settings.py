@@ -118,6 +118,26 @@ def predict_student(run_name: str, scene: Scene, texts: np.ndarray) -> np.ndarra
     return classify(features.feat, texts)[features.row]
 
 
+def fused_features(name: str) -> SceneFeatures:
+    """Return the fused features of a scene's points; row -1 is a point without any.
+
+    Raises:
+      InputError: when fusion has not made them.
+    """
+    from sas_jax.fusion.store import load_point_features
+
+    path = workspace() / "fused" / given.STRATEGY.value / f"{name}.safetensors"
+    if not path.exists():
+        raise InputError(
+            f"query: fused features of the scene are required, got none ({path}). "
+            "Run experiments/fuse_features.py, or ask the student: --source=student."
+        )
+    fused = load_point_features(path)
+    row = np.full(fused.num_points, -1, np.int32)
+    row[fused.point_index] = np.arange(len(fused.feat))
+    return SceneFeatures(fused.feat, row)
+
+
 def scene_features(run_name: str, folder: pathlib.Path, scene: Scene) -> SceneFeatures:
     """Return a student's features of a scene, from the workspace or computed now."""
     path = workspace() / "scene_features" / run_name / f"{folder.name}.safetensors"
