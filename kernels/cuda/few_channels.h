@@ -63,8 +63,10 @@ class FewChannels {
   SAS_DEVICE int RowOfWarp(int j) const { return WarpIndex() * kRowsOfWarp + j; }
 
   SAS_DEVICE void ListOffsets(int first) {
+    static_assert(kOffsets * kRows % kThreads == 0, "threads share the table evenly");
     SAS_UNROLL
-    for (int i = ThreadIndex(); i < kOffsets * kRows; i += kThreads) {
+    for (int begin = 0; begin < kOffsets * kRows; begin += kThreads) {
+      const int i = begin + ThreadIndex();
       const int k = i / kRows;
       const int64_t row = first_row_ + i % kRows;
       const bool there = first + k < conv_.num_offsets && row < num_out_;

@@ -56,8 +56,10 @@ struct Panel {
   template <class RowAt>
   SAS_DEVICE void Fill(const float* base, int width, bool by16, RowAt row_at) {
     constexpr int kPieces = kWidth / 4;
+    static_assert(kRows * kPieces % kThreads == 0, "threads share the copies evenly");
     SAS_UNROLL
-    for (int i = ThreadIndex(); i < kRows * kPieces; i += kThreads) {
+    for (int first = 0; first < kRows * kPieces; first += kThreads) {
+      const int i = first + ThreadIndex();
       const int row = i / kPieces;
       const int column = i % kPieces * 4;
       const int64_t offset = row_at(row);

@@ -182,6 +182,39 @@ def test_a_block_lowers_with_native_convolutions_and_norms_of_xla(monkeypatch):
     assert names == set(TARGETS)
 
 
+@pytest.fixture
+def probes(monkeypatch):
+    """Send calls for CUDA to the CUDA library's handlers, without a GPU."""
+    library = native_library.load("cuda")
+    if library is None:
+        pytest.skip("the CUDA library is not built")
+    for target, symbol in zip(TARGETS, SYMBOLS, strict=False):
+        handler = jax.ffi.pycapsule(getattr(library, symbol))
+        jax.ffi.register_ffi_target(f"probe_{target}", handler, platform="cpu")
+    real_call = native_call.call
+
+    def call(target, *operands, **attributes):
+        return real_call(f"probe_{target}", *operands, **attributes)
+
+    monkeypatch.setattr(native_call, "call", call)
+
+
+def test_handlers_take_what_python_sends_except_for_the_stream(probes):
+    x, dy = np.ones((9000, 8), np.float32), np.ones((9000, 4), np.float32)
+    w, table = np.ones((27, 8, 4), np.float32), np.full((27, 9000), -1, np.int32)
+    n = np.int32(5)
+    flags = {"transpose_weights": False, "reverse_offsets": True}
+    # Operand 0 is the stream; any other that does not decode would be listed too.
+    only_the_stream = pytest.raises(
+        jax.errors.JaxRuntimeError, match=r"operands at: 0\)"
+    )
+    with only_the_stream:
+        shape = (9000, 4)
+        native_cuda.forward(x, w, table, n, shape=shape, **flags).block_until_ready()
+    with only_the_stream:
+        native_cuda.weight_grad(x, dy, table, n).block_until_ready()
+
+
 def test_row_order_puts_equal_sets_of_offsets_together():
     table = np.full((27, 40), -1, np.int32)
     table[3, ::2], table[26, 1::2], table[5, 10:20] = 1, 2, 3

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import shutil
 
 import cuda_emulator
@@ -163,12 +164,17 @@ MUTANTS = {
     "rows of A": ("product.h", "Row(i, e % 2), term", "Row(i, e / 2), term"),
     "fragment of B": ("product.h", "term + member_ + 4)", "term + member_ + 3)"),
     "columns of sums": ("product.h", "2 * member_ + e % 2, sums", "member_, sums"),
-    "missing barrier": (
+    "exact product": ("product.h", "a_part[i][e / 2].v[t]", "a_part[i][e % 2].v[t]"),
+    "missing wait": (
         "panel.h", "WaitForCopies<kStages - 2>();", "WaitForCopies<kStages - 1>();"
     ),
     "stage in use": ("panel.h", "step + kStages - 1;", "step + kStages;"),
-    "padding": ("forward_tile.h", "in < 0 ? -1 :", "in < 0 ? 0 :"),
+    "padding of rows": ("forward_tile.h", "in < 0 ? -1 :", "in < 0 ? 0 :"),
     "misaligned": ("panel.h", "(kDepthMajor ? 8 : 4)", "(kDepthMajor ? 8 : 5)"),
+    "missing barrier": (
+        "weight_grad_tile.h", "SyncThreads();\n    return total;", "return total;"
+    ),
+    "order of pairs": ("weight_grad_tile.h", "position = total;", "position = i;"),
 }  # fmt: skip
 
 
@@ -185,5 +191,5 @@ def test_checks_catch_a_wrong_kernel(root, tmp_path, name):
     library = cuda_emulator.build(kernels, tmp_path / "mutant.so")
     case = calls.make_case(12, 4, 72, 40, 100)
     with pytest.raises(AssertionError):
-        for schedule in SCHEDULES:
-            Emulator(library, tf32=True, schedule=schedule).check(case)
+        for tf32, schedule in itertools.product((False, True), SCHEDULES):
+            Emulator(library, tf32=tf32, schedule=schedule).check(case)
