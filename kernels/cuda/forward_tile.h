@@ -85,6 +85,7 @@ class ForwardTile {
       }
       shared_.rows[i] = listed;
     }
+    SyncThreads();
   }
 
   // Lists the input rows of up to kOffsets offsets, and which of these have any.

@@ -113,6 +113,12 @@ def test_no_table_pairs_equal_rows(emulator, num_rows, tf32):
     emulator(tf32=tf32).check(dataclasses.replace(few, nbr=None))
 
 
+def test_without_offsets_everything_is_zero(emulator):
+    case = calls.make_case(6, 0, 8, 8, 20)
+    for schedule in SCHEDULES:
+        assert not emulator(schedule=schedule).forward(case).any()
+
+
 def test_capacity_does_not_change_a_bit(emulator):
     # 4200 valid rows are two slabs, whatever the capacity has room for.
     case = calls.make_case(7, 2, 8, 8, 4200, density=0.1)
