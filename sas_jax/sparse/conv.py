@@ -4,7 +4,8 @@ The relation is the one of `tables.py`; weights are [K, C_in, C_out] with the x 
 varying fastest. A transposed convolution is `sparse_conv(x, w, kmap.transpose())`.
 
 Implementations, by `impl`:
-  native: the C++ kernels of this package, float32, on the platforms they are built for.
+  native: the kernels of this package, float32, on the platforms they are built for:
+    C++ on CPUs, CUDA on NVIDIA GPUs.
   xla: plain XLA, every platform and floating type.
 None takes native where it can run and xla elsewhere. An implementation that is asked
 for by name and cannot run is an error, never replaced.
@@ -120,7 +121,7 @@ def choose_impl(impl: str | None, dtype: jnp.dtype) -> str:
         raise InputError(
             "impl: 'native' needs the native library for platform "
             f"{jax.default_backend()!r}, which is not there. Build it with "
-            "`make native`, or use impl='xla'."
+            "`make native` (a GPU's needs nvcc), or use impl='xla'."
         )
     if impl == "native" and dtype != jnp.float32:
         raise InputError(

@@ -2,21 +2,24 @@
 
 Three calls make the operation differentiable: the forward, the same forward over the
 transposed table with transposed weights (gradient of the features), and the weight
-gradient. The kernels are float32, run on XLA's own threads, stop at the valid rows and
-sum in one fixed order, so results do not depend on thread count or capacity.
+gradient. The kernels are float32, stop at the valid rows and sum in one fixed order, so
+results do not depend on thread count or capacity. On a CPU they run on XLA's own
+threads; `native_cuda.py` has what is different on GPUs.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
-from sas_jax.sparse import native_call
+from sas_jax.sparse import native_call, native_cuda
 from sas_jax.sparse.kernel_map import KernelMap
 
 
 def is_available() -> bool:
     """Say whether the kernels can run on JAX's default platform."""
-    return native_call.is_available()
+    return native_call.is_available("sas_conv_forward")
 
 
 def conv(
@@ -132,17 +135,16 @@ def _forward_call(
 ) -> Float[Array, "M D"]:
     rows = table.shape[1] if rows is None else rows
     width = weights.shape[1] if transpose_weights else weights.shape[2]
-    (result,) = native_call.call(
-        "sas_conv_forward",
-        ((rows, width),),
-        features,
-        weights,
-        table,
-        num_rows,
-        transpose_weights=transpose_weights,
-        reverse_offsets=reverse_offsets,
+    options = {
+        "shape": (rows, width),
+        "transpose_weights": transpose_weights,
+        "reverse_offsets": reverse_offsets,
+    }
+    return jax.lax.platform_dependent(
+        *(features, weights, table, num_rows),
+        cpu=functools.partial(_forward_on_cpu, **options),
+        cuda=functools.partial(native_cuda.forward, **options),
     )
-    return result
 
 
 def _weight_grad_call(
@@ -151,6 +153,20 @@ def _weight_grad_call(
     table: Int32[Array, "K M"],
     num_rows: Int32[Array, ""],
 ) -> Float[Array, "K C D"]:
+    return jax.lax.platform_dependent(
+        *(features, cotangent, table, num_rows),
+        cpu=_weight_grad_on_cpu,
+        cuda=native_cuda.weight_grad,
+    )
+
+
+def _forward_on_cpu(*operands: Array, shape: tuple[int, int], **flags: bool) -> Array:
+    return native_call.call("sas_conv_forward", (shape,), *operands, **flags)[0]
+
+
+def _weight_grad_on_cpu(
+    features: Array, cotangent: Array, table: Array, num_rows: Array
+) -> Array:
     shape = (table.shape[0], features.shape[1], cotangent.shape[1])
     operands = (features, cotangent, table, num_rows)
     return native_call.call("sas_conv_weight_grad", (shape,), *operands)[0]
