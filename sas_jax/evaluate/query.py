@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from sas_jax.errors import InputError
+from sas_jax.sparse import keys as voxel_keys
+from sas_jax.sparse import tables
 
 ANYTHING = ("object", "things", "stuff", "texture")
 
@@ -27,14 +28,15 @@ class QueryConfig:
       threshold: relevancy of points that may belong to a region.
       relative_threshold: the same as a share of the scene's best relevancy above
         0.5, so that only what answers nearly as well as the best is a region.
-      join_m: points nearer than this belong to one region, metres.
+      cell_m: points are put into cells with this edge, metres; cells that touch, if
+        only at a corner, belong to one region.
       min_points: smaller regions are left out.
     """
 
     temperature: float = 0.1
     threshold: float = 0.5
     relative_threshold: float = 0.6
-    join_m: float = 0.12
+    cell_m: float = 0.06
     min_points: int = 20
 
 
@@ -104,6 +106,20 @@ def _above(
     return values > max(config.threshold, relative)
 
 
+def _groups(points: Float[np.ndarray, "P 3"], cell_m: float) -> Int[np.ndarray, " P"]:
+    """Return which connected group of touching cells each point is in."""
+    cells = np.floor(points / cell_m).astype(np.int32)
+    keys = voxel_keys.pack(np.pad(cells - cells.min(0), ((0, 0), (1, 0))))
+    unique, inverse = np.unique(keys, return_inverse=True)
+    offsets = tables.kernel_offsets(3)
+    nbr = tables.neighbour_table(unique, offsets, 1, capacity=len(unique))
+    half = nbr[: len(offsets) // 2]  # the others are the same pairs again
+    _, row = np.nonzero(half >= 0)
+    ones = np.ones(len(row), np.int8)
+    graph = coo_matrix((ones, (row, half[half >= 0])), (len(unique),) * 2)
+    return connected_components(graph, directed=False)[1][inverse]
+
+
 def regions(
     points: Float[np.ndarray, "P 3"],
     values: Float[np.ndarray, "P"],
@@ -123,13 +139,11 @@ def regions(
     chosen = np.flatnonzero(_above(np.nan_to_num(values, nan=0.0), config))
     if not len(chosen):
         return []
-    pairs = cKDTree(points[chosen]).query_pairs(config.join_m, output_type="ndarray")
-    ones = np.ones(len(pairs), np.int8)
-    graph = coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), (len(chosen),) * 2)
-    count, group = connected_components(graph, directed=False)
+    group = _groups(points[chosen], config.cell_m)
+    order = np.argsort(group, kind="stable")
+    bounds = np.flatnonzero(np.diff(group[order])) + 1
     found = []
-    for index in range(count):
-        members = chosen[group == index]
+    for members in np.split(chosen[order], bounds):
         if len(members) < config.min_points:
             continue
         low, high = points[members].min(0), points[members].max(0)
