@@ -13,6 +13,9 @@ from jaxtyping import Array, Float, Int32
 from sas_jax.sparse import native_call
 from sas_jax.sparse.kernel_map import KernelMap
 
+DTYPES = (jnp.dtype(jnp.float32),)
+REMEDY = "Build the native library with `make native`"
+
 
 def is_available() -> bool:
     """Say whether the kernels can run on JAX's default platform."""
