@@ -60,6 +60,7 @@ class Block(nn.Module):
             self.shortcut_norm = norm(c_out)
 
     def forward(self, x):
+        """Apply the layers."""
         y = self.conv1(x)
         y = self.conv2(y.replace_feature(torch.relu(self.norm1(y.features))))
         skip = x.features
@@ -92,6 +93,7 @@ class Network(nn.Module):
         self.final = nn.Linear(width, out_dim, bias=False)
 
     def forward(self, x):
+        """Return the features of the voxels, in their order."""
         x = self.conv0p1s1(x)
         x = x.replace_feature(torch.relu(self.bn0(x.features)))
         skips = [x.features]

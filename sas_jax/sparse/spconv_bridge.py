@@ -12,22 +12,24 @@ an oracle. Programs with it can be neither exported nor serialised.
 """
 
 import importlib.util
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32, UInt32
 
 from sas_jax.errors import InputError
-from sas_jax.sparse import spconv_kernels
+from sas_jax.sparse import spconv_cpu, spconv_cuda, spconv_package
 from sas_jax.sparse.kernel_map import KernelMap
 from sas_jax.sparse.native_call import mark_varying, vary_alike, varying_axes
 from sas_jax.sparse.rows import mask_rows
-from sas_jax.sparse.spconv_kernels import TILE_ROWS, PairTable
+from sas_jax.sparse.spconv_package import TILE_ROWS, PairTable
 
 DTYPES = (jnp.dtype(jnp.float32), jnp.dtype(jnp.float16))
-REMEDY = f"Install spconv: {spconv_kernels.INSTALL}"
+REMEDY = f"Install spconv: {spconv_package.INSTALL}"
 # The offsets of a row are bits of one 32-bit word.
 MAX_OFFSETS = 32
+_CPU, _CUDA = 1, 2  # device types of DLPack
 
 
 def is_available() -> bool:
@@ -55,7 +57,7 @@ def conv(
     Gradients: features, weights. Deterministic: on CPUs yes; on GPUs as spconv, which
     may split the sums of the weight gradient differently after tuning.
     """
-    spconv_kernels.require()
+    spconv_package.require()
     if kmap.nbr.shape[0] > MAX_OFFSETS:
         raise InputError(
             f"impl: 'spconv' requires at most {MAX_OFFSETS} offsets, got "
@@ -69,14 +71,14 @@ def _conv(features, weights, kmap):
     shape = (kmap.capacity_out, weights.shape[2])
     out = jax.ShapeDtypeStruct(shape, features.dtype)
     operands = (features, _to_filters(weights), pair_table(kmap.nbr))
-    return _call(spconv_kernels.forward, out, operands)
+    return _call(forward, out, operands)
 
 
-def _forward(features, weights, kmap):
+def _conv_forward(features, weights, kmap):
     return _conv(features, weights, kmap), (features, weights, kmap)
 
 
-def _backward(saved, cotangent):
+def _conv_backward(saved, cotangent):
     features, weights, kmap = saved
     filters = _to_filters(weights)
     table = pair_table(kmap.nbr)
@@ -90,11 +92,11 @@ def _backward(saved, cotangent):
         tile_masks(table),
     )
     out = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (features, filters))
-    grad_features, grad_filters = _call(spconv_kernels.backward, out, operands)
+    grad_features, grad_filters = _call(backward, out, operands)
     return grad_features, jnp.transpose(grad_filters, (1, 2, 0)), None
 
 
-_conv.defvjp(_forward, _backward)
+_conv.defvjp(_conv_forward, _conv_backward)
 
 
 def pair_table(nbr: Int32[Array, "K rows"]) -> PairTable:
@@ -124,3 +126,65 @@ def _call(function, out, operands):
     axes = varying_axes(operands)
     call = buffer_callback(function, out)
     return mark_varying(call(*mark_varying(operands, axes)), axes)
+
+
+# What XLA calls back. Nothing from here on may call JAX; buffers are wrapped, never
+# copied.
+
+
+def forward(ctx: Any, out: Any, features: Any, filters: Any, table: PairTable) -> None:
+    """Write `out[o] = sum_k filters[:, k] features[pairs[k, o]]`.
+
+    Args:
+      ctx: context of the callback.
+      out: [rows, C_out], written.
+      features: [rows of the input, C_in].
+      filters: [C_out, K, C_in].
+      table: pairs per output row.
+    """
+    if _device(features) == _CPU:
+        return spconv_cpu.forward(out, features, filters, table)
+    return spconv_cuda.forward(ctx.stream, out, features, filters, table)
+
+
+def backward(
+    ctx: Any,
+    out: tuple[Any, Any],
+    features: Any,
+    filters: Any,
+    cotangent: Any,
+    table: PairTable,
+    transposed: PairTable,
+    tile_masks: Any,
+) -> None:
+    """Write the gradients of `forward` with respect to features and filters.
+
+    Args:
+      ctx: context of the callback.
+      out: both gradients, written.
+      features: as for `forward`.
+      filters: as for `forward`.
+      cotangent: [rows, C_out]; 0 in rows without pairs.
+      table: pairs per output row.
+      transposed: pairs per input row.
+      tile_masks: u32 [tiles], all offsets of `TILE_ROWS` consecutive rows in the order
+        of `table`.
+    """
+    if _device(features) == _CPU:
+        return spconv_cpu.backward(out, features, filters, cotangent, table)
+    operands = (features, filters, cotangent)
+    return spconv_cuda.backward(
+        ctx.stream, out, operands, table, transposed, tile_masks
+    )
+
+
+def _device(buffer: Any) -> int:
+    """Return the kind of device on which a buffer lies."""
+    kind, ordinal = buffer.__dlpack_device__()
+    if kind not in (_CPU, _CUDA) or (kind == _CUDA and ordinal != 0):
+        raise InputError(
+            "impl: 'spconv' requires the CPU or the first GPU that the process sees, "
+            f"got device {ordinal} of type {kind}. Run one process per GPU "
+            "(CUDA_VISIBLE_DEVICES)."
+        )
+    return kind

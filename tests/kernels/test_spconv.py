@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
-from sas_jax.sparse import spconv_bridge, spconv_kernels, xla
+from sas_jax.sparse import spconv_bridge, spconv_cpu, spconv_cuda, spconv_package, xla
 from sas_jax.sparse.kernel_map import KernelMap
 from sas_jax.sparse.plan import build_plan
 
@@ -80,14 +80,14 @@ def test_an_empty_level_gives_zeros():
 
 
 def test_its_loops_run_on_one_thread_whoever_calls():
-    openmp = spconv_kernels.require().openmp
+    openmp = spconv_package.require().openmp
     if openmp is None:
         pytest.skip("this build of spconv has no threads on CPUs")
     seen = []
 
     def call():
         openmp.omp_set_num_threads(4)
-        spconv_kernels._single_thread()
+        spconv_cpu.single_thread()
         seen.append(openmp.omp_get_max_threads())
 
     threads = [threading.Thread(target=call) for _ in range(3)]
@@ -158,14 +158,14 @@ def fake_cuda(monkeypatch):
     def wrap(array, shape=None):
         return array.reshape(array.shape if shape is None else tuple(shape))
 
-    tv = spconv_kernels.require().tv
+    tv = spconv_package.require().tv
     cuda = types.SimpleNamespace(
         ops=FakeGemms(ConvGemmOps), tuner=None, keys=AllocKeys, arch=(8, 0),
-        allocator=spconv_kernels.make_allocator(ExternalAllocator, tv, wrap),
+        allocator=spconv_cuda.make_allocator(ExternalAllocator, tv, wrap),
         no_filter=None,
     )  # fmt: skip
-    monkeypatch.setattr(spconv_kernels, "_cuda", lambda: cuda)
-    monkeypatch.setattr(spconv_kernels, "_cuda_tensor", wrap)
+    monkeypatch.setattr(spconv_cuda, "_spconv", lambda: cuda)
+    monkeypatch.setattr(spconv_cuda, "_tensor", wrap)
 
 
 @pytest.mark.usefixtures("fake_cuda")
@@ -183,12 +183,12 @@ def test_gpu_operands_mean_the_convolution_to_kernels_written_as_spconvs(make):
         for t in (kmap.nbr, kmap.nbr_t)
     )
     y = empty(*case.dy.shape)
-    spconv_kernels._forward_cuda(7, y, case.x, filters, table)
+    spconv_cuda.forward(7, y, case.x, filters, table)
     calls.check_forward(case, y)
     dx, dw = empty(*case.x.shape), empty(*filters.shape)
     tiles = np.asarray(spconv_bridge.tile_masks(table))
     operands = (case.x, filters, case.dy)
-    spconv_kernels._backward_cuda(7, (dx, dw), operands, table, back, tiles)
+    spconv_cuda.backward(7, (dx, dw), operands, table, back, tiles)
     calls.check_weight_grad(case, dw.transpose(1, 2, 0))
     transposed = case.w.swapaxes(1, 2)
     there = calls.Case(case.dy, transposed, case.x, back.pairs, int(kmap.num_in))
@@ -198,8 +198,8 @@ def test_gpu_operands_mean_the_convolution_to_kernels_written_as_spconvs(make):
 def test_scratch_is_kept_and_grows():
     from spconv.core_cc.csrc.sparse.alloc import ExternalAllocator
 
-    tv = spconv_kernels.require().tv
-    allocator = spconv_kernels.make_allocator(ExternalAllocator, tv, None)({})
+    tv = spconv_package.require().tv
+    allocator = spconv_cuda.make_allocator(ExternalAllocator, tv, None)({})
     sizes = (64, 32, 128)
     first, again, more = (allocator.empty("", [n], tv.uint8, -1) for n in sizes)
     assert first.byte_pointer() == again.byte_pointer()

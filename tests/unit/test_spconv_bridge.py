@@ -12,7 +12,7 @@ import pytest
 
 from sas_jax.errors import InputError
 from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
-from sas_jax.sparse import spconv_bridge, spconv_kernels
+from sas_jax.sparse import spconv_bridge, spconv_package
 from sas_jax.sparse.conv import choose_impl, sparse_conv
 from sas_jax.sparse.plan import build_plan
 from sas_jax.sparse.rungs import Rung
@@ -32,7 +32,7 @@ def plan():
 def installed(monkeypatch):
     """Pretend that spconv is there, for what happens before it is called."""
     monkeypatch.setattr(spconv_bridge, "is_available", lambda: True)
-    monkeypatch.setattr(spconv_kernels, "require", lambda: None)
+    monkeypatch.setattr(spconv_package, "require", lambda: None)
 
 
 def test_masks_say_which_offsets_have_pairs(plan):
@@ -90,15 +90,15 @@ def test_a_broken_package_is_an_error_that_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cumm", None)
     monkeypatch.setitem(sys.modules, "cumm.tensorview", None)
     with pytest.raises(InputError, match="pip install"):
-        spconv_kernels.require.__wrapped__()
+        spconv_package.require.__wrapped__()
 
 
 def test_two_threads_are_refused_where_they_cannot_be_prevented(monkeypatch, tmp_path):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     with pytest.raises(InputError, match="OMP_NUM_THREADS=1"):
-        spconv_kernels._openmp(tmp_path)
+        spconv_package._openmp(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert spconv_kernels._openmp(tmp_path) is None
+    assert spconv_package._openmp(tmp_path) is None
 
 
 @pytest.mark.usefixtures("installed")
