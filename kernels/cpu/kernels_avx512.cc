@@ -34,13 +34,7 @@ int64_t CompactVector(const int32_t* nbr, int64_t n, int32_t first_row, int32_t*
 
 const IsaKernels* Avx512Kernels() {
   static const IsaKernels kernels = {
-      "avx512",
-      kLanes,
-      3,
-      CompactVector,
-      {PanelOf<1>::RunProduct, PanelOf<2>::RunProduct, PanelOf<3>::RunProduct,
-       PanelOf<4>::RunProduct},
-      {PanelOf<1>::RunOuter, PanelOf<2>::RunOuter, PanelOf<3>::RunOuter, PanelOf<4>::RunOuter},
+      "avx512", kLanes, 3, CompactVector, KernelsUpTo4<float>(), KernelsUpTo4<Bf16>(),
   };
   return &kernels;
 }

@@ -4,7 +4,8 @@ The relation is the one of `tables.py`; weights are [K, C_in, C_out] with the x 
 varying fastest. A transposed convolution is `sparse_conv(x, w, kmap.transpose())`.
 
 Implementations, by `impl`:
-  native: the C++ kernels of this package, float32, on the platforms they are built for.
+  native: the C++ kernels of this package, float32 or bfloat16 rows and float32 sums,
+    on the platforms they are built for.
   xla: plain XLA, every platform and floating type.
   spconv: the kernels of the package spconv, for comparison; at most 32 offsets. It has
     none for 1x1 convolutions and norms and leaves those to its framework, so they run
@@ -22,6 +23,7 @@ from jaxtyping import Array, Float, Int32
 from sas_jax.errors import InputError
 from sas_jax.sparse import native, spconv_bridge, xla
 from sas_jax.sparse.kernel_map import KernelMap
+from sas_jax.sparse.rows import accumulator
 
 _MODULES = MappingProxyType({"native": native, "xla": xla, "spconv": spconv_bridge})
 IMPLEMENTATIONS = tuple(_MODULES)
@@ -39,7 +41,7 @@ def sparse_conv(
     Args:
       features: one row per voxel of the map's input level; rows at or beyond
         `kmap.num_in` may hold anything, NaN too.
-      weights: one matrix per offset.
+      weights: one matrix per offset, of the features' type or float32.
       kmap: neighbour table from `plan.build_plan`.
       impl: a name of `IMPLEMENTATIONS`, or None.
 
@@ -85,7 +87,7 @@ def pointwise(
 
     Args:
       features: rows at or beyond `num_valid` may hold anything, NaN too.
-      weights: the matrix.
+      weights: the matrix, of the features' type or float32.
       num_valid: how many leading rows are voxels.
       impl: a name of `IMPLEMENTATIONS`, or None.
 
@@ -138,10 +140,12 @@ def choose_impl(impl: str | None, dtype: jnp.dtype) -> str:
 
 def _check_floats(where: str, features: Array, weights: Array) -> None:
     floating = jnp.issubdtype(features.dtype, jnp.floating)
-    if features.ndim != 2 or not floating or features.dtype != weights.dtype:
+    same = floating and weights.dtype in (features.dtype, accumulator(features.dtype))
+    if features.ndim != 2 or not same:
         raise InputError(
-            f"{where}: floating features [N, C] and weights of one type are required, "
-            f"got {features.dtype} {list(features.shape)} and {weights.dtype}. "
+            f"{where}: floating features [N, C] and weights of one type, or half "
+            "precision and float32, are required, got "
+            f"{features.dtype} {list(features.shape)} and {weights.dtype}. "
             "Cast one of them."
         )
 

@@ -2,8 +2,9 @@
 
 Three calls make the operation differentiable: the forward, the same forward over the
 transposed table with transposed weights (gradient of the features), and the weight
-gradient. The kernels are float32, run on XLA's own threads, stop at the valid rows and
-sum in one fixed order, so results do not depend on thread count or capacity.
+gradient. The kernels run on XLA's own threads, stop at the valid rows and sum in one
+fixed order, so results do not depend on thread count or capacity. Rows are float32 or
+bfloat16; weights, sums and weight gradients are float32 always.
 """
 
 import jax
@@ -13,7 +14,7 @@ from jaxtyping import Array, Float, Int32
 from sas_jax.sparse import native_call
 from sas_jax.sparse.kernel_map import KernelMap
 
-DTYPES = (jnp.dtype(jnp.float32),)
+DTYPES = (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16))
 REMEDY = "Build the native library with `make native`"
 
 
@@ -30,8 +31,9 @@ def conv(
     """Convolve; rows at or beyond `kmap.num_out` are exactly 0.
 
     Args:
-      features: float32; rows at or beyond `kmap.num_in` may hold anything, NaN too.
-      weights: float32, one matrix per offset, in the order of the map.
+      features: float32 or bfloat16; rows at or beyond `kmap.num_in` may hold anything,
+        NaN too.
+      weights: float32 or bfloat16, one matrix per offset, in the order of the map.
       kmap: the neighbour table.
 
     Raises:
@@ -40,6 +42,8 @@ def conv(
     Gradients: features, weights. Deterministic: yes, bitwise for any number of threads
     and any capacity.
     """
+    # Widened outside: the gradient is rounded to the type of the weights by JAX.
+    weights = weights.astype(jnp.float32)
     return _conv(*native_call.vary_alike(features, weights, kmap))
 
 
@@ -80,8 +84,9 @@ def pointwise(
     """Apply one matrix to every valid row; rows at or beyond `num_valid` become 0.
 
     Args:
-      features: float32; rows at or beyond `num_valid` may hold anything, NaN too.
-      weights: float32 matrix.
+      features: float32 or bfloat16; rows at or beyond `num_valid` may hold anything,
+        NaN too.
+      weights: float32 or bfloat16 matrix.
       num_valid: how many leading rows are voxels.
 
     Raises:
@@ -92,6 +97,7 @@ def pointwise(
     # A table of one offset and no columns tells the kernels that row o pairs with
     # row o.
     identity = jnp.zeros((1, 0), jnp.int32)
+    weights = weights.astype(jnp.float32)
     return _pointwise(*native_call.vary_alike(features, weights, num_valid, identity))
 
 
@@ -142,6 +148,7 @@ def _forward_call(
         weights,
         table,
         num_rows,
+        dtype=features.dtype,
         transpose_weights=transpose_weights,
         reverse_offsets=reverse_offsets,
     )

@@ -33,21 +33,23 @@ def call(
     target: str,
     shapes: tuple[tuple[int, ...], ...],
     *operands: Array,
+    dtype: jnp.dtype = jnp.float32,
     **attributes: bool,
 ) -> list[Array]:
     """Run one native operation.
 
     Args:
       target: name of the operation.
-      shapes: shapes of its float32 results.
+      shapes: shapes of its results.
       operands: arrays, as the handler in kernels/ffi/ lists them.
+      dtype: type of its results.
       attributes: flags of the operation.
 
     Raises:
       InputError: if the native library is not there.
     """
     _register()
-    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    results = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
     flags = {name: np.bool_(value) for name, value in attributes.items()}
     axes = varying_axes(operands)
     operands = mark_varying(operands, axes)

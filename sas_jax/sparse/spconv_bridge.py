@@ -52,7 +52,7 @@ def conv(
       kmap: the neighbour table.
 
     Raises:
-      InputError: if spconv is absent or the map has more than 32 offsets.
+      InputError: if spconv is absent, types differ, or there are more than 32 offsets.
 
     Gradients: features, weights. Deterministic: on CPUs yes; on GPUs as spconv, which
     may split the sums of the weight gradient differently after tuning.
@@ -62,6 +62,11 @@ def conv(
         raise InputError(
             f"impl: 'spconv' requires at most {MAX_OFFSETS} offsets, got "
             f"{kmap.nbr.shape[0]} ({kmap.kernel_size}^3). Use impl=None for this layer."
+        )
+    if weights.dtype != features.dtype:
+        raise InputError(
+            "impl: 'spconv' requires features and weights of one type, got "
+            f"{features.dtype} and {weights.dtype}. Cast one of them."
         )
     return _conv(*vary_alike(features, weights, kmap))
 
