@@ -58,7 +58,7 @@ test-all: $(VENV)/.dev $(VENV)/.native
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/clang-format --dry-run --Werror $(wildcard kernels/*/*.cc kernels/*/*.h)
+	$(VENV)/bin/clang-format --dry-run --Werror $(wildcard kernels/*/*.cc kernels/*/*.cu kernels/*/*.h)
 
 sanitize: $(VENV)/.base
 	$(PY) tests/kernels/sanitize.py

@@ -1,8 +1,9 @@
 """Build the native library into the package; everything else is in pyproject.toml.
 
-`python setup.py build_native` compiles kernels/ into sas_jax/_native/libsas_jax.so,
-and `pip install .` or `pip install -e .` do the same on their way. Without a C++
-compiler the package installs all the same and runs on plain XLA.
+`python setup.py build_native` compiles kernels/ into sas_jax/_native/libsas_jax.so
+and, where nvcc is found, libsas_jax_cuda.so beside it; `pip install .` or
+`pip install -e .` do the same on their way. Without a compiler the package installs
+all the same and runs on plain XLA.
 """
 
 import concurrent.futures
@@ -11,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from setuptools import Command, setup
@@ -34,6 +36,15 @@ ISA_FLAGS = {
     "_avx2": ["-mavx2", "-mfma"],
     "_avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"],
 }
+CUDA_LIBRARY = "sas_jax/_native/libsas_jax_cuda.so"
+# Code for A100 and H100, and PTX from which the driver compiles for later GPUs.
+CUDA_ARCHITECTURES = [
+    *("-gencode", "arch=compute_80,code=sm_80"),
+    *("-gencode", "arch=compute_90,code=[sm_90,compute_90]"),
+]
+CUDA_FLAGS = ["-std=c++17", "-O3", "-Xcompiler", "-fPIC,-Wall,-Wextra"]
+# The runtime is linked in, and hidden: the process may have another one loaded.
+CUDA_LINK = ["-shared", "-cudart", "static", "-Xlinker", "--exclude-libs=ALL"]
 
 
 class BuildFailed(Exception):
@@ -75,6 +86,8 @@ class BuildNative(Command):
             build_library(ROOT, force=bool(self.force), extra=extra)
         except BuildFailed as reason:
             raise SystemExit(f"build_native: {reason}") from reason
+        if not self.sanitize:
+            try_cuda_library(ROOT, force=bool(self.force))
 
 
 class BuildPy(build_py):
@@ -91,6 +104,7 @@ class BuildPy(build_py):
                 "g++ or clang++ and run: python setup.py build_native",
                 file=sys.stderr,
             )
+        try_cuda_library(ROOT)
         self.__dict__.pop("data_files", None)
         super().run()
 
@@ -125,8 +139,15 @@ def find_compiler() -> str | None:
     return None
 
 
+def find_nvcc() -> str | None:
+    """Return the nvcc of $CUDA_HOME or of the path."""
+    home = os.environ.get("CUDA_HOME")
+    own = shutil.which(str(Path(home) / "bin" / "nvcc")) if home else None
+    return own or shutil.which("nvcc")
+
+
 def build_library(root: Path, *, force: bool = False, extra: list[str] = ()) -> Path:
-    """Compile and link what is out of date.
+    """Compile and link what is out of date, for the CPU.
 
     Args:
       root: folder of setup.py.
@@ -144,42 +165,86 @@ def build_library(root: Path, *, force: bool = False, extra: list[str] = ()) -> 
         raise BuildFailed("no C++ compiler was found (CXX, g++, clang++).")
     extra = list(extra)
     suffix = f"_{extra[0].rpartition('=')[2]}" if extra else ""
-    objects_folder = root / "build" / f"native{suffix}"
-    objects_folder.mkdir(parents=True, exist_ok=True)
-    sources = [p for folder in SOURCES for p in sorted((root / folder).glob("*.cc"))]
-    headers = [*sorted((root / "kernels").rglob("*.h")), Path(__file__)]
-    newest_header = max(p.stat().st_mtime for p in headers)
+    folder = root / "build" / f"native{suffix}"
+    sources = [p for name in SOURCES for p in sorted((root / name).glob("*.cc"))]
     command = [*compiler.split(), *FLAGS, *WARNINGS, *extra, *include_flags(root)]
 
-    def compile_one(source: Path) -> Path:
-        target = objects_folder / f"{source.parent.name}_{source.stem}.o"
-        newest = max(source.stat().st_mtime, newest_header)
-        if force or not target.exists() or target.stat().st_mtime < newest:
-            isa = isa_flags(source.stem)
-            execute([*command, *isa, "-c", str(source), "-o", str(target)])
-        return target
+    def command_for(source: Path) -> list[str]:
+        return [*command, *isa_flags(source.stem)]
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        objects = list(pool.map(compile_one, sources))
-    library = objects_folder / Path(LIBRARY).name if extra else root / LIBRARY
-    stamp = objects_folder / "linked"
-    stale = not stamp.exists() or not library.exists()
-    names = "\n".join(str(p) for p in objects)
-    stale = stale or stamp.read_text() != names
-    if stale or max(p.stat().st_mtime for p in objects) > library.stat().st_mtime:
-        link(compiler, extra, objects, library)
-        stamp.write_text(names)
+    objects = compile_sources(root, sources, folder, command_for, force=force)
+    library = folder / Path(LIBRARY).name if extra else root / LIBRARY
+    link([*compiler.split(), "-shared", "-pthread", *extra], objects, library, folder)
     return library
 
 
-def link(compiler: str, extra: list[str], objects: list[Path], library: Path) -> None:
-    """Link to a temporary name first: running processes keep the file they mapped."""
+def try_cuda_library(root: Path, *, force: bool = False) -> None:
+    """Build the library for CUDA where nvcc is there; warn if that fails."""
+    nvcc = find_nvcc()
+    if nvcc is None:
+        return
+    try:
+        build_cuda_library(root, nvcc, force=force)
+    except BuildFailed as reason:
+        print(
+            f"WARNING: sas_jax has no native library for CUDA: {reason} On NVIDIA GPUs "
+            "it will run on plain XLA. CUDA 12 or newer is needed; set CUDA_HOME to "
+            "choose one, and run: python setup.py build_native",
+            file=sys.stderr,
+        )
+
+
+def build_cuda_library(root: Path, nvcc: str, *, force: bool = False) -> Path:
+    """Compile and link what is out of date, for CUDA; see `build_library`."""
+    folder = root / "build" / "native_cuda"
+    sources = sorted((root / "kernels/cuda").glob("*.c[cu]"))
+    command = [nvcc, *CUDA_FLAGS, *CUDA_ARCHITECTURES, *include_flags(root)]
+    objects = compile_sources(root, sources, folder, lambda _: command, force=force)
+    library = root / CUDA_LIBRARY
+    link([nvcc, *CUDA_LINK], objects, library, folder)
+    return library
+
+
+def compile_sources(
+    root: Path,
+    sources: list[Path],
+    folder: Path,
+    command_for: Callable[[Path], list[str]],
+    *,
+    force: bool,
+) -> list[Path]:
+    """Compile those sources to objects in a folder that are older than any header."""
+    folder.mkdir(parents=True, exist_ok=True)
+    headers = [*sorted((root / "kernels").rglob("*.h")), Path(__file__)]
+    newest_header = max(p.stat().st_mtime for p in headers)
+
+    def compile_one(source: Path) -> Path:
+        target = folder / f"{source.parent.name}_{source.stem}.o"
+        newest = max(source.stat().st_mtime, newest_header)
+        if force or not target.exists() or target.stat().st_mtime < newest:
+            execute([*command_for(source), "-c", str(source), "-o", str(target)])
+        return target
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(pool.map(compile_one, sources))
+
+
+def link(command: list[str], objects: list[Path], library: Path, folder: Path) -> None:
+    """Link a library that is older than its objects, or has other ones.
+
+    It gets a temporary name first: running processes keep the file they mapped.
+    """
+    stamp = folder / "linked"
+    names = "\n".join(str(p) for p in objects)
+    if stamp.exists() and library.exists() and stamp.read_text() == names:
+        newest = max(p.stat().st_mtime for p in objects)
+        if newest <= library.stat().st_mtime:
+            return
     library.parent.mkdir(parents=True, exist_ok=True)
     temporary = library.with_suffix(f".{os.getpid()}.tmp")
-    files = [str(p) for p in objects]
-    command = [*compiler.split(), "-shared", "-pthread", *extra]
-    execute([*command, *files, "-o", str(temporary)])
+    execute([*command, *(str(p) for p in objects), "-o", str(temporary)])
     temporary.replace(library)
+    stamp.write_text(names)
 
 
 def isa_flags(stem: str) -> list[str]:
@@ -200,7 +265,7 @@ def include_flags(root: Path) -> list[str]:
         raise BuildFailed(
             f"jax, whose headers are needed, is absent ({error})."
         ) from error
-    folders = (root / "kernels/include", root / "kernels/cpu", root / "kernels/ffi")
+    folders = [root / "kernels" / name for name in ("include", "cpu", "ffi")]
     own = [flag for folder in folders for flag in ("-I", str(folder))]
     return [*own, "-isystem", jax.ffi.include_dir()]
 

@@ -37,7 +37,7 @@ _MODEL = flags.DEFINE_enum(
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Folder of the weights; default: <workspace>/<model>."
 )
-_INITIAL = flags.DEFINE_string("initial", None, "Weights of a teacher to go on from.")
+_INITIAL = flags.DEFINE_list("initial", [], "Weights of teachers to go on from.")
 _STEPS = flags.DEFINE_integer("steps", None, "Optimiser steps; default: the model's.")
 _ROOMS = flags.DEFINE_integer("rooms", 600, "Training rooms.", lower_bound=1)
 _HELD_OUT = flags.DEFINE_integer("held_out_rooms", 20, "Rooms to measure on.")
@@ -75,7 +75,7 @@ def _train_teacher(workspace: pathlib.Path, output: pathlib.Path) -> None:
             if step % 50 == 0:
                 bar.set_postfix({k: f"{v:.3f}" for k, v in terms.items()})
 
-        initial = pathlib.Path(_INITIAL.value) if _INITIAL.value else None
+        initial = [pathlib.Path(path) for path in _INITIAL.value]
         net = rooms_train.train(config, frames, checkpoint, report, initial=initial)
     measuring = FramesConfig(
         first_seed=FIRST_HELD_OUT_SEED,
@@ -101,12 +101,10 @@ def _train_teacher(workspace: pathlib.Path, output: pathlib.Path) -> None:
 
 
 def _initial_key() -> str:
-    if not _INITIAL.value:
-        return "random"
     from sas_jax.teachers.rooms_nets import SCHEMA
 
-    _, meta = read_tensors(_INITIAL.value, schema=SCHEMA)
-    return meta["key"]
+    keys = [read_tensors(p, schema=SCHEMA)[1]["key"] for p in _INITIAL.value]
+    return " ".join(keys) or "random"
 
 
 def _frames(config: FramesConfig, folder: pathlib.Path):

@@ -5,6 +5,9 @@
   python experiments/query.py --flagfile=rooms.flags --scene=my/posed_frames \
       --text="a desk" --up=camera
 
+The student answers from geometry alone. --source=fused asks the fused features of the
+scene's images instead, where fuse_features.py has made them.
+
 A scene is a name in the data set, the folder of a scan in ScanNet's layout, or a
 folder of posed RGB-D frames (color/ depth/ pose/ intrinsic.txt). Its features are
 computed once and kept, so the second question is answered at once. Writes, into
@@ -23,6 +26,7 @@ from PIL import Image
 
 from sas_jax.errors import InputError
 from sas_jax.evaluate import query
+from sas_jax.evaluate.scene_features import SceneFeatures
 from sas_jax.files import atomic_path
 from sas_jax.scenes.scene import Scene
 from sas_jax.view import pictures, ply
@@ -30,6 +34,9 @@ from sas_jax.view import pictures, ply
 _TEXT = flags.DEFINE_multi_string("text", None, "What to look for.", required=True)
 _SCENE = flags.DEFINE_string("scene", None, "Scene name or folder.", required=True)
 _RUN = flags.DEFINE_string("run", "full-seed0", "Training run whose student answers.")
+_SOURCE = flags.DEFINE_enum(
+    "source", "student", ["student", "fused"], "Whose features answer."
+)
 _UP = flags.DEFINE_enum("up", "z", ["z", "camera"], "Up axis of posed frames.")
 _DEPTH_SCALE = flags.DEFINE_float(
     "depth_scale", 1000.0, "Posed frames: units per metre."
@@ -41,8 +48,9 @@ def main() -> None:
     began = time.monotonic()
     folder = _scene_folder()
     scene = _open(folder)
-    features = settings.scene_features(_RUN.value, folder, scene)
+    features = _features(folder, scene)
     rows = query.unit(features.feat)
+    seen = features.row >= 0
     ready = time.monotonic() - began
     encode = settings.text_encoder()
     anything = encode(list(query.ANYTHING))
@@ -50,12 +58,20 @@ def main() -> None:
     for text in _TEXT.value:
         began = time.monotonic()
         values = query.relevancy(rows, encode([text])[0], anything)[features.row]
+        values = np.where(seen, values, np.nan)
         found = query.regions(scene.points, values)
         answered = time.monotonic() - began
         _print(text, found)
         _write(output / _slug(text), scene, values)
         print(f"answered in {1000 * answered:.0f} ms, scene ready in {ready:.1f} s")
     print(f"heat maps: {output}")
+
+
+def _features(folder: pathlib.Path, scene: Scene) -> SceneFeatures:
+    """Return the features that answer; row -1 marks points that no frame saw."""
+    if _SOURCE.value == "student":
+        return settings.scene_features(_RUN.value, folder, scene)
+    return settings.fused_features(folder.name)
 
 
 def _scene_folder() -> pathlib.Path:
@@ -96,6 +112,7 @@ def _print(text: str, found: list[query.Region]) -> None:
 
 
 def _write(path: pathlib.Path, scene: Scene, values: np.ndarray) -> None:
+    values = np.nan_to_num(values, nan=0.0)
     heat = pictures.heat_colors(values, low=0.2, high=max(0.7, float(values.max())))
     ply.write_cloud(
         path.with_name(path.name + ".ply"),

@@ -2,12 +2,14 @@
 
 import functools
 import json
+from collections.abc import Callable
 
 import numpy as np
 import settings
 from PIL import Image
 
 from sas_jax.evaluate import query
+from sas_jax.evaluate.scene_features import SceneFeatures
 from sas_jax.fusion.store import load_point_features, load_superpoints
 from sas_jax.scenes.scannet import open_scene
 from sas_jax.scenes.scene import Scene
@@ -107,27 +109,39 @@ def _predictions(scene: Scene, texts: np.ndarray) -> dict[str, np.ndarray]:
 
 def queries() -> Section | None:
     """Show heat maps of free-text questions that name no class."""
+    figures = []
     run = _run_name()
-    if run is None:
-        return None
+    if (settings.workspace() / "fused/capability").exists():
+        sheet = _answers(lambda scene: settings.fused_features(scene.name))
+        figures.append(report.picture(sheet, "Relevancy by the fused features."))
+    if run is not None:
+        scans = settings.data_root() / "scans"
+        sheet = _answers(
+            lambda scene: settings.scene_features(run, scans / scene.name, scene)
+        )
+        figures.append(report.picture(sheet, f"Relevancy by student {run}."))
+    text = ["Red answers the question, blue does not; no class name was asked for."]
+    return Section("Questions", text=text, figures=figures) if figures else None
+
+
+def _answers(features_of: Callable[[Scene], SceneFeatures]) -> np.ndarray:
+    """Return a sheet with the answers to all questions, one scene a row."""
     encode = settings.text_encoder()
     anything, images, captions = encode(list(query.ANYTHING)), [], []
     for scene in _scenes():
-        folder = settings.data_root() / "scans" / scene.name
-        features = settings.scene_features(run, folder, scene)
-        rows = query.unit(features.feat)
+        features = features_of(scene)
+        rows, seen = query.unit(features.feat), features.row >= 0
         images.append(_view(scene, scene.colors))
         captions.append(scene.name)
         for text in _QUERIES:
             values = query.relevancy(rows, encode([text])[0], anything)[features.row]
+            values = np.where(seen, values, 0.0)
             high = max(0.7, float(values.max()))
             images.append(
                 _view(scene, pictures.heat_colors(values, low=0.2, high=high))
             )
             captions.append(f'"{text}"')
-    sheet = pictures.contact_sheet(images, 1 + len(_QUERIES), captions=captions)
-    caption = f"Relevancy by {run}: red answers the question, blue does not."
-    return Section("Questions", figures=[report.picture(sheet, caption)])
+    return pictures.contact_sheet(images, 1 + len(_QUERIES), captions=captions)
 
 
 def superpoints() -> Section | None:
@@ -175,14 +189,17 @@ def capability() -> Section | None:
 
 
 def _quality_table(quality: dict) -> report.Table:
+    kinds = ("coarse_iou", "refined_iou", "control_iou")
+    named = {**quality["classes"], "mean": quality["mean"]}
     rows = [
-        [name, f"{100 * row['coarse_iou']:.0f}", f"{100 * row['refined_iou']:.0f}"]
-        for name, row in quality["classes"].items()
+        [name, *("-" if row[k] is None else f"{100 * row[k]:.0f}" for k in kinds)]
+        for name, row in named.items()
     ]
     return report.Table(
-        ["class", "coarse mask IoU", "refined mask IoU"],
+        ["class", "coarse mask IoU", "refined mask IoU", "control IoU"],
         rows,
-        caption="Quality of the pseudo masks, on noised renders with known masks.",
+        caption="Quality of the pseudo masks, on noised renders with known masks. The "
+        "control is refined from the attention to another render of the class.",
     )
 
 

@@ -4,6 +4,7 @@ Flags are read in `experiments/` only; the library gets frozen dataclasses.
 """
 
 import functools
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +22,10 @@ from sas_jax.evaluate.scene_features import (
 )
 from sas_jax.scenes.labels import SCANNET20, LabelSet
 from sas_jax.scenes.scene import Scene
+from sas_jax.text.minilm_files import cache_folder
+
+# What one run compiled serves the next; JAX reads this when it is imported, later.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "compiled"))
 
 
 def run(main: Callable[[], None]) -> None:
@@ -116,6 +121,26 @@ def predict_student(run_name: str, scene: Scene, texts: np.ndarray) -> np.ndarra
 
     features = _predictor(run_name).features(scene.points)
     return classify(features.feat, texts)[features.row]
+
+
+def fused_features(name: str) -> SceneFeatures:
+    """Return the fused features of a scene's points; row -1 is a point without any.
+
+    Raises:
+      InputError: when fusion has not made them.
+    """
+    from sas_jax.fusion.store import load_point_features
+
+    path = workspace() / "fused" / given.STRATEGY.value / f"{name}.safetensors"
+    if not path.exists():
+        raise InputError(
+            f"query: fused features of the scene are required, got none ({path}). "
+            "Run experiments/fuse_features.py, or ask the student: --source=student."
+        )
+    fused = load_point_features(path)
+    row = np.full(fused.num_points, -1, np.int32)
+    row[fused.point_index] = np.arange(len(fused.feat))
+    return SceneFeatures(fused.feat, row)
 
 
 def scene_features(run_name: str, folder: pathlib.Path, scene: Scene) -> SceneFeatures:

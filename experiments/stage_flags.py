@@ -97,6 +97,7 @@ STUDENT_SEEDS = flags.DEFINE_list("student_seeds", ["0"], "Seeds of each variant
 ARCH = flags.DEFINE_string("arch", "MinkUNet18A", "Student network.")
 IMPL = flags.DEFINE_string("impl", None, "Sparse convolution; default: the fastest.")
 AUGMENT = flags.DEFINE_bool("augment", True, "Transform scenes at random.")
+ELASTIC = flags.DEFINE_bool("elastic", True, "Distort scenes, too, when augmenting.")
 SUPERPOINTS = flags.DEFINE_bool(
     "superpoints", True, "Use superpoints; without, each point is its own (nuScenes)."
 )

@@ -1,7 +1,8 @@
-"""Load the native library: the one place that knows where it is and which version fits.
+"""Load the native libraries: the one place that knows where they are and which fit.
 
-The library is optional. `load` returns None where it was not built, `require` raises;
-both refuse one that was built from other sources than this package's.
+There is one for the CPU, which also builds plans, and one for CUDA. Both are optional.
+`load` returns None where it was not built, `require` raises; both refuse one that was
+built from other sources than this package's.
 """
 
 import ctypes
@@ -19,17 +20,26 @@ REBUILD = "python setup.py build_native"
 # memory to the system, one arena for all threads.
 _KEEP_MEMORY = ((-4, 0), (-1, -1), (-8, 1))
 
-_INSTALLED = Path(__file__).resolve().parent / "_native" / "libsas_jax.so"
+_FOLDER = Path(__file__).resolve().parent / "_native"
+# By platform: file, variable that overrides its path in tests, compilers that build it.
+_LIBRARIES = {
+    "cpu": ("libsas_jax.so", "SAS_JAX_LIBRARY", "g++ or clang++"),
+    "cuda": ("libsas_jax_cuda.so", "SAS_JAX_CUDA_LIBRARY", "nvcc"),
+}
 
 
-def library_path() -> Path:
-    """Return where the library is expected; SAS_JAX_LIBRARY overrides it for tests."""
-    return Path(os.environ.get("SAS_JAX_LIBRARY", _INSTALLED))
+def library_path(platform: str = "cpu") -> Path:
+    """Return where the library of a platform, "cpu" or "cuda", is expected."""
+    name, variable, _ = _LIBRARIES[platform]
+    return Path(os.environ.get(variable, _FOLDER / name))
 
 
 @functools.cache
-def load() -> ctypes.CDLL | None:
-    """Load the library, once per process.
+def load(platform: str = "cpu") -> ctypes.CDLL | None:
+    """Load the library of a platform, once per process.
+
+    Args:
+      platform: "cpu" or "cuda"; the latter loads without a GPU, too.
 
     Returns:
       The library, or None if it was not built.
@@ -37,7 +47,7 @@ def load() -> ctypes.CDLL | None:
     Raises:
       InputError: if it is there but cannot be loaded or has another version.
     """
-    path = library_path()
+    path = library_path(platform)
     if not path.is_file():
         return None
     try:
@@ -56,17 +66,18 @@ def load() -> ctypes.CDLL | None:
     return library
 
 
-def require() -> ctypes.CDLL:
-    """Load the library or raise.
+def require(platform: str = "cpu") -> ctypes.CDLL:
+    """Load the library of a platform or raise.
 
     Raises:
       InputError: if it was not built, cannot be loaded or has another version.
     """
-    library = load()
+    library = load(platform)
     if library is None:
+        compilers = _LIBRARIES[platform][2]
         raise InputError(
-            f"native_library: {library_path()} is required, got no such file. "
-            f"Build it with `{REBUILD}` (needs g++ or clang++)."
+            f"native_library: {library_path(platform)} is required, got no such file. "
+            f"Build it with `{REBUILD}` (needs {compilers})."
         )
     return library
 

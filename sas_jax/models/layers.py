@@ -82,7 +82,8 @@ class MaskedBatchNorm(nn.Module):
       eps: added to the variance.
       axis_name: mapped axis over which statistics are summed, or None. Sums and
         counts are added, so devices with more voxels weigh more.
-      impl: implementation, see `sparse.conv`.
+      impl: implementation, see `sparse.conv`; native norms exist on CPUs only, and
+        with native convolutions elsewhere norms are XLA's.
     """
 
     momentum: float = 0.1
@@ -107,6 +108,8 @@ class MaskedBatchNorm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, width, jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, width, jnp.float32)
         native = choose_impl(self.impl, x.dtype) == "native"
+        # Where only convolutions have native kernels, XLA fuses the norm by itself.
+        native = native and native_norm.is_available()
         implementation = native_norm if native else norm
         dtype = accumulator(x.dtype)
         scale, bias = scale.astype(dtype), bias.astype(dtype)

@@ -32,9 +32,11 @@ _A = (32, 64, 128, 256, 128, 128, 96, 96)
 _B = (32, 64, 128, 256, 128, 128, 128, 128)
 _C = (32, 64, 128, 256, 192, 192, 128, 128)
 _D = (32, 64, 128, 256, 384, 384, 384, 384)
-# Name -> (residual blocks, channels) of the eight stages. There is no 18C.
+# Name -> (residual blocks, channels) of the eight stages. There is no 18C. 14S is ours:
+# a sixth of 14A's work, since that lies in the wide stages at the finest levels.
 ARCHITECTURES = MappingProxyType(
     {
+        "MinkUNet14S": (_14, (32, 64, 128, 128, 128, 96, 64, 32)),
         "MinkUNet14A": (_14, _A),
         "MinkUNet14B": (_14, _B),
         "MinkUNet14C": (_14, _C),

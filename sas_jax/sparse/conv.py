@@ -4,8 +4,8 @@ The relation is the one of `tables.py`; weights are [K, C_in, C_out] with the x 
 varying fastest. A transposed convolution is `sparse_conv(x, w, kmap.transpose())`.
 
 Implementations, by `impl`:
-  native: the C++ kernels of this package, float32 or bfloat16 rows and float32 sums,
-    on the platforms they are built for.
+  native: the kernels of this package, float32 or bfloat16 rows and float32 sums, on the
+    platforms they are built for: C++ on CPUs, CUDA on NVIDIA GPUs.
   xla: plain XLA, every platform and floating type.
   spconv: the kernels of the package spconv, for comparison; at most 32 offsets. It has
     none for 1x1 convolutions and norms and leaves those to its framework, so they run

@@ -2,25 +2,28 @@
 
 Three calls make the operation differentiable: the forward, the same forward over the
 transposed table with transposed weights (gradient of the features), and the weight
-gradient. The kernels run on XLA's own threads, stop at the valid rows and sum in one
-fixed order, so results do not depend on thread count or capacity. Rows are float32 or
-bfloat16; weights, sums and weight gradients are float32 always.
+gradient. The kernels stop at the valid rows and sum in one fixed order, so results do
+not depend on thread count or capacity. Rows are float32 or bfloat16; weights, sums and
+weight gradients are float32 always. On a CPU they run on XLA's own threads;
+`native_cuda.py` has what is different on GPUs.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
-from sas_jax.sparse import native_call
+from sas_jax.sparse import native_call, native_cuda
 from sas_jax.sparse.kernel_map import KernelMap
 
 DTYPES = (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16))
-REMEDY = "Build the native library with `make native`"
+REMEDY = "Build the native library with `make native` (a GPU's needs nvcc)"
 
 
 def is_available() -> bool:
     """Say whether the kernels can run on JAX's default platform."""
-    return native_call.is_available()
+    return native_call.is_available("sas_conv_forward")
 
 
 def conv(
@@ -141,18 +144,16 @@ def _forward_call(
 ) -> Float[Array, "M D"]:
     rows = table.shape[1] if rows is None else rows
     width = weights.shape[1] if transpose_weights else weights.shape[2]
-    (result,) = native_call.call(
-        "sas_conv_forward",
-        ((rows, width),),
-        features,
-        weights,
-        table,
-        num_rows,
-        dtype=features.dtype,
-        transpose_weights=transpose_weights,
-        reverse_offsets=reverse_offsets,
+    options = {
+        "shape": (rows, width),
+        "transpose_weights": transpose_weights,
+        "reverse_offsets": reverse_offsets,
+    }
+    return jax.lax.platform_dependent(
+        *(features, weights, table, num_rows),
+        cpu=functools.partial(_forward_on_cpu, **options),
+        cuda=functools.partial(_forward_on_cuda, **options),
     )
-    return result
 
 
 def _weight_grad_call(
@@ -161,6 +162,39 @@ def _weight_grad_call(
     table: Int32[Array, "K M"],
     num_rows: Int32[Array, ""],
 ) -> Float[Array, "K C D"]:
+    return jax.lax.platform_dependent(
+        *(features, cotangent, table, num_rows),
+        cpu=_weight_grad_on_cpu,
+        cuda=_weight_grad_on_cuda,
+    )
+
+
+def _forward_on_cpu(
+    features: Array, *operands: Array, shape: tuple[int, int], **flags: bool
+) -> Array:
+    (result,) = native_call.call(
+        "sas_conv_forward", (shape,), features, *operands, dtype=features.dtype, **flags
+    )
+    return result
+
+
+def _forward_on_cuda(
+    features: Array, *operands: Array, shape: tuple[int, int], **flags: bool
+) -> Array:
+    # These kernels read and write float32 only.
+    wide = features.astype(jnp.float32)
+    result = native_cuda.forward(wide, *operands, shape=shape, **flags)
+    return result.astype(features.dtype)
+
+
+def _weight_grad_on_cuda(features: Array, cotangent: Array, *operands: Array) -> Array:
+    wide = (rows.astype(jnp.float32) for rows in (features, cotangent))
+    return native_cuda.weight_grad(*wide, *operands)
+
+
+def _weight_grad_on_cpu(
+    features: Array, cotangent: Array, table: Array, num_rows: Array
+) -> Array:
     shape = (table.shape[0], features.shape[1], cotangent.shape[1])
     operands = (features, cotangent, table, num_rows)
     return native_call.call("sas_conv_weight_grad", (shape,), *operands)[0]

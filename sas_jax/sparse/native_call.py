@@ -14,19 +14,36 @@ from jaxtyping import Array
 
 from sas_jax import native_library
 
+# By platform of `native_library`: XLA's name of it, and the operations that it has.
 _HANDLERS = {
-    "sas_conv_forward": "SasConvForward",
-    "sas_conv_weight_grad": "SasConvWeightGrad",
-    "sas_moments": "SasMoments",
-    "sas_normalize": "SasNormalize",
-    "sas_normalize_sums": "SasNormalizeSums",
-    "sas_normalize_grad": "SasNormalizeGrad",
+    "cpu": (
+        "cpu",
+        {
+            "sas_conv_forward": "SasConvForward",
+            "sas_conv_weight_grad": "SasConvWeightGrad",
+            "sas_moments": "SasMoments",
+            "sas_normalize": "SasNormalize",
+            "sas_normalize_sums": "SasNormalizeSums",
+            "sas_normalize_grad": "SasNormalizeGrad",
+        },
+    ),
+    "cuda": (
+        "CUDA",
+        {
+            "sas_conv_forward": "SasConvForward",
+            "sas_conv_weight_grad": "SasConvWeightGrad",
+        },
+    ),
 }
+_PLATFORMS = {"cpu": "cpu", "gpu": "cuda"}
 
 
-def is_available() -> bool:
-    """Say whether the kernels can run on JAX's default platform."""
-    return jax.default_backend() == "cpu" and native_library.load() is not None
+def is_available(target: str) -> bool:
+    """Say whether an operation can run on JAX's default platform."""
+    platform = _PLATFORMS.get(jax.default_backend())
+    if platform is None or target not in _HANDLERS[platform][1]:
+        return False
+    return native_library.load(platform) is not None
 
 
 def call(
@@ -34,23 +51,27 @@ def call(
     shapes: tuple[tuple[int, ...], ...],
     *operands: Array,
     dtype: jnp.dtype = jnp.float32,
-    **attributes: bool,
+    **attributes: bool | str,
 ) -> list[Array]:
     """Run one native operation.
 
     Args:
       target: name of the operation.
       shapes: shapes of its results.
-      operands: arrays, as the handler in kernels/ffi/ lists them.
+      operands: arrays, as the handler in kernels/ lists them.
       dtype: type of its results.
-      attributes: flags of the operation.
+      attributes: flags and settings of the operation.
 
     Raises:
       InputError: if the native library is not there.
     """
     _register()
     results = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
-    flags = {name: np.bool_(value) for name, value in attributes.items()}
+    # Attributes must be numpy scalars or text: XLA has no type for Python's bool.
+    flags = {
+        name: value if isinstance(value, str) else np.bool_(value)
+        for name, value in attributes.items()
+    }
     axes = varying_axes(operands)
     operands = mark_varying(operands, axes)
     return mark_varying(jax.ffi.ffi_call(target, results)(*operands, **flags), axes)
@@ -89,8 +110,16 @@ def _varying_axes(array: Array) -> frozenset[str]:
 
 @functools.cache
 def _register() -> None:
-    """Tell XLA about the handlers, the first time that one is needed."""
-    library = native_library.require()
-    for target, symbol in _HANDLERS.items():
-        handler = jax.ffi.pycapsule(getattr(library, symbol))
-        jax.ffi.register_ffi_target(target, handler, platform="cpu")
+    """Tell XLA about the handlers, the first time that one is needed.
+
+    Those of all libraries that are there: a program may be lowered for a platform that
+    is not the default one.
+    """
+    native_library.require(_PLATFORMS.get(jax.default_backend(), "cpu"))
+    for platform, (xla_name, symbols) in _HANDLERS.items():
+        library = native_library.load(platform)
+        if library is None:
+            continue
+        for target, symbol in symbols.items():
+            handler = jax.ffi.pycapsule(getattr(library, symbol))
+            jax.ffi.register_ffi_target(target, handler, platform=xla_name)

@@ -15,7 +15,7 @@ import functools
 import math
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -112,7 +112,7 @@ def train(
     checkpoint: pathlib.Path,
     report: Callable[[int, dict[str, float]], Any],
     *,
-    initial: pathlib.Path | None = None,
+    initial: Sequence[pathlib.Path] = (),
 ) -> RoomsNet:
     """Train, or go on from the checkpoint, and return the averaged network.
 
@@ -121,8 +121,8 @@ def train(
       frames: training frames.
       checkpoint: file that is written about every `save_every_s` and at the end.
       report: called after every step with the step and the loss terms.
-      initial: weights to begin with instead of random ones; heads that the file does
-        not hold stay random.
+      initial: weights to begin with instead of random ones, the last one's trunk;
+        heads that no file holds stay random.
 
     Returns:
       The averaged network in evaluation mode, with the heads of all its teachers.
@@ -237,13 +237,13 @@ def iou_per_class(counts: Int64[np.ndarray, "K K"]) -> dict[str, float]:
     }
 
 
-def _start(config: TrainConfig, initial: pathlib.Path | None = None) -> State:
+def _start(config: TrainConfig, initial: Sequence[pathlib.Path] = ()) -> State:
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         heads = [_NETS[model].heads for model in config.teachers]
         net = RoomsNet(NetConfig(heads={k: v for h in heads for k, v in h.items()}))
-    if initial is not None:
-        load_weights(net, initial, missing_heads=True)
+    for path in initial:
+        load_weights(net, path, missing_heads=True)
     net = net.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(
         net.parameters(), config.learning_rate, weight_decay=config.weight_decay

@@ -139,13 +139,14 @@ def test_damaged_artefact_is_made_again(finished):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_query_answers_in_words_and_pictures(finished):
+@pytest.mark.parametrize("source", [["--run=full-seed0"], ["--source=fused"]])
+def test_query_answers_in_words_and_pictures(finished, source):
     done = run(
         "query.py",
         finished,
         "--scene=room0002_00",
         "--text=a chair",
-        "--run=full-seed0",
+        *source,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert '"a chair"' in done.stdout

@@ -24,6 +24,7 @@ RUNG = Rung((512, 512, 512, 512, 512))
 WIDE = Rung((1024, 512, 1024, 512, 512))
 # Parameters with 20 outputs, counted in the original networks.
 PARAMETERS = {
+    "MinkUNet14S": 4678816,  # ours
     "MinkUNet14A": 8024480,
     "MinkUNet14B": 8961568,
     "MinkUNet14C": 11919904,
