@@ -3,6 +3,7 @@
 # make test-all   the same with the slow ones: whole pipelines, kills, large networks
 # make lint   formatting and static checks
 # make ablation   the full experiment behind the README's table (hours)
+# make sanitize   kernels under the thread, address and undefined-behaviour sanitizers
 # make bench  kernels and network against their limits
 # make clean  remove what the commands above made (data, runs, .venv stay; see WORKSPACE.md)
 
@@ -12,7 +13,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check -q -c constraints.txt
 SOURCES := setup.py $(wildcard kernels/*/*)
 
-.PHONY: demo test test-all lint ablation bench native clean
+.PHONY: demo test test-all lint ablation sanitize bench native clean
 .DELETE_ON_ERROR:
 
 $(PY):
@@ -58,6 +59,9 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/clang-format --dry-run --Werror $(wildcard kernels/*/*.cc kernels/*/*.cu kernels/*/*.h)
+
+sanitize: $(VENV)/.base
+	$(PY) tests/kernels/sanitize.py
 
 bench: $(VENV)/.dev $(VENV)/.native
 	$(PY) benchmarks/bench_plan.py

@@ -16,7 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-RESULTS = Path(__file__).resolve().parent / "results"
+# SAS_JAX_RESULTS names another folder, for trials that are not to be kept.
+RESULTS = Path(
+    os.environ.get("SAS_JAX_RESULTS", Path(__file__).resolve().parent / "results")
+)
 _LIMIT_SIZE = 2048
 
 
@@ -64,7 +67,7 @@ def threads() -> int:
 def report(
     benchmark: str, row: dict, timing: Timing, gflop: float, limit: Timing
 ) -> None:
-    """Print a result and append it to results/<benchmark>.jsonl.
+    """Print a result and append it to <RESULTS>/<benchmark>.jsonl.
 
     Args:
       benchmark: name of the file.
@@ -91,7 +94,7 @@ def report(
                 100 * gflop / timing.cpu_s / (limit_gflop / limit.cpu_s)
             ),
         }
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     with open(RESULTS / f"{benchmark}.jsonl", "a") as file:
         file.write(json.dumps(row) + "\n")
     print(json.dumps(row), flush=True)

@@ -9,6 +9,9 @@ namespace {
 
 constexpr int kOutOfMemory = 2;
 
+const sas::Bf16* AsBf16(const uint16_t* bits) { return reinterpret_cast<const sas::Bf16*>(bits); }
+sas::Bf16* AsBf16(uint16_t* bits) { return reinterpret_cast<sas::Bf16*>(bits); }
+
 template <class Body>
 int Guard(Body body) {
   try {
@@ -37,9 +40,20 @@ int sas_conv_forward(const float* x, const float* w, const int32_t* nbr, float* 
                      int64_t num_out, int64_t capacity, int flags, int num_threads) {
   return Guard([&] {
     sas::OwnThreads threads(num_threads);
-    sas::RunForward({x, w, nbr, y, num_offsets, c_in, c_out, nbr_stride, num_out, capacity,
-                     (flags & 1) != 0, (flags & 2) != 0},
-                    threads);
+    sas::RunForward<float>({x, w, nbr, y, num_offsets, c_in, c_out, nbr_stride, num_out, capacity,
+                            (flags & 1) != 0, (flags & 2) != 0},
+                           threads);
+  });
+}
+
+int sas_conv_forward_bf16(const uint16_t* x, const float* w, const int32_t* nbr, uint16_t* y,
+                          int64_t num_offsets, int64_t c_in, int64_t c_out, int64_t nbr_stride,
+                          int64_t num_out, int64_t capacity, int flags, int num_threads) {
+  return Guard([&] {
+    sas::OwnThreads threads(num_threads);
+    sas::RunForward<sas::Bf16>({AsBf16(x), w, nbr, AsBf16(y), num_offsets, c_in, c_out, nbr_stride,
+                                num_out, capacity, (flags & 1) != 0, (flags & 2) != 0},
+                               threads);
   });
 }
 
@@ -48,7 +62,18 @@ int sas_conv_weight_grad(const float* x, const float* dy, const int32_t* nbr, fl
                          int64_t num_out, int num_threads) {
   return Guard([&] {
     sas::OwnThreads threads(num_threads);
-    sas::RunWeightGrad({x, dy, nbr, dw, num_offsets, c_in, c_out, nbr_stride, num_out}, threads);
+    sas::RunWeightGrad<float>({x, dy, nbr, dw, num_offsets, c_in, c_out, nbr_stride, num_out},
+                              threads);
+  });
+}
+
+int sas_conv_weight_grad_bf16(const uint16_t* x, const uint16_t* dy, const int32_t* nbr, float* dw,
+                              int64_t num_offsets, int64_t c_in, int64_t c_out, int64_t nbr_stride,
+                              int64_t num_out, int num_threads) {
+  return Guard([&] {
+    sas::OwnThreads threads(num_threads);
+    sas::RunWeightGrad<sas::Bf16>(
+        {AsBf16(x), AsBf16(dy), nbr, dw, num_offsets, c_in, c_out, nbr_stride, num_out}, threads);
   });
 }
 

@@ -44,8 +44,7 @@ Block Allocate(size_t num_bytes) {
 std::vector<Panel> CutPanels(int64_t columns, const IsaKernels& kernels) {
   std::vector<Panel> panels;
   const int preferred = kernels.panel_vectors;
-  const bool can_widen =
-      preferred < kMaxPanelVectors && kernels.panel_product[preferred] != nullptr;
+  const bool can_widen = preferred < kMaxPanelVectors && kernels.f32.product[preferred] != nullptr;
   int64_t vectors = CeilDiv(columns, kernels.lanes);
   for (int64_t column = 0; column < columns;) {
     int64_t take = std::min<int64_t>(vectors, preferred);
@@ -102,10 +101,10 @@ PairBuffer ThreadPairs(int64_t num_rows) {
 }
 
 int64_t ListPairs(const IsaKernels& kernels, const NeighbourTable& table, int64_t k, int64_t begin,
-                  int64_t end, const PairBuffer& pairs) {
+                  int64_t end, int64_t first_row, const PairBuffer& pairs) {
   if (table.nbr == nullptr) {
     std::iota(pairs.in, pairs.in + (end - begin), static_cast<int32_t>(begin));
-    std::copy_n(pairs.in, end - begin, pairs.out);
+    std::iota(pairs.out, pairs.out + (end - begin), static_cast<int32_t>(first_row));
     return end - begin;
   }
   const int32_t* rows = table.nbr + k * table.stride + begin;
@@ -114,7 +113,7 @@ int64_t ListPairs(const IsaKernels& kernels, const NeighbourTable& table, int64_
     const int32_t* next = rows + table.stride;
     for (int64_t i = 0; i < end - begin; i += kCacheLine) __builtin_prefetch(next + i);
   }
-  return kernels.compact(rows, end - begin, static_cast<int32_t>(begin), pairs.in, pairs.out);
+  return kernels.compact(rows, end - begin, static_cast<int32_t>(first_row), pairs.in, pairs.out);
 }
 
 }  // namespace sas

@@ -21,6 +21,12 @@ struct Panel {
 // rest.
 std::vector<Panel> CutPanels(int64_t columns, const IsaKernels& kernels);
 
+// The kernels for rows of a type; the pointer only names it.
+inline const PanelKernels<float>& KernelsFor(const IsaKernels& all, const float*) {
+  return all.f32;
+}
+inline const PanelKernels<Bf16>& KernelsFor(const IsaKernels& all, const Bf16*) { return all.bf16; }
+
 // Memory aligned to cache lines, taken from and given back to a process-wide store: pages that have
 // been touched once stay, since faulting in fresh ones costs a tenth of a layer.
 class Scratch {
@@ -53,10 +59,11 @@ struct NeighbourTable {
   int64_t stride;
 };
 
-// Lists the pairs of offset k among output rows [begin, end), and has the next offset's part of the
-// table fetched meanwhile: it lies too far away for the processor to foresee.
+// Lists the pairs of offset k among output rows [begin, end), numbering those from first_row on,
+// and has the next offset's part of the table fetched meanwhile: it lies too far away for the
+// processor to foresee.
 int64_t ListPairs(const IsaKernels& kernels, const NeighbourTable& table, int64_t k, int64_t begin,
-                  int64_t end, const PairBuffer& pairs);
+                  int64_t end, int64_t first_row, const PairBuffer& pairs);
 
 inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

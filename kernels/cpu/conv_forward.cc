@@ -5,6 +5,8 @@
 // the cache.
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
+#include <vector>
 
 #include "conv_common.h"
 #include "memory.h"
@@ -22,7 +24,8 @@ struct Cut {
   int64_t num_groups;  // of panels
 };
 
-Cut ChooseCut(const ConvForward& conv, int64_t num_panels, int num_threads) {
+template <class Element>
+Cut ChooseCut(const ConvForward<Element>& conv, int64_t num_panels, int num_threads) {
   const int64_t wanted_tasks = num_threads == 1 ? 1 : 4 * num_threads;
   Cut cut;
   // Deep levels have more weights than rows: every task takes one panel and as many rows as it can,
@@ -64,7 +67,8 @@ void Transpose4(const float* rows, int64_t length, int64_t num_rows, float* targ
 
 // Packs one offset's weights for one panel as [c_in][vectors * lanes], zero beyond the panel's
 // width.
-void PackPanel(const ConvForward& conv, const Panel& panel, const float* w, int lanes,
+template <class Element>
+void PackPanel(const ConvForward<Element>& conv, const Panel& panel, const float* w, int lanes,
                float* packed) {
   const int64_t stride = static_cast<int64_t>(panel.vectors) * lanes;
   if (panel.width < stride) std::memset(packed, 0, sizeof(float) * stride * conv.c_in);
@@ -81,9 +85,33 @@ void PackPanel(const ConvForward& conv, const Panel& panel, const float* w, int 
   }
 }
 
+// Rounds to nearest even; NaN stays NaN.
+Bf16 Round(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  const uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+  return {static_cast<uint16_t>(value == value ? rounded : (bits >> 16 | 0x40))};
+}
+
+// Where the sums of a tile are taken: the output itself if it is float, else a buffer of the thread
+// whose first row is the tile's.
+struct TileSums {
+  float* rows;
+  int64_t first_row;  // number, among `rows`, of the tile's first row
+};
+
+TileSums SumsOf(float* y, int64_t begin, int64_t) { return {y, begin}; }
+
+TileSums SumsOf(Bf16*, int64_t, int64_t size) {
+  thread_local std::vector<float> buffer;
+  if (static_cast<int64_t>(buffer.size()) < size) buffer.resize(size);
+  return {buffer.data(), 0};
+}
+
+template <class Element>
 class Forward {
  public:
-  Forward(const ConvForward& conv, Parallel& parallel)
+  Forward(const ConvForward<Element>& conv, Parallel& parallel)
       : conv_(conv),
         kernels_(ActiveKernels()),
         panels_(CutPanels(conv.c_out, kernels_)),
@@ -92,7 +120,7 @@ class Forward {
         packed_(sizeof(float) * conv.num_offsets * conv.c_in * packed_columns_) {}
 
   void Run(Parallel& parallel) {
-    AdviseHugePages(conv_.y, sizeof(float) * conv_.capacity * conv_.c_out);
+    AdviseHugePages(conv_.y, sizeof(Element) * conv_.capacity * conv_.c_out);
     const int64_t num_panels = static_cast<int64_t>(panels_.size());
     if (conv_.num_out > 0) {
       parallel.For(conv_.num_offsets * num_panels,
@@ -137,35 +165,48 @@ class Forward {
     const int64_t first = group * num_panels / cut_.num_groups;
     const int64_t last = (group + 1) * num_panels / cut_.num_groups;
     const bool dense = conv_.nbr == nullptr;
-    if (!dense) Clear(begin, end, panels_[first], panels_[last - 1]);
+    const TileSums sums = SumsOf(conv_.y, begin, cut_.tile_rows * conv_.c_out);
+    const int64_t column = panels_[first].first_column;
+    const int64_t width = panels_[last - 1].first_column + panels_[last - 1].width - column;
+    if (!dense) Clear(sums, end - begin, column, width);
     const NeighbourTable table = {conv_.nbr, conv_.num_offsets, conv_.nbr_stride};
     const PairBuffer pairs = ThreadPairs(cut_.tile_rows);
     for (int64_t k = 0; k < conv_.num_offsets; ++k) {
-      const int64_t count = ListPairs(kernels_, table, k, begin, end, pairs);
+      const int64_t count = ListPairs(kernels_, table, k, begin, end, sums.first_row, pairs);
       if (count == 0) continue;
       for (int64_t i = first; i < last; ++i) {
         const Panel& panel = panels_[i];
-        kernels_.panel_product[panel.vectors - 1](
-            {pairs.in, pairs.out, count, conv_.x, conv_.c_in, Packed(k, panel), conv_.c_in,
-             conv_.y + panel.first_column, conv_.c_out, panel.width, !dense});
+        KernelsFor(kernels_, conv_.x)
+            .product[panel.vectors - 1](
+                {pairs.in, pairs.out, count, conv_.x, conv_.c_in, Packed(k, panel), conv_.c_in,
+                 sums.rows + panel.first_column, conv_.c_out, panel.width, !dense});
       }
+    }
+    if constexpr (std::is_same_v<Element, Bf16>) RoundTile(sums, begin, end, column, width);
+  }
+
+  void Clear(const TileSums& sums, int64_t num_rows, int64_t column, int64_t width) const {
+    for (int64_t row = sums.first_row; row < sums.first_row + num_rows; ++row) {
+      std::memset(sums.rows + row * conv_.c_out + column, 0, sizeof(float) * width);
     }
   }
 
-  void Clear(int64_t begin, int64_t end, const Panel& first, const Panel& last) const {
-    const int64_t width = last.first_column + last.width - first.first_column;
+  void RoundTile(const TileSums& sums, int64_t begin, int64_t end, int64_t column,
+                 int64_t width) const {
     for (int64_t row = begin; row < end; ++row) {
-      std::memset(conv_.y + row * conv_.c_out + first.first_column, 0, sizeof(float) * width);
+      const float* from = sums.rows + (row - begin) * conv_.c_out + column;
+      Bf16* to = conv_.y + row * conv_.c_out + column;
+      for (int64_t i = 0; i < width; ++i) to[i] = Round(from[i]);
     }
   }
 
   void ClearPadding(int64_t i) const {
     const int64_t begin = conv_.num_out + i * kPaddingRows;
     const int64_t end = std::min(begin + kPaddingRows, conv_.capacity);
-    std::memset(conv_.y + begin * conv_.c_out, 0, sizeof(float) * (end - begin) * conv_.c_out);
+    std::memset(conv_.y + begin * conv_.c_out, 0, sizeof(Element) * (end - begin) * conv_.c_out);
   }
 
-  const ConvForward& conv_;
+  const ConvForward<Element>& conv_;
   const IsaKernels& kernels_;
   const std::vector<Panel> panels_;
   const Cut cut_;
@@ -175,9 +216,13 @@ class Forward {
 
 }  // namespace
 
-void RunForward(const ConvForward& conv, Parallel& parallel) {
+template <class Element>
+void RunForward(const ConvForward<Element>& conv, Parallel& parallel) {
   if (conv.c_out == 0) return;
-  Forward(conv, parallel).Run(parallel);
+  Forward<Element>(conv, parallel).Run(parallel);
 }
+
+template void RunForward(const ConvForward<float>&, Parallel&);
+template void RunForward(const ConvForward<Bf16>&, Parallel&);
 
 }  // namespace sas

@@ -32,7 +32,8 @@ struct Cut {
   int64_t ranges;  // of input channels
 };
 
-Cut ChooseCut(const ConvWeightGrad& conv, int64_t num_slabs, int num_threads) {
+template <class Element>
+Cut ChooseCut(const ConvWeightGrad<Element>& conv, int64_t num_slabs, int num_threads) {
   const int64_t fits = kCacheShare / (4 * conv.c_in * conv.c_out);
   Cut cut = {std::clamp<int64_t>(fits, 1, conv.num_offsets), 1};
   const int64_t wanted_tasks = num_threads == 1 ? 1 : 8 * num_threads;
@@ -42,9 +43,10 @@ Cut ChooseCut(const ConvWeightGrad& conv, int64_t num_slabs, int num_threads) {
   return cut;
 }
 
+template <class Element>
 class WeightGrad {
  public:
-  WeightGrad(const ConvWeightGrad& conv, int num_threads)
+  WeightGrad(const ConvWeightGrad<Element>& conv, int num_threads)
       : conv_(conv),
         kernels_(ActiveKernels()),
         panels_(CutPanels(conv.c_out, kernels_)),
@@ -97,7 +99,7 @@ class WeightGrad {
                 float* dw) const {
     const PairBuffer pairs = ThreadPairs(block_rows_);
     const NeighbourTable table = {conv_.nbr, conv_.num_offsets, conv_.nbr_stride};
-    const int64_t count = ListPairs(kernels_, table, k, begin, end, pairs);
+    const int64_t count = ListPairs(kernels_, table, k, begin, end, begin, pairs);
     if (count == 0) return;
     for (const Panel& panel : panels_) {
       AddPanel(
@@ -109,25 +111,29 @@ class WeightGrad {
 
   // The kernel reads whole vectors of dy. Where a panel ends inside a vector, its columns are
   // copied to a padded buffer first, since the last row has nothing behind it.
-  void AddPanel(OuterProduct product, int vectors) const {
+  void AddPanel(OuterProduct<Element> product, int vectors) const {
     const int64_t stride = static_cast<int64_t>(vectors) * kernels_.lanes;
     if (product.width == stride) {
-      kernels_.outer_product[vectors - 1](product);
+      Run(product, vectors);
       return;
     }
-    thread_local std::vector<float> padded;
+    thread_local std::vector<Element> padded;
     thread_local std::vector<int32_t> rows;
-    padded.assign(product.count * stride, 0.0f);
+    padded.assign(product.count * stride, Element{});
     rows.resize(product.count);
     for (int64_t i = 0; i < product.count; ++i) {
       rows[i] = static_cast<int32_t>(i);
       std::memcpy(&padded[i * stride], product.dy + product.out[i] * product.ldy,
-                  sizeof(float) * product.width);
+                  sizeof(Element) * product.width);
     }
     product.out = rows.data();
     product.dy = padded.data();
     product.ldy = stride;
-    kernels_.outer_product[vectors - 1](product);
+    Run(product, vectors);
+  }
+
+  void Run(const OuterProduct<Element>& product, int vectors) const {
+    KernelsFor(kernels_, product.x).outer[vectors - 1](product);
   }
 
   void Reduce(int64_t begin, int64_t end) const {
@@ -138,7 +144,7 @@ class WeightGrad {
     }
   }
 
-  const ConvWeightGrad& conv_;
+  const ConvWeightGrad<Element>& conv_;
   const IsaKernels& kernels_;
   const std::vector<Panel> panels_;
   const int64_t num_slabs_;
@@ -151,9 +157,13 @@ class WeightGrad {
 
 }  // namespace
 
-void RunWeightGrad(const ConvWeightGrad& conv, Parallel& parallel) {
+template <class Element>
+void RunWeightGrad(const ConvWeightGrad<Element>& conv, Parallel& parallel) {
   if (conv.c_in == 0 || conv.c_out == 0) return;
-  WeightGrad(conv, parallel.num_threads()).Run(parallel);
+  WeightGrad<Element>(conv, parallel.num_threads()).Run(parallel);
 }
+
+template void RunWeightGrad(const ConvWeightGrad<float>&, Parallel&);
+template void RunWeightGrad(const ConvWeightGrad<Bf16>&, Parallel&);
 
 }  // namespace sas

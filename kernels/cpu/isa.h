@@ -4,17 +4,20 @@
 
 #include <cstdint>
 
+#include "sas_conv.h"
+
 namespace sas {
 
 // Widest panel, in vectors, that any instruction set's kernels take.
 constexpr int kMaxPanelVectors = 4;
 
 // c[out[p]][0:width] (+)= a[in[p]][0:depth] * b, for every pair p.
+template <class Element>
 struct PanelProduct {
   const int32_t* in;
   const int32_t* out;  // distinct rows
   int64_t count;
-  const float* a;
+  const Element* a;
   int64_t lda;
   const float* b;  // packed [depth][vectors * lanes], aligned to a vector, zero beyond width
   int64_t depth;
@@ -25,18 +28,26 @@ struct PanelProduct {
 };
 
 // dw[0:rows][0:width] += sum_p x[in[p]][0:rows]^T dy[out[p]][0:vectors * lanes].
+template <class Element>
 struct OuterProduct {
   const int32_t* in;
   const int32_t* out;
   int64_t count;
-  const float* x;
+  const Element* x;
   int64_t ldx;
-  const float* dy;  // vectors * lanes floats can be read in every row
+  const Element* dy;  // vectors * lanes elements can be read in every row
   int64_t ldy;
   float* dw;
   int64_t ldw;
   int64_t rows;
   int64_t width;
+};
+
+// Inner kernels, indexed by the panel's width in vectors - 1.
+template <class Element>
+struct PanelKernels {
+  void (*product[kMaxPanelVectors])(const PanelProduct<Element>&);
+  void (*outer[kMaxPanelVectors])(const OuterProduct<Element>&);
 };
 
 struct IsaKernels {
@@ -46,9 +57,8 @@ struct IsaKernels {
   // Writes the pairs (nbr[i], first_row + i) that have nbr[i] >= 0 and returns how many there are.
   // `in` and `out` have room for n + 16 entries.
   int64_t (*compact)(const int32_t* nbr, int64_t n, int32_t first_row, int32_t* in, int32_t* out);
-  // Indexed by the panel's width in vectors - 1.
-  void (*panel_product[kMaxPanelVectors])(const PanelProduct&);
-  void (*outer_product[kMaxPanelVectors])(const OuterProduct&);
+  PanelKernels<float> f32;
+  PanelKernels<Bf16> bf16;  // the same widths as f32
 };
 
 // Values of SAS_JAX_ISA and of sas_set_isa. Auto takes the best one that this processor has.

@@ -10,12 +10,7 @@ namespace sas {
 
 const IsaKernels* Avx2Kernels() {
   static const IsaKernels kernels = {
-      "avx2",
-      kLanes,
-      2,
-      CompactScalar,
-      {PanelOf<1>::RunProduct, PanelOf<2>::RunProduct, nullptr, nullptr},
-      {PanelOf<1>::RunOuter, PanelOf<2>::RunOuter, nullptr, nullptr},
+      "avx2", kLanes, 2, CompactScalar, KernelsUpTo2<float>(), KernelsUpTo2<Bf16>(),
   };
   return &kernels;
 }

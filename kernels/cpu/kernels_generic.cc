@@ -7,12 +7,7 @@ namespace sas {
 
 const IsaKernels* GenericKernels() {
   static const IsaKernels kernels = {
-      "generic",
-      kLanes,
-      2,
-      CompactScalar,
-      {PanelOf<1>::RunProduct, PanelOf<2>::RunProduct, nullptr, nullptr},
-      {PanelOf<1>::RunOuter, PanelOf<2>::RunOuter, nullptr, nullptr},
+      "generic", kLanes, 2, CompactScalar, KernelsUpTo2<float>(), KernelsUpTo2<Bf16>(),
   };
   return &kernels;
 }

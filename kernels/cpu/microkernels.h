@@ -15,6 +15,7 @@
 #define SAS_JAX_KERNELS_CPU_MICROKERNELS_H_
 
 #include <cstdint>
+#include <cstring>
 
 #include "isa.h"
 
@@ -25,6 +26,23 @@ constexpr int kLanes = SAS_LANES;
 typedef float Vec __attribute__((vector_size(SAS_LANES * 4), aligned(4), may_alias));
 
 inline Vec Load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
+inline float Widen(float value) { return value; }
+
+typedef uint16_t HalfVec __attribute__((vector_size(SAS_LANES * 2), aligned(2), may_alias));
+typedef uint32_t BitsVec __attribute__((vector_size(SAS_LANES * 4)));
+
+// A bfloat16 is widened by placing its bits above 16 zeros.
+inline Vec Load(const Bf16* p) {
+  const HalfVec halves = *reinterpret_cast<const HalfVec*>(p);
+  return reinterpret_cast<Vec>(__builtin_convertvector(halves, BitsVec) << 16);
+}
+inline float Widen(Bf16 value) {
+  const uint32_t bits = uint32_t{value.bits} << 16;
+  float wide;
+  std::memcpy(&wide, &bits, sizeof(wide));
+  return wide;
+}
+
 inline void Store(float* p, Vec v) { *reinterpret_cast<Vec*>(p) = v; }
 
 // Rows of the register block for a panel of `vectors`: sums, streamed vectors and one broadcast
@@ -51,10 +69,10 @@ inline void WriteRow(float* c, const Vec* sums, int64_t width, bool accumulate) 
   for (int64_t j = 0; j < width; ++j) c[j] = accumulate ? c[j] + buffer[j] : buffer[j];
 }
 
-template <int Rows, int Vectors>
-inline void ProductBlock(const PanelProduct p, const int32_t* in, const int32_t* out) {
+template <int Rows, int Vectors, class Element>
+inline void ProductBlock(const PanelProduct<Element> p, const int32_t* in, const int32_t* out) {
   Vec sums[Rows][Vectors] = {};
-  const float* a[Rows];
+  const Element* a[Rows];
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r) a[r] = p.a + in[r] * p.lda;
   const float* b = p.b;
@@ -65,7 +83,7 @@ inline void ProductBlock(const PanelProduct p, const int32_t* in, const int32_t*
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) sums[r][v] += a[r][d] * panel[v];
+      for (int v = 0; v < Vectors; ++v) sums[r][v] += Widen(a[r][d]) * panel[v];
     }
   }
 #pragma GCC unroll 16
@@ -76,8 +94,8 @@ inline void ProductBlock(const PanelProduct p, const int32_t* in, const int32_t*
 
 // Few input channels (the first layer): the panel stays in registers, and pairs pass one by one.
 // The sums are the same bits as ProductBlock's.
-template <int Depth, int Vectors>
-inline void NarrowProduct(const PanelProduct p) {
+template <int Depth, int Vectors, class Element>
+inline void NarrowProduct(const PanelProduct<Element> p) {
   Vec panel[Depth][Vectors];
 #pragma GCC unroll 4
   for (int d = 0; d < Depth; ++d) {
@@ -85,33 +103,33 @@ inline void NarrowProduct(const PanelProduct p) {
     for (int v = 0; v < Vectors; ++v) panel[d][v] = Load(p.b + (d * Vectors + v) * kLanes);
   }
   for (int64_t i = 0; i < p.count; ++i) {
-    const float* a = p.a + p.in[i] * p.lda;
+    const Element* a = p.a + p.in[i] * p.lda;
     Vec sums[Vectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) sums[v] = a[0] * panel[0][v];
+    for (int v = 0; v < Vectors; ++v) sums[v] = Widen(a[0]) * panel[0][v];
 #pragma GCC unroll 4
     for (int d = 1; d < Depth; ++d) {
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) sums[v] += a[d] * panel[d][v];
+      for (int v = 0; v < Vectors; ++v) sums[v] += Widen(a[d]) * panel[d][v];
     }
     WriteRow<Vectors>(p.c + p.out[i] * p.ldc, sums, p.width, p.accumulate);
   }
 }
 
-template <int Rows, int Vectors>
-inline void OuterBlock(const OuterProduct p, int64_t row) {
+template <int Rows, int Vectors, class Element>
+inline void OuterBlock(const OuterProduct<Element> p, int64_t row) {
   Vec sums[Rows][Vectors] = {};
-  const float* x = p.x + row;
+  const Element* x = p.x + row;
   for (int64_t i = 0; i < p.count; ++i) {
-    const float* left = x + p.in[i] * p.ldx;
-    const float* right = p.dy + p.out[i] * p.ldy;
+    const Element* left = x + p.in[i] * p.ldx;
+    const Element* right = p.dy + p.out[i] * p.ldy;
     Vec panel[Vectors];
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) panel[v] = Load(right + v * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) sums[r][v] += left[r] * panel[v];
+      for (int v = 0; v < Vectors; ++v) sums[r][v] += Widen(left[r]) * panel[v];
     }
   }
 #pragma GCC unroll 16
@@ -144,31 +162,45 @@ inline void ForBlocks(int64_t count, Body body) {
   }
 }
 
-template <int Vectors>
+template <int Vectors, class Element>
 struct PanelOf {
   template <int Rows>
   struct Product {
-    static void Run(const PanelProduct* p, int64_t i) {
+    static void Run(const PanelProduct<Element>* p, int64_t i) {
       ProductBlock<Rows, Vectors>(*p, p->in + i, p->out + i);
     }
   };
   template <int Rows>
   struct Outer {
-    static void Run(const OuterProduct* p, int64_t i) { OuterBlock<Rows, Vectors>(*p, i); }
+    static void Run(const OuterProduct<Element>* p, int64_t i) { OuterBlock<Rows, Vectors>(*p, i); }
   };
 
-  static void RunProduct(const PanelProduct& p) {
+  static void RunProduct(const PanelProduct<Element>& p) {
     constexpr int kRows = BlockRows(Vectors);
     if (p.depth == 1) return NarrowProduct<1, Vectors>(p);
     if (p.depth == 3) return NarrowProduct<3, Vectors>(p);
     if (p.depth == 4) return NarrowProduct<4, Vectors>(p);
     ForBlocks<kRows>(p.count, [&p](int64_t i, int rows) { Dispatch<kRows, Product>(rows, &p, i); });
   }
-  static void RunOuter(const OuterProduct& p) {
+  static void RunOuter(const OuterProduct<Element>& p) {
     constexpr int kRows = BlockRows(Vectors);
     ForBlocks<kRows>(p.rows, [&p](int64_t i, int rows) { Dispatch<kRows, Outer>(rows, &p, i); });
   }
 };
+
+template <class Element>
+constexpr PanelKernels<Element> KernelsUpTo2() {
+  return {{PanelOf<1, Element>::RunProduct, PanelOf<2, Element>::RunProduct, nullptr, nullptr},
+          {PanelOf<1, Element>::RunOuter, PanelOf<2, Element>::RunOuter, nullptr, nullptr}};
+}
+
+template <class Element>
+constexpr PanelKernels<Element> KernelsUpTo4() {
+  return {{PanelOf<1, Element>::RunProduct, PanelOf<2, Element>::RunProduct,
+           PanelOf<3, Element>::RunProduct, PanelOf<4, Element>::RunProduct},
+          {PanelOf<1, Element>::RunOuter, PanelOf<2, Element>::RunOuter,
+           PanelOf<3, Element>::RunOuter, PanelOf<4, Element>::RunOuter}};
+}
 
 inline int64_t CompactScalar(const int32_t* nbr, int64_t n, int32_t first_row, int32_t* in,
                              int32_t* out) {

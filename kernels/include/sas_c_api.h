@@ -6,7 +6,7 @@
 
 // Raised with every change of an exported signature; sas_jax/native_library.py holds the same
 // number.
-#define SAS_ABI_VERSION 1
+#define SAS_ABI_VERSION 2
 
 extern "C" {
 
@@ -25,6 +25,14 @@ int sas_conv_forward(const float* x, const float* w, const int32_t* nbr, float* 
 int sas_conv_weight_grad(const float* x, const float* dy, const int32_t* nbr, float* dw,
                          int64_t num_offsets, int64_t c_in, int64_t c_out, int64_t nbr_stride,
                          int64_t num_out, int num_threads);
+
+// The same with bfloat16 rows, as bits; weights and their gradient are float.
+int sas_conv_forward_bf16(const uint16_t* x, const float* w, const int32_t* nbr, uint16_t* y,
+                          int64_t num_offsets, int64_t c_in, int64_t c_out, int64_t nbr_stride,
+                          int64_t num_out, int64_t capacity, int flags, int num_threads);
+int sas_conv_weight_grad_bf16(const uint16_t* x, const uint16_t* dy, const int32_t* nbr, float* dw,
+                              int64_t num_offsets, int64_t c_in, int64_t c_out, int64_t nbr_stride,
+                              int64_t num_out, int num_threads);
 
 // The functions of sas_plan.h; sas_plan_tables returns 1 for a null `transposed` without symmetry.
 int sas_plan_sort_unique(const uint64_t* keys, int64_t n, uint64_t* unique, int32_t* first,

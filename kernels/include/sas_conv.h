@@ -8,6 +8,9 @@
 // A table that is its own mirror image needs no transposed copy: reverse_offsets pairs it with W
 // reversed.
 //
+// Elements of x, dy and y are float, or bfloat16 that is widened where it is loaded: weights, sums
+// and weight gradients are float always, and a bfloat16 y is rounded once, to nearest even.
+//
 // Every output element is summed in one fixed order (below), whatever the thread count, tile sizes,
 // instruction set with fused multiply-add, or capacity of the arrays:
 //   forward: for k ascending { sum over C_in ascending, from 0 }, added to y in that order;
@@ -22,11 +25,17 @@
 
 namespace sas {
 
+// The upper half of a float.
+struct Bf16 {
+  uint16_t bits;
+};
+
+template <class Element>
 struct ConvForward {
-  const float* x;      // [rows of the input, c_in]; only rows named by nbr are read
+  const Element* x;    // [rows of the input, c_in]; only rows named by nbr are read
   const float* w;      // [num_offsets, c_in, c_out], or [num_offsets, c_out, c_in] if transposed
   const int32_t* nbr;  // [num_offsets, nbr_stride]; null: one offset, row o pairs with row o
-  float* y;            // [capacity, c_out]; every row is written, rows >= num_out with zeros
+  Element* y;          // [capacity, c_out]; every row is written, rows >= num_out with zeros
   int64_t num_offsets;
   int64_t c_in;
   int64_t c_out;
@@ -37,9 +46,10 @@ struct ConvForward {
   bool reverse_offsets;  // row k of the table goes with W[num_offsets - 1 - k]
 };
 
+template <class Element>
 struct ConvWeightGrad {
-  const float* x;      // [rows of the input, c_in]
-  const float* dy;     // [>= num_out, c_out]; rows >= num_out are not read
+  const Element* x;    // [rows of the input, c_in]
+  const Element* dy;   // [>= num_out, c_out]; rows >= num_out are not read
   const int32_t* nbr;  // as above
   float* dw;           // [num_offsets, c_in, c_out]; written
   int64_t num_offsets;
@@ -49,8 +59,11 @@ struct ConvWeightGrad {
   int64_t num_out;
 };
 
-void RunForward(const ConvForward& conv, Parallel& parallel);
-void RunWeightGrad(const ConvWeightGrad& conv, Parallel& parallel);
+// For float and Bf16.
+template <class Element>
+void RunForward(const ConvForward<Element>& conv, Parallel& parallel);
+template <class Element>
+void RunWeightGrad(const ConvWeightGrad<Element>& conv, Parallel& parallel);
 
 }  // namespace sas
 

@@ -71,7 +71,8 @@ class StudentConfig:
       in_channels: channels of the input features (3, constant ones without colour).
       out_dim: dimension of the text space (512 LSeg and CLIP ViT-B/32, 768 CLIP
         ViT-L/14, 384 MiniLM) or number of classes.
-      impl: implementation of convolutions and norms, see `sparse.conv`.
+      impl: implementation of convolutions and norms, see `sparse.conv`. With "spconv"
+        the stem, whose 125 offsets it does not take, runs the default one.
       sync_axis: mapped axis over which batch statistics are summed, or None for
         statistics per device, as the authors train.
     """
@@ -123,9 +124,9 @@ class MinkUNet(nn.Module):
                 f"MinkUNet: features with {self.config.in_channels} channels are "
                 f"required, got {list(features.shape)}. Set in_channels."
             )
-        x = SparseConv(STEM_WIDTH, 5, self.config.impl, name="conv0p1s1")(
-            features, plan.stem
-        )
+        stem_impl = None if self.config.impl == "spconv" else self.config.impl
+        stem = SparseConv(STEM_WIDTH, 5, stem_impl, name="conv0p1s1")
+        x = stem(features, plan.stem)
         x = self._norm_relu("bn0", x, plan.levels[0].num_valid, train)
         skips = [x]
         for stage in range(4):

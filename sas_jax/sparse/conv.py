@@ -4,22 +4,29 @@ The relation is the one of `tables.py`; weights are [K, C_in, C_out] with the x 
 varying fastest. A transposed convolution is `sparse_conv(x, w, kmap.transpose())`.
 
 Implementations, by `impl`:
-  native: the kernels of this package, float32, on the platforms they are built for:
-    C++ on CPUs, CUDA on NVIDIA GPUs.
+  native: the kernels of this package, float32 or bfloat16 rows and float32 sums, on the
+    platforms they are built for: C++ on CPUs, CUDA on NVIDIA GPUs.
   xla: plain XLA, every platform and floating type.
+  spconv: the kernels of the package spconv, for comparison; at most 32 offsets. It has
+    none for 1x1 convolutions and norms and leaves those to its framework, so they run
+    as with xla.
 None takes native where it can run and xla elsewhere. An implementation that is asked
 for by name and cannot run is an error, never replaced.
 """
+
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from sas_jax.errors import InputError
-from sas_jax.sparse import native, xla
+from sas_jax.sparse import native, spconv_bridge, xla
 from sas_jax.sparse.kernel_map import KernelMap
+from sas_jax.sparse.rows import accumulator
 
-IMPLEMENTATIONS = ("native", "xla")
+_MODULES = MappingProxyType({"native": native, "xla": xla, "spconv": spconv_bridge})
+IMPLEMENTATIONS = tuple(_MODULES)
 
 
 def sparse_conv(
@@ -34,9 +41,9 @@ def sparse_conv(
     Args:
       features: one row per voxel of the map's input level; rows at or beyond
         `kmap.num_in` may hold anything, NaN too.
-      weights: one matrix per offset.
+      weights: one matrix per offset, of the features' type or float32.
       kmap: neighbour table from `plan.build_plan`.
-      impl: "native", "xla" or None.
+      impl: a name of `IMPLEMENTATIONS`, or None.
 
     Returns:
       One row per voxel of the output level, same dtype; rows at or beyond
@@ -65,9 +72,8 @@ def sparse_conv(
         f"weights with C_in = {features.shape[1]}, as the features",
         weights.shape,
     )
-    if choose_impl(impl, features.dtype) == "native":
-        return native.conv(features, weights, kmap)
-    return xla.conv(features, weights, kmap)
+    module = _MODULES[choose_impl(impl, features.dtype)]
+    return module.conv(features, weights, kmap)
 
 
 def pointwise(
@@ -81,9 +87,9 @@ def pointwise(
 
     Args:
       features: rows at or beyond `num_valid` may hold anything, NaN too.
-      weights: the matrix.
+      weights: the matrix, of the features' type or float32.
       num_valid: how many leading rows are voxels.
-      impl: "native", "xla" or None.
+      impl: a name of `IMPLEMENTATIONS`, or None.
 
     Returns:
       Same dtype; rows at or beyond `num_valid` are exactly 0.
@@ -111,32 +117,35 @@ def choose_impl(impl: str | None, dtype: jnp.dtype) -> str:
       InputError: if the name is unknown, or names one that cannot run here.
     """
     if impl is None:
-        able = native.is_available() and dtype == jnp.float32
+        able = native.is_available() and dtype in native.DTYPES
         return "native" if able else "xla"
     if impl not in IMPLEMENTATIONS:
         raise InputError(
             f"impl: one of {IMPLEMENTATIONS} or None is required, got {impl!r}."
         )
-    if impl == "native" and not native.is_available():
+    module = _MODULES[impl]
+    if module is not xla and not module.is_available():
         raise InputError(
-            "impl: 'native' needs the native library for platform "
-            f"{jax.default_backend()!r}, which is not there. Build it with "
-            "`make native` (a GPU's needs nvcc), or use impl='xla'."
+            f"impl: {impl!r} is required to run on platform "
+            f"{jax.default_backend()!r}, got none that does. {module.REMEDY}, or use "
+            "impl='xla'."
         )
-    if impl == "native" and dtype != jnp.float32:
+    if module is not xla and dtype not in module.DTYPES:
         raise InputError(
-            f"impl: 'native' requires float32, got {dtype}. "
-            "Cast the features, or use impl='xla'."
+            f"impl: {impl!r} requires {' or '.join(map(str, module.DTYPES))}, got "
+            f"{dtype}. Cast the features, or use impl='xla'."
         )
     return impl
 
 
 def _check_floats(where: str, features: Array, weights: Array) -> None:
     floating = jnp.issubdtype(features.dtype, jnp.floating)
-    if features.ndim != 2 or not floating or features.dtype != weights.dtype:
+    same = floating and weights.dtype in (features.dtype, accumulator(features.dtype))
+    if features.ndim != 2 or not same:
         raise InputError(
-            f"{where}: floating features [N, C] and weights of one type are required, "
-            f"got {features.dtype} {list(features.shape)} and {weights.dtype}. "
+            f"{where}: floating features [N, C] and weights of one type, or half "
+            "precision and float32, are required, got "
+            f"{features.dtype} {list(features.shape)} and {weights.dtype}. "
             "Cast one of them."
         )
 

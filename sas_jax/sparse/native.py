@@ -2,9 +2,10 @@
 
 Three calls make the operation differentiable: the forward, the same forward over the
 transposed table with transposed weights (gradient of the features), and the weight
-gradient. The kernels are float32, stop at the valid rows and sum in one fixed order, so
-results do not depend on thread count or capacity. On a CPU they run on XLA's own
-threads; `native_cuda.py` has what is different on GPUs.
+gradient. The kernels stop at the valid rows and sum in one fixed order, so results do
+not depend on thread count or capacity. Rows are float32 or bfloat16; weights, sums and
+weight gradients are float32 always. On a CPU they run on XLA's own threads;
+`native_cuda.py` has what is different on GPUs.
 """
 
 import functools
@@ -15,6 +16,9 @@ from jaxtyping import Array, Float, Int32
 
 from sas_jax.sparse import native_call, native_cuda
 from sas_jax.sparse.kernel_map import KernelMap
+
+DTYPES = (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16))
+REMEDY = "Build the native library with `make native` (a GPU's needs nvcc)"
 
 
 def is_available() -> bool:
@@ -30,8 +34,9 @@ def conv(
     """Convolve; rows at or beyond `kmap.num_out` are exactly 0.
 
     Args:
-      features: float32; rows at or beyond `kmap.num_in` may hold anything, NaN too.
-      weights: float32, one matrix per offset, in the order of the map.
+      features: float32 or bfloat16; rows at or beyond `kmap.num_in` may hold anything,
+        NaN too.
+      weights: float32 or bfloat16, one matrix per offset, in the order of the map.
       kmap: the neighbour table.
 
     Raises:
@@ -40,6 +45,8 @@ def conv(
     Gradients: features, weights. Deterministic: yes, bitwise for any number of threads
     and any capacity.
     """
+    # Widened outside: the gradient is rounded to the type of the weights by JAX.
+    weights = weights.astype(jnp.float32)
     return _conv(*native_call.vary_alike(features, weights, kmap))
 
 
@@ -80,8 +87,9 @@ def pointwise(
     """Apply one matrix to every valid row; rows at or beyond `num_valid` become 0.
 
     Args:
-      features: float32; rows at or beyond `num_valid` may hold anything, NaN too.
-      weights: float32 matrix.
+      features: float32 or bfloat16; rows at or beyond `num_valid` may hold anything,
+        NaN too.
+      weights: float32 or bfloat16 matrix.
       num_valid: how many leading rows are voxels.
 
     Raises:
@@ -92,6 +100,7 @@ def pointwise(
     # A table of one offset and no columns tells the kernels that row o pairs with
     # row o.
     identity = jnp.zeros((1, 0), jnp.int32)
+    weights = weights.astype(jnp.float32)
     return _pointwise(*native_call.vary_alike(features, weights, num_valid, identity))
 
 
@@ -143,7 +152,7 @@ def _forward_call(
     return jax.lax.platform_dependent(
         *(features, weights, table, num_rows),
         cpu=functools.partial(_forward_on_cpu, **options),
-        cuda=functools.partial(native_cuda.forward, **options),
+        cuda=functools.partial(_forward_on_cuda, **options),
     )
 
 
@@ -156,12 +165,31 @@ def _weight_grad_call(
     return jax.lax.platform_dependent(
         *(features, cotangent, table, num_rows),
         cpu=_weight_grad_on_cpu,
-        cuda=native_cuda.weight_grad,
+        cuda=_weight_grad_on_cuda,
     )
 
 
-def _forward_on_cpu(*operands: Array, shape: tuple[int, int], **flags: bool) -> Array:
-    return native_call.call("sas_conv_forward", (shape,), *operands, **flags)[0]
+def _forward_on_cpu(
+    features: Array, *operands: Array, shape: tuple[int, int], **flags: bool
+) -> Array:
+    (result,) = native_call.call(
+        "sas_conv_forward", (shape,), features, *operands, dtype=features.dtype, **flags
+    )
+    return result
+
+
+def _forward_on_cuda(
+    features: Array, *operands: Array, shape: tuple[int, int], **flags: bool
+) -> Array:
+    # These kernels read and write float32 only.
+    wide = features.astype(jnp.float32)
+    result = native_cuda.forward(wide, *operands, shape=shape, **flags)
+    return result.astype(features.dtype)
+
+
+def _weight_grad_on_cuda(features: Array, cotangent: Array, *operands: Array) -> Array:
+    wide = (rows.astype(jnp.float32) for rows in (features, cotangent))
+    return native_cuda.weight_grad(*wide, *operands)
 
 
 def _weight_grad_on_cpu(

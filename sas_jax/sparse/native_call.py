@@ -50,21 +50,23 @@ def call(
     target: str,
     shapes: tuple[tuple[int, ...], ...],
     *operands: Array,
+    dtype: jnp.dtype = jnp.float32,
     **attributes: bool | str,
 ) -> list[Array]:
     """Run one native operation.
 
     Args:
       target: name of the operation.
-      shapes: shapes of its float32 results.
+      shapes: shapes of its results.
       operands: arrays, as the handler in kernels/ lists them.
+      dtype: type of its results.
       attributes: flags and settings of the operation.
 
     Raises:
       InputError: if the native library is not there.
     """
     _register()
-    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    results = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
     # Attributes must be numpy scalars or text: XLA has no type for Python's bool.
     flags = {
         name: value if isinstance(value, str) else np.bool_(value)

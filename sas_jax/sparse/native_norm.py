@@ -6,6 +6,7 @@ A sparse network moves more bytes here than in its convolutions: written out in 
 one such layer reads and writes its rows some ten times in training, here four (moments
 and output; sums and gradient). Statistics are over valid rows, summed over devices if
 asked; sums run in one fixed order, so results do not depend on threads or capacity.
+The kernels are float32; bfloat16 rows are widened for each call and kept narrow.
 """
 
 import functools
@@ -39,7 +40,7 @@ def batch_norm(
     """Normalise with the statistics of the batch.
 
     Args:
-      x: float32; rows at or beyond `num_valid` may hold anything, NaN too.
+      x: float32 or bfloat16; rows at or beyond `num_valid` may hold anything, NaN too.
       scale: multiplies normalised values.
       bias: is added to them.
       num_valid: how many leading rows are voxels.
@@ -74,7 +75,7 @@ def normalize(
     """Normalise with given statistics, as a network in evaluation mode does.
 
     Args:
-      x: float32; rows at or beyond `num_valid` may hold anything, NaN too.
+      x: float32 or bfloat16; rows at or beyond `num_valid` may hold anything, NaN too.
       mean: is subtracted.
       gain: multiplies the difference.
       bias: is added to the product.
@@ -120,7 +121,7 @@ def _batch_norm_backward(eps, rectify, axis_name, saved, cotangents):
     gain = scale * inverse_std
     slope = -gain * inverse_std**2 * shared_weighted
     vectors = (mean, gain, slope, -gain * shared_total)
-    dx, dresidual = _grad(dy, x, gate, vectors, num_valid, len(no_residual))
+    dx, dresidual = _grad(dy, x, gate, vectors, num_valid, no_residual)
     return dx, weighted * inverse_std, total, dresidual, None
 
 
@@ -143,7 +144,7 @@ def _normalize_backward(rectify, saved, dy):
     total, weighted = _sums(dy, x, gate, mean, num_valid)
     still = jnp.zeros_like(mean)
     vectors = (mean, gain, still, still)
-    dx, dresidual = _grad(dy, x, gate, vectors, num_valid, len(no_residual))
+    dx, dresidual = _grad(dy, x, gate, vectors, num_valid, no_residual)
     return dx, -gain * total, weighted, total, dresidual, None
 
 
@@ -153,8 +154,9 @@ _normalize.defvjp(_normalize_forward, _normalize_backward)
 def _batch_moments(x, num_valid, axis_name):
     """Return count, mean and squared deviations of the rows of all devices."""
     width = x.shape[1:]
-    mean, squares = native_call.call("sas_moments", (width, width), x, num_valid)
-    count = num_valid.astype(x.dtype)
+    operands = (_wide(x), num_valid)
+    mean, squares = native_call.call("sas_moments", (width, width), *operands)
+    count = num_valid.astype(jnp.float32)
     if axis_name is None:
         return count, mean, squares
     everywhere = jax.lax.psum(count, axis_name)
@@ -168,16 +170,23 @@ def _over_devices(value, axis_name):
 
 
 def _apply(x, mean, gain, bias, residual, num_valid, rectify):
-    operands = (x, mean, gain, bias, residual, num_valid)
-    return native_call.call("sas_normalize", (x.shape,), *operands, rectify=rectify)[0]
+    operands = (_wide(x), mean, gain, bias, _wide(residual), num_valid)
+    (y,) = native_call.call("sas_normalize", (x.shape,), *operands, rectify=rectify)
+    return y.astype(x.dtype)
 
 
 def _sums(dy, x, gate, mean, num_valid):
     shapes = (mean.shape, mean.shape)
-    return native_call.call("sas_normalize_sums", shapes, dy, x, gate, mean, num_valid)
+    operands = (*map(_wide, (dy, x, gate)), mean, num_valid)
+    return native_call.call("sas_normalize_sums", shapes, *operands)
 
 
-def _grad(dy, x, gate, vectors, num_valid, residual_rows):
-    shapes = (x.shape, (residual_rows, x.shape[1]))
-    operands = (dy, x, gate, *vectors, num_valid)
-    return native_call.call("sas_normalize_grad", shapes, *operands)
+def _grad(dy, x, gate, vectors, num_valid, no_residual):
+    shapes = (x.shape, (len(no_residual), x.shape[1]))
+    operands = (*map(_wide, (dy, x, gate)), *vectors, num_valid)
+    dx, dresidual = native_call.call("sas_normalize_grad", shapes, *operands)
+    return dx.astype(x.dtype), dresidual.astype(no_residual.dtype)
+
+
+def _wide(rows):
+    return rows.astype(jnp.float32)

@@ -27,7 +27,8 @@ def conv(
 
     Args:
       features: rows at or beyond `kmap.num_in` may hold anything, NaN too.
-      weights: one matrix per offset, in the order of the map.
+      weights: one matrix per offset, in the order of the map; float32 if the features'
+        type is not theirs.
       kmap: the neighbour table.
 
     Gradients: features, weights. Deterministic: yes for one shape and platform.
@@ -123,10 +124,11 @@ def _gather(
 
 
 def _product(a: Float[Array, "M C"], b: Float[Array, "C D"]) -> Float[Array, "M D"]:
-    """Multiply matrices at full precision."""
+    """Multiply matrices at full precision; half times float32 is float32."""
+    wide = a.dtype if a.dtype == b.dtype else accumulator(a.dtype)
     return jnp.matmul(
-        a,
-        b,
+        a.astype(wide),
+        b.astype(wide),
         precision=jax.lax.Precision.HIGHEST,
         preferred_element_type=accumulator(a.dtype),
     )

@@ -61,15 +61,22 @@ def pointer(array):
     return None if array is None else array.ctypes.data_as(ctypes.c_void_p)
 
 
+def _of_type(rows):
+    """Return the suffix of functions for rows of this type, and the type's NaN."""
+    return ("_bf16", 0x7FC0) if rows.dtype == np.uint16 else ("", np.nan)
+
+
 def forward(case, *, threads=1, flags=0, w=None):
     w = case.w if w is None else w
     num_offsets, c_in, c_out = w.shape
     if flags & TRANSPOSE_WEIGHTS:
         c_in, c_out = c_out, c_in
-    y = np.full((case.capacity, c_out), np.nan, np.float32)
+    suffix, none = _of_type(case.x)
+    y = np.full((case.capacity, c_out), none, case.x.dtype)
     stride = 0 if case.nbr is None else case.nbr.shape[1]
     sizes = (num_offsets, c_in, c_out, stride, case.num_out, case.capacity)
-    status = native_library.require().sas_conv_forward(
+    function = getattr(native_library.require(), "sas_conv_forward" + suffix)
+    status = function(
         *map(pointer, (case.x, w, case.nbr, y)),
         *map(ctypes.c_int64, sizes),
         flags,
@@ -79,10 +86,30 @@ def forward(case, *, threads=1, flags=0, w=None):
     return y
 
 
+def to_bf16(array):
+    """Round to nearest even, as bits; the oracle of the kernels' own rounding."""
+    bits = array.astype(np.float32).view(np.uint32).astype(np.uint64)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return np.where(np.isnan(array), 0x7FC0, rounded).astype(np.uint16)
+
+
+def from_bf16(bits):
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def narrow(case):
+    """Return the case with rows of bfloat16, as bits, and the same widened again."""
+    bits = dataclasses.replace(case, x=to_bf16(case.x), dy=to_bf16(case.dy))
+    wide = dataclasses.replace(case, x=from_bf16(bits.x), dy=from_bf16(bits.dy))
+    return bits, wide
+
+
 def weight_grad(case, *, threads=1):
     dw = np.full(case.w.shape, np.nan, np.float32)
     stride = 0 if case.nbr is None else case.nbr.shape[1]
-    status = native_library.require().sas_conv_weight_grad(
+    suffix, _ = _of_type(case.x)
+    function = getattr(native_library.require(), "sas_conv_weight_grad" + suffix)
+    status = function(
         *map(pointer, (case.x, case.dy, case.nbr, dw)),
         *map(ctypes.c_int64, (*case.w.shape, stride, case.num_out)),
         threads,

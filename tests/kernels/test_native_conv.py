@@ -110,6 +110,49 @@ def test_instruction_sets_with_fused_arithmetic_agree_bitwise(c_in, c_out):
         np.testing.assert_array_equal(avx2, avx512)
 
 
+@pytest.mark.parametrize("isa", calls.ISAS)
+@pytest.mark.parametrize("num_out", [0, 13, 700, 9000])
+@pytest.mark.parametrize(("c_in", "c_out"), [(3, 32), (32, 5), (96, 96), (40, 200)])
+def test_bfloat16_rows_are_the_float_kernels_with_one_rounding(
+    isa, num_out, c_in, c_out
+):
+    if not calls.set_isa(isa):
+        pytest.skip(f"this processor has no {isa}")
+    case = calls.make_case(10, 27, c_in, c_out, num_out, density=0.2)
+    bits, wide = calls.narrow(case)
+    for threads in (1, 3):
+        y = calls.forward(bits, threads=threads)
+        np.testing.assert_array_equal(y, calls.to_bf16(calls.forward(wide)))
+        dw = calls.weight_grad(bits, threads=threads)
+        np.testing.assert_array_equal(dw, calls.weight_grad(wide))
+
+
+def test_bfloat16_matches_the_oracle_within_half_a_unit():
+    case = calls.make_case(11, 27, 64, 48, 400)
+    bits, wide = calls.narrow(case)
+    y = calls.from_bf16(calls.forward(bits)).astype(np.float64)
+    exact = calls.oracle_forward(wide)
+    # Rounding to 8 significant bits is off by at most 2^-9 of the value above the
+    # power of two below, on top of what a float32 sum is off by.
+    terms = case.w.shape[1] + len(case.w) + 1
+    sums = terms * calls.UNIT * calls.oracle_forward(wide, absolute=True)
+    bound = (1 + 2.0**-8) * sums + 2.0**-8 * np.abs(exact)
+    assert (np.abs(y - exact) <= bound).all()
+    assert np.abs(y - exact).max() > 2.0**-10 * np.abs(exact).max()
+
+
+def test_bfloat16_keeps_nan_and_infinity_of_valid_rows():
+    case = calls.make_case(12, 1, 1, 2, 3, density=1.0)
+    case.nbr[0, :3] = np.arange(3)
+    # This NaN, rounded like a number, would become -0.
+    case.w[0, 0] = [1, np.array(0x7FFFFFFF, np.uint32).view(np.float32)]
+    case.x[:3, 0] = [np.inf, -np.inf, np.nan]
+    bits, _ = calls.narrow(case)
+    y = calls.from_bf16(calls.forward(bits))[:3]
+    np.testing.assert_array_equal(y[:, 0], [np.inf, -np.inf, np.nan])
+    assert np.isnan(y[:, 1]).all()
+
+
 def _zeros(case):
     return np.zeros((case.capacity, case.w.shape[2]), np.float32)
 

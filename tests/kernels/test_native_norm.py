@@ -139,3 +139,19 @@ def test_fixed_statistics_and_gradients():
     results = zip(back(jnp.asarray(dy)), back2(jnp.asarray(clean[2])), strict=True)
     for got, wanted in results:
         np.testing.assert_allclose(got, wanted, atol=2e-5)
+
+
+@pytest.mark.parametrize("rectify", [False, True])
+@pytest.mark.parametrize("use_residual", [False, True])
+def test_bfloat16_rows_give_the_float32_results_rounded_once(rectify, use_residual):
+    *rows, scale, bias = make_rows(20, 300, 24)
+    narrow = [jnp.asarray(a, jnp.bfloat16) for a in rows]
+    wide = [a.astype(jnp.float32) for a in narrow]
+    options = (300, rectify, use_residual)
+    results, stats = run((*narrow, scale, bias), *options)
+    expected, expected_stats = run((*wide, scale, bias), *options)
+    types = [str(a.dtype) for a in results]
+    assert types == ["bfloat16", "bfloat16", "float32", "float32", "bfloat16"]
+    for got, wanted in zip((*results, *stats), (*expected, *expected_stats),
+                           strict=True):  # fmt: skip
+        np.testing.assert_array_equal(got, wanted.astype(got.dtype))

@@ -102,10 +102,35 @@ def test_half_precision_is_summed_in_float32():
     np.testing.assert_allclose(low.astype(double), high, rtol=2.0**-8)
 
 
+@pytest.mark.parametrize("impl", ["xla", "native"])
+def test_half_precision_rows_take_float32_weights_as_they_are(impl):
+    if impl == "native" and not native.is_available():
+        pytest.skip("the native library is not built")
+    kmap = small_plan().stem
+    x, w = operands(kmap)
+    x = x.astype(jnp.bfloat16)
+
+    def conv(x, w):
+        return sparse_conv(x, w, kmap, impl=impl)
+
+    low, pull = jax.vjp(conv, x, w)
+    high, pull_high = jax.vjp(conv, x.astype(jnp.float32), w)
+    np.testing.assert_allclose(low.astype(jnp.float32), high, rtol=2.0**-8)
+    cotangent = low.astype(jnp.float32)
+    dx, dw = pull(low)
+    dx_high, dw_high = pull_high(cotangent)
+    assert (dx.dtype, dw.dtype) == (jnp.bfloat16, jnp.float32)
+    np.testing.assert_allclose(dx.astype(jnp.float32), dx_high, rtol=2.0**-8)
+    np.testing.assert_allclose(dw, dw_high, rtol=1e-5, atol=1e-5)
+    y = pointwise(x, w[0], kmap.num_in, impl=impl)
+    assert y.dtype == jnp.bfloat16
+
+
 def test_default_is_native_where_it_is_and_xla_elsewhere(monkeypatch):
     monkeypatch.setattr(native, "is_available", lambda: True)
     assert choose_impl(None, jnp.dtype(jnp.float32)) == "native"
-    assert choose_impl(None, jnp.dtype(jnp.bfloat16)) == "xla"
+    assert choose_impl(None, jnp.dtype(jnp.bfloat16)) == "native"
+    assert choose_impl(None, jnp.dtype(jnp.float16)) == "xla"
     monkeypatch.setattr(native, "is_available", lambda: False)
     assert choose_impl(None, jnp.dtype(jnp.float32)) == "xla"
 
@@ -124,8 +149,9 @@ def test_an_absent_implementation_is_never_replaced(monkeypatch):
 
 def test_native_refuses_other_types(monkeypatch):
     monkeypatch.setattr(native, "is_available", lambda: True)
-    with pytest.raises(InputError, match="float32"):
-        choose_impl("native", jnp.dtype(jnp.bfloat16))
+    assert choose_impl("native", jnp.dtype(jnp.bfloat16)) == "native"
+    with pytest.raises(InputError, match="float32 or bfloat16, got float16"):
+        choose_impl("native", jnp.dtype(jnp.float16))
 
 
 def test_calling_again_does_not_compile_again():
@@ -146,6 +172,7 @@ def test_wrong_operands_are_refused_with_the_requirement():
         ((x, w[:4]), r"8 offsets \(2\^3\)"),
         ((x, w[:, :3]), "C_in = 4"),
         ((x, w.astype(jnp.bfloat16)), "of one type"),
+        ((x.astype(jnp.float16), w.astype(jnp.bfloat16)), "of one type"),
         ((x.astype(jnp.int32), w.astype(jnp.int32)), "floating"),
     ]:
         with pytest.raises(InputError, match=message):

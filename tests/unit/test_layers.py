@@ -265,3 +265,31 @@ def test_sparse_conv_layer_keeps_its_kernel_in_the_original_layout(plan):
     count = plan.levels[0].num_valid
     shapes = jax.eval_shape(layer.init, jax.random.key(0), x, count)
     assert shapes["params"]["kernel"].shape == (2, 5)
+
+
+def test_a_native_bfloat16_block_is_the_float32_one_within_its_precision(plan):
+    if not native.is_available():
+        pytest.skip("the native library is not built")
+    _, x, variables, _ = random_block(8, plan)
+    x = jnp.asarray(x, jnp.bfloat16)
+    block = ResidualBlock(8, "native")
+
+    @jax.jit
+    def gradients(params, x):
+        def loss(params, x):
+            out, _ = block.apply({**variables, "params": params}, x, plan.subm3[0],
+                                 train=True, mutable=["batch_stats"])  # fmt: skip
+            return jnp.mean(jnp.sin(out.astype(jnp.float32))), out
+
+        return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, x)
+
+    (dparams, dx), out = gradients(variables["params"], x)
+    (dparams32, _), out32 = gradients(variables["params"], x.astype(jnp.float32))
+    assert out.dtype == dx.dtype == jnp.bfloat16
+    assert {a.dtype for a in jax.tree.leaves(dparams)} == {jnp.dtype(jnp.float32)}
+    # Five roundings in a row, each off by 2^-9, of values of the size of the largest.
+    tolerance = 5 * 2.0**-9 * float(jnp.abs(out32).max())
+    np.testing.assert_allclose(out.astype(jnp.float32), out32, atol=tolerance)
+    for got, wanted in zip(*map(jax.tree.leaves, (dparams, dparams32)), strict=True):
+        # A value near zero may be rectified in one and not in the other.
+        assert jnp.linalg.norm(got - wanted) <= 0.1 * jnp.linalg.norm(wanted)
