@@ -106,8 +106,14 @@ def test_two_devices_train_as_one(tmp_path, network, batch_size, number):
         assert sum(voxels_one) == sum(voxels_two)
         assert voxels_two[0] != voxels_two[1]
         for name in metrics_one:
+            # Two devices sum in another order. In the student, that flips a ReLU here
+            # and there: inputs moved by 1e-7 move its gradients by 3.3e-3.
+            flips = network == "student" and name == "grad_norm"
             np.testing.assert_allclose(
-                metrics_one[name], metrics_two[name], rtol=2e-4, err_msg=name
+                metrics_one[name],
+                metrics_two[name],
+                rtol=4e-3 if flips else 2e-4,
+                err_msg=name,
             )
         for name in ("point", "superpoint"):
             assert metrics_one[name][1] == metrics_two[name][1]
