@@ -63,10 +63,19 @@ lint: $(VENV)/.dev
 sanitize: $(VENV)/.base
 	$(PY) tests/kernels/sanitize.py
 
-bench: $(VENV)/.dev $(VENV)/.native
-	$(PY) benchmarks/bench_plan.py
-	$(PY) benchmarks/bench_conv.py
-	$(PY) benchmarks/bench_network.py
+# spconv is only what benchmarks compare with: its CPU build, right on one thread.
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) spconv==2.3.8
+	@touch $@
+
+bench: $(VENV)/.bench $(VENV)/.native
+	for cpus in 0 0,1; do \
+	  for script in "bench_plan.py" "bench_conv.py" \
+	      "bench_network.py --what forward" "bench_network.py --what train"; do \
+	    taskset -c $$cpus $(PY) benchmarks/$$script || exit 1; \
+	  done; \
+	done
+	OMP_NUM_THREADS=1 taskset -c 0 $(PY) benchmarks/bench_peers.py
 
 clean:
 	rm -rf build dist *.egg-info sas_jax/_native .pytest_cache .ruff_cache .hypothesis

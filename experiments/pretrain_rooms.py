@@ -59,7 +59,7 @@ def main() -> None:
 
 def _train_teacher(workspace: pathlib.Path, output: pathlib.Path) -> None:
     # The torch-heavy modules load only for the model that needs them.
-    from sas_jax.teachers import rooms_train
+    from sas_jax.teachers import rooms_measure, rooms_train
     from sas_jax.teachers.rooms_nets import save_weights
 
     rendering = FramesConfig(num_rooms=_ROOMS.value)
@@ -93,7 +93,7 @@ def _train_teacher(workspace: pathlib.Path, output: pathlib.Path) -> None:
     for model in config.teachers:
         part = rooms_train.part_of(net, model)
         teacher = rooms_train.teacher_of(part, model, config)
-        iou = rooms_train.iou_per_class(rooms_train.confusion(teacher, held_out))
+        iou = rooms_measure.iou_per_class(rooms_measure.confusion(teacher, held_out))
         scores = json.dumps({k: round(v, 4) for k, v in iou.items()})
         path = output / f"rooms_{model}.safetensors"
         save_weights(part, path, {**meta, "held_out_iou": scores})

@@ -17,6 +17,7 @@ from sas_jax.teachers import (
     registry,
     rooms_data,
     rooms_dense,
+    rooms_measure,
     rooms_nets,
     rooms_train,
 )
@@ -285,7 +286,7 @@ def test_the_rate_rises_and_falls():
 def test_iou_of_a_known_confusion():
     counts = np.zeros((20, 20), np.int64)
     counts[0, 0], counts[0, 1], counts[1, 1], counts[2, 0] = 6, 2, 3, 1
-    iou = rooms_train.iou_per_class(counts)
+    iou = rooms_measure.iou_per_class(counts)
     assert iou == {"wall": 6 / 9, "floor": 3 / 5, "cabinet": 0.0}
 
 
@@ -338,7 +339,7 @@ def test_the_shipped_teacher_knows_a_room_it_never_saw(name, bar):
     config = FramesConfig(path_views=6, object_views=0)
     room = rooms_data.render_rooms(config, range(1_950_000, 1_950_002))
     teacher = registry.load(name)
-    iou = rooms_train.iou_per_class(rooms_train.confusion(teacher, room))
+    iou = rooms_measure.iou_per_class(rooms_measure.confusion(teacher, room))
     assert np.mean(list(iou.values())) > bar
     meta = json.loads(
         registry.entry(name).weights.with_suffix(".safetensors.json").read_text()
