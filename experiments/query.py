@@ -29,6 +29,7 @@ from sas_jax.evaluate import query
 from sas_jax.evaluate.scene_features import SceneFeatures
 from sas_jax.files import atomic_path
 from sas_jax.scenes.scene import Scene
+from sas_jax.superpoints.graph import vertex_normals
 from sas_jax.view import pictures, ply
 
 _TEXT = flags.DEFINE_multi_string("text", None, "What to look for.", required=True)
@@ -121,7 +122,10 @@ def _write(path: pathlib.Path, scene: Scene, values: np.ndarray) -> None:
         faces=scene.faces,
         scalars={"relevancy": values},
     )
-    views = pictures.render_views(scene.points, heat, normals=scene.normals)
+    normals = scene.normals
+    if normals is None and scene.faces is not None:
+        normals = vertex_normals(scene.points, scene.faces)
+    views = pictures.render_views(scene.points, heat, normals=normals)
     for index, view in enumerate(views):
         with atomic_path(path.with_name(f"{path.name}_view{index}.png")) as temporary:
             Image.fromarray(view).save(temporary, "PNG")

@@ -4,6 +4,7 @@ Colours are sRGB u8. Cameras follow OpenCV (x right, y down, z forward); the wor
 z axis points up.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import matplotlib
@@ -52,8 +53,7 @@ def outside_view(
       `world_from_camera` and `intrinsics` of a 40 degree camera.
     """
     low, high = np.percentile(points, [0.5, 99.5], axis=0)
-    centre = (low + high) / 2
-    radius = max(float(np.linalg.norm(high - low)) / 2, 0.1)
+    centre, half = (low + high) / 2, np.maximum((high - low) / 2, 0.05)
     azimuth, elevation = np.deg2rad([azimuth_deg, elevation_deg])
     outward = np.array(
         [
@@ -67,9 +67,12 @@ def outside_view(
     right /= np.linalg.norm(right)
     pose = np.eye(4)
     pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
-    half_angle = np.deg2rad(20)
-    pose[:3, 3] = centre + outward * radius / np.sin(half_angle) * 0.82
-    focal = min(size_wh) / 2 / np.tan(half_angle)
+    focal = min(size_wh) / 2 / np.tan(np.deg2rad(20))
+    # Every corner of the box asks for a distance at which it is inside the picture.
+    signs = np.array(list(itertools.product((-1, 1), repeat=3)))
+    corner = (signs * half) @ pose[:3, :3]
+    wanted = np.abs(corner[:, :2]) * focal / (np.array(size_wh) / 2) - corner[:, 2:]
+    pose[:3, 3] = centre + outward * 1.04 * wanted.max()
     intrinsics = np.array(
         [[focal, 0, (size_wh[0] - 1) / 2], [0, focal, (size_wh[1] - 1) / 2], [0, 0, 1]]
     )
