@@ -4,7 +4,6 @@ Flags are read in `experiments/` only; the library gets frozen dataclasses.
 """
 
 import functools
-import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -22,10 +21,6 @@ from sas_jax.evaluate.scene_features import (
 )
 from sas_jax.scenes.labels import SCANNET20, LabelSet
 from sas_jax.scenes.scene import Scene
-from sas_jax.text.minilm_files import cache_folder
-
-# What one run compiled serves the next; JAX reads this when it is imported, later.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "compiled"))
 
 
 def run(main: Callable[[], None]) -> None:
