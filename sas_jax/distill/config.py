@@ -40,6 +40,10 @@ class TrainConfig:
       ema_alpha: weight of the past in Eq. 11, per visit of a scene. The paper gives
         none; 0.9 averages about ten visits. The authors' 0.9999 on f16 storage leaves
         the pseudo labels as they were at the start of stage 2.
+      logit_scale: factor of the logits of unit features in Eq. 12 and 13; None takes
+        raw products, as the authors' code. Cosine losses leave the features' length
+        free: at the large rates of short runs it passes 100, and Eq. 13 on raw
+        products then drowns Eq. 10.
       learning_rate: at the first step.
       final_learning_rate: at the last step of a linear schedule.
       schedule: "linear", or "poly": power 0.9 to zero.
@@ -59,6 +63,7 @@ class TrainConfig:
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     max_sample_voxels: int | None = None
     ema_alpha: float = 0.9
+    logit_scale: float | None = None
     learning_rate: float = 1e-4
     final_learning_rate: float = 1e-5
     schedule: Literal["linear", "poly"] = "linear"
@@ -74,6 +79,8 @@ class TrainConfig:
         _bound("self_distillation", self.self_distillation, 0.0, 1.0)
         _bound("ema_alpha", self.ema_alpha, 0.0, 1.0)
         _bound("final_learning_rate", self.final_learning_rate, 0.0, math.inf)
+        if self.logit_scale is not None:
+            _bound("logit_scale", self.logit_scale, 0.0, math.inf, open_low=True)
         if self.max_sample_voxels is not None:
             _bound("max_sample_voxels", self.max_sample_voxels, 1, math.inf)
 

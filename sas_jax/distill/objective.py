@@ -29,6 +29,7 @@ class StepConfig:
       level: targets per superpoint or per point.
       compat: where pseudo labels of points come from.
       in_channels: of the student.
+      unit_logits: whether features have unit length in Eq. 12 and 13.
     """
 
     distill: bool
@@ -36,6 +37,7 @@ class StepConfig:
     level: Literal["superpoint", "point"]
     compat: Literal["paper", "official"]
     in_channels: int
+    unit_logits: bool = False
 
 
 @jax.tree_util.register_dataclass
@@ -46,7 +48,7 @@ class StepInputs:
     Attributes:
       learning_rate: f32 scalar.
       ema_alpha: f32 scalar, Eq. 11.
-      text: f32 unit vectors of the vocabulary, T.
+      text: f32 vectors of the vocabulary, T: unit length times `logit_scale`.
     """
 
     learning_rate: Float[Array, ""]
@@ -62,7 +64,22 @@ def step_config(config: TrainConfig, stage: Stage) -> StepConfig:
         level=config.level,
         compat=config.compat,
         in_channels=config.student.in_channels,
+        unit_logits=config.logit_scale is not None,
     )
+
+
+def class_logits(
+    features: Float[Array, "N C"], text: Float[Array, "K C"], *, unit: bool
+) -> Float[Array, "N K"]:
+    """Return products with the texts, of features of unit length if asked for.
+
+    Gradients: features; a zero row gives zero logits and gets no gradient through its
+    length. Deterministic: yes.
+    """
+    if unit:
+        squared = jnp.sum(features * features, axis=1, keepdims=True)
+        features = features * jax.lax.rsqrt(jnp.maximum(squared, 1e-16))
+    return features @ text.T
 
 
 def loss_terms(
@@ -84,7 +101,7 @@ def loss_terms(
     if config.distill:
         terms |= _distillation(features, batch, config)
     if config.ensemble:
-        logits = features @ inputs.text.T
+        logits = class_logits(features, inputs.text, unit=config.unit_logits)
         history = update_history(
             batch.ensemble.history,
             logits,

@@ -152,6 +152,11 @@ def text_of(world: World) -> Float32[np.ndarray, "K C"]:
     return np.asarray(world.vocabulary.features, np.float32)
 
 
+def scaled_text(world: World) -> Float32[np.ndarray, "K C"]:
+    """Return the text features times the scale of the logits."""
+    return text_of(world) * np.float32(world.config.logit_scale or 1.0)
+
+
 def _check_resume(saved: Checkpoint, world: World, where: pathlib.Path) -> None:
     check_config(saved.config, world.config, where)
     same = {

@@ -19,7 +19,12 @@ from jaxtyping import Array, Float, Int32, PyTree
 from sas_jax.distill.batch import Batch
 from sas_jax.distill.config import TrainConfig
 from sas_jax.distill.losses import Term
-from sas_jax.distill.objective import StepConfig, StepInputs, loss_terms
+from sas_jax.distill.objective import (
+    StepConfig,
+    StepInputs,
+    class_logits,
+    loss_terms,
+)
 from sas_jax.models.minkunet import MinkUNet, constant_features
 from sas_jax.sparse.plan import Plan, build_plan
 
@@ -218,14 +223,21 @@ def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
 
 
 @functools.lru_cache(maxsize=4)
-def make_logits(network: Network, in_channels: int) -> Callable:
-    """Return `logits(variables, plan, text) -> [N, K]`, in evaluation mode."""
+def make_logits(network: Network, in_channels: int, *, unit: bool) -> Callable:
+    """Return `logits(variables, plan, text) -> [N, K]`, in evaluation mode.
+
+    Args:
+      network: the student.
+      in_channels: of its constant input.
+      unit: as in `objective.class_logits`.
+    """
 
     @jax.jit
     def logits(
         variables: PyTree, plan: Plan, text: Float[Array, "K C"]
     ) -> Float[Array, "N K"]:
         inputs = constant_features(plan, in_channels)
-        return network.apply(variables, plan, inputs, train=False) @ text.T
+        features = network.apply(variables, plan, inputs, train=False)
+        return class_logits(features, text, unit=unit)
 
     return logits

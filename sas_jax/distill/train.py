@@ -28,8 +28,8 @@ from sas_jax.distill.start import (
     Vocabulary,
     World,
     make_world,
+    scaled_text,
     start,
-    text_of,
     to_checkpoint,
 )
 from sas_jax.files import content_key, workspace_lock, write_json
@@ -117,7 +117,7 @@ def train(
             progress = Progress(
                 folder / "tensorboard", run, done, world.schedule.total_steps
             )
-            text = step.replicate(text_of(world), world.devices)
+            text = step.replicate(scaled_text(world), world.devices)
             running = _Run(world, checkpoints, progress, state, history, done, text)
             try:
                 running.go(stop, validate)
@@ -276,10 +276,14 @@ def first_history(world: World, state: step.TrainState) -> History:
 
     Source: authors' code (run/distill_EMA.py); the paper does not say.
     """
-    logits_of = step.make_logits(world.network, world.config.student.in_channels)
+    logits_of = step.make_logits(
+        world.network,
+        world.config.student.in_channels,
+        unit=world.config.logit_scale is not None,
+    )
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     variables, text = jax.device_put(
-        jax.device_get((variables, text_of(world))), world.devices[0]
+        jax.device_get((variables, scaled_text(world))), world.devices[0]
     )
     group = -(-world.schedule.largest_batch // len(world.devices))
     history = History()

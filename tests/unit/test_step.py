@@ -14,7 +14,7 @@ from sas_jax.distill import step as steps
 from sas_jax.distill.buckets import Bucket
 from sas_jax.distill.config import TrainConfig, official_config
 from sas_jax.distill.data import SceneCache
-from sas_jax.distill.objective import StepInputs, step_config
+from sas_jax.distill.objective import StepInputs, class_logits, step_config
 from sas_jax.distill.progress import NonFiniteLoss
 from sas_jax.distill.schedule import Schedule, Stage, learning_rate
 from sas_jax.distill.start import Vocabulary
@@ -268,3 +268,31 @@ def test_paths_of_the_data_are_the_same_for_all_devices():
     shards, _ = loader.BatchSource(cache, schedule, policy, 2)[0]
     one, two = (jax.tree.map(np.shape, shard) for shard in shards)
     assert one == two
+
+
+def test_unit_logits_do_not_depend_on_the_length_of_features():
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((6, 5)).astype(np.float32)
+    text = rng.standard_normal((3, 5)).astype(np.float32)
+    raw = class_logits(features, text, unit=False)
+    np.testing.assert_allclose(raw, features @ text.T, rtol=1e-5)
+    unit = class_logits(features, text, unit=True)
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    np.testing.assert_allclose(unit, features @ text.T / length, rtol=1e-5)
+    np.testing.assert_allclose(
+        class_logits(100 * features, text, unit=True), unit, rtol=1e-5
+    )
+
+    def total(x):
+        return jnp.sum(class_logits(x, text, unit=True))
+
+    gradient = jax.grad(total)(jnp.zeros((2, 5)))
+    assert np.isfinite(gradient).all()
+
+
+def test_logit_scale_must_be_positive():
+    with pytest.raises(InputError, match="logit_scale"):
+        TrainConfig(logit_scale=0.0)
+    stage = Stage(2, True, True, 0, 1)
+    assert step_config(TrainConfig(logit_scale=2.0), stage).unit_logits
+    assert not step_config(TrainConfig(), stage).unit_logits
