@@ -50,8 +50,9 @@ def beside_limit(run: Callable[[], object], repeats: int) -> tuple[Timing, Timin
     samples = ([], [])
     for _ in range(repeats):
         samples[0].append(time_once(lambda: np.matmul(matrix, matrix, out=out)))
-        # The product's idle workers spin for a moment.
-        time.sleep(0.05)
+        # The product's idle workers spin on for 2^28 cycles, a tenth of a second, and
+        # would halve the time of anything short that runs on all processors.
+        time.sleep(0.25)
         samples[1].append(time_once(run))
     limit, timing = (
         Timing(*map(statistics.median, zip(*sample, strict=True))) for sample in samples
