@@ -112,7 +112,9 @@ def measure_teacher(
         images_per_class=config.images_per_class,
         facts={**(facts or {}), "teacher": files.canonical(teacher.spec)},
     )
-    store.write_table(folder, table, files.content_key([CODE, keys, config.compat]))
+    key = files.content_key([CODE, keys, config.compat, table.facts])
+    if not files.is_current(store.table_path(folder, table.teacher), key):
+        store.write_table(folder, table, key)
     return table
 
 
