@@ -33,7 +33,8 @@ _B = (32, 64, 128, 256, 128, 128, 128, 128)
 _C = (32, 64, 128, 256, 192, 192, 128, 128)
 _D = (32, 64, 128, 256, 384, 384, 384, 384)
 # Name -> (residual blocks, channels) of the eight stages. There is no 18C. 14S is ours:
-# a sixth of 14A's work, since that lies in the wide stages at the finest levels.
+# slim where 14A's work lies, at the finest levels; 3.6 times fewer multiplications on a
+# room at 8 cm, 2.5 times on a scan at 2 cm.
 ARCHITECTURES = MappingProxyType(
     {
         "MinkUNet14S": (_14, (32, 64, 128, 128, 128, 96, 64, 32)),
