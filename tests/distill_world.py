@@ -9,7 +9,7 @@ import numpy as np
 from sas_jax.distill.augment import AugmentConfig
 from sas_jax.distill.config import TrainConfig
 from sas_jax.distill.data import TrainScene
-from sas_jax.models.minkunet import StudentConfig
+from sas_jax.models.minkunet import HEAD, StudentConfig
 
 CHANNELS = 8
 CLASSES = 3
@@ -70,16 +70,17 @@ class Mixer:
 
     def init(self, key, plan, features, *, train):
         weights = jax.random.normal(key, (4, CHANNELS), jnp.float32)
-        return {"params": {"w": weights}, "batch_stats": {"mean": jnp.zeros(4)}}
+        params = {HEAD: {"kernel": weights}}
+        return {"params": params, "batch_stats": {"mean": jnp.zeros(4)}}
 
-    def apply(self, variables, plan, features, *, train, mutable=()):
+    def apply(self, variables, plan, features, *, train, head=True, mutable=()):
         level = plan.levels[0]
         valid = jnp.arange(level.coords.shape[0]) < level.num_valid
         x = jnp.where(
             valid[:, None], jnp.sin(0.37 * level.coords.astype(jnp.float32)), 0
         )
         x = x.at[:, 0].set(valid.astype(jnp.float32))
-        out = x @ variables["params"]["w"]
+        out = x @ variables["params"][HEAD]["kernel"] if head else x
         if not mutable:
             return out
         count = jnp.maximum(level.num_valid, 1).astype(jnp.float32)

@@ -11,9 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32
 
-# Vectors shorter than this count as zero: cosine 0 and gradient 0. Their direction is
-# noise, and the true gradient grows as 1 / length.
-_LEAST_SQUARED_NORM = 1e-16
+from sas_jax.distill.factored import FactoredFeatures, inverse_lengths
 
 
 class Term(NamedTuple):
@@ -29,42 +27,65 @@ class Term(NamedTuple):
 
 
 def point_cosine(
-    features: Float[Array, "N C"],
-    targets: Float[Array, "N C"],
-    mask: Bool[Array, " N"],
+    features: FactoredFeatures, targets: Float[Array, "N C"], mask: Bool[Array, " N"]
 ) -> Term:
-    """Sum `1 - cos(feature, target)` over voxels.
+    """Sum `1 - cos(feature, target)` over voxels with a target each.
 
     Args:
-      features: student features, f32.
-      targets: fused features of the voxel's superpoint, or of its point.
+      features: of the student, N rows.
+      targets: fused features of the voxel's point.
       mask: voxels that count.
 
     Gradients: features; zero where a vector is zero. Deterministic: yes.
-    Source: SAS Eq. 10, L_p.
+    Source: SAS Eq. 10, L_p, in pixel-point distillation.
     """
-    return _masked_sum(1.0 - _cosine(_keep(features, mask), targets), mask)
+    targets = _keep(targets, mask)
+    projected = features.project(targets)
+    cosines = _cosines(features.keep(mask), projected, inverse_lengths(targets))
+    return _masked_sum(1.0 - cosines, mask)
 
 
-def superpoint_cosine(
-    features: Float[Array, "N C"],
+def superpoint_cosines(
+    features: FactoredFeatures,
     superpoint: Int32[Array, " N"],
     mask: Bool[Array, " N"],
     targets: Float[Array, "S C"],
-) -> Term:
-    """Sum `1 - cos(mean feature, target)` over superpoints with a voxel that counts.
+) -> tuple[Term, Term]:
+    """Sum `1 - cos(feature, target of its superpoint)` over voxels and superpoints.
+
+    The feature of a superpoint is the mean over its voxels that count; superpoints
+    without any are left out.
 
     Args:
-      features: student features, f32.
+      features: of the student, N rows.
       superpoint: superpoint of each voxel; S or more for padding.
       mask: voxels that count.
       targets: fused features of the superpoints.
 
-    Gradients: features. Deterministic: yes on CPU; a GPU adds in any order.
-    Source: SAS Eq. 10, L_sp.
+    Returns:
+      The terms of the voxels, L_p, and of the superpoints, L_sp.
+
+    Gradients: features; zero where a vector is zero. Deterministic: yes on CPU; a GPU
+    adds in any order.
+    Source: SAS Eq. 10.
     """
-    means, counts = segment_mean(features, superpoint, mask, targets.shape[0])
-    return _masked_sum(1.0 - _cosine(means, targets), counts > 0)
+    features = features.keep(mask)
+    means, counts = segment_mean(features.hidden, superpoint, mask, targets.shape[0])
+    present = counts > 0
+    targets = _keep(targets, present)
+    projected, inverse = features.project(targets), inverse_lengths(targets)
+    own_projected, own_inverse = (
+        table.at[superpoint].get(mode="fill", fill_value=0.0)
+        for table in (projected, inverse)
+    )
+    of_voxels = _cosines(features, own_projected, own_inverse)
+    # The mean of features is the feature of the mean: the last layer is linear.
+    mean_features = FactoredFeatures(means, features.weights)
+    of_superpoints = _cosines(mean_features, projected, inverse)
+    return (
+        _masked_sum(1.0 - of_voxels, mask),
+        _masked_sum(1.0 - of_superpoints, present),
+    )
 
 
 def point_cross_entropy(
@@ -120,17 +141,20 @@ def segment_mean(
     return sums / jnp.maximum(counts, 1.0)[:, None], counts
 
 
-def _cosine(a: Float[Array, "M C"], b: Float[Array, "M C"]) -> Float[Array, " M"]:
-    scale = _inverse_norm(a) * _inverse_norm(b)
-    return jnp.sum(a * b, axis=1) * scale
+def _cosines(
+    features: FactoredFeatures,
+    projected: Float[Array, "M H"],
+    inverse: Float[Array, " M"],
+) -> Float[Array, " M"]:
+    """Return the cosine of each feature and its target.
 
-
-def _inverse_norm(x: Float[Array, "M C"]) -> Float[Array, " M"]:
-    """Return 1 / |x|, and 0 with zero gradient for vectors that count as zero."""
-    squared = jnp.sum(x * x, axis=1)
-    usable = squared > _LEAST_SQUARED_NORM
-    # The inner where keeps the unused branch finite, else its gradient is NaN.
-    return jnp.where(usable, jax.lax.rsqrt(jnp.where(usable, squared, 1.0)), 0.0)
+    Args:
+      features: M rows.
+      projected: the targets, as `FactoredFeatures.project` returns them.
+      inverse: 1 / length of the targets.
+    """
+    dots = jnp.sum(features.hidden * projected, axis=1)
+    return dots * features.inverse_lengths() * inverse
 
 
 def _keep(rows: Float[Array, "N C"], mask: Bool[Array, " N"]) -> Float[Array, "N C"]:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from sas_jax.distill import losses
 from sas_jax.distill.batch import Batch
 from sas_jax.distill.config import TrainConfig
+from sas_jax.distill.factored import FactoredFeatures
 from sas_jax.distill.history import pseudo_labels, update_history
 from sas_jax.distill.losses import Term
 from sas_jax.distill.schedule import Stage
@@ -69,21 +70,19 @@ def step_config(config: TrainConfig, stage: Stage) -> StepConfig:
 
 
 def class_logits(
-    features: Float[Array, "N C"], text: Float[Array, "K C"], *, unit: bool
+    features: FactoredFeatures, text: Float[Array, "K C"], *, unit: bool
 ) -> Float[Array, "N K"]:
     """Return products with the texts, of features of unit length if asked for.
 
     Gradients: features; a zero row gives zero logits and gets no gradient through its
     length. Deterministic: yes.
     """
-    if unit:
-        squared = jnp.sum(features * features, axis=1, keepdims=True)
-        features = features * jax.lax.rsqrt(jnp.maximum(squared, 1e-16))
-    return features @ text.T
+    logits = features.products(text)
+    return logits * features.inverse_lengths()[:, None] if unit else logits
 
 
 def loss_terms(
-    features: Float[Array, "N C"],
+    features: FactoredFeatures,
     batch: Batch,
     inputs: StepInputs,
     config: StepConfig,
@@ -98,6 +97,8 @@ def loss_terms(
     """
     terms: dict[str, Term] = {}
     history = None
+    # Zero times NaN of padding would reach the gradient of the last layer.
+    features = features.keep(batch.superpoint < batch.num_superpoints)
     if config.distill:
         terms |= _distillation(features, batch, config)
     if config.ensemble:
@@ -113,18 +114,15 @@ def loss_terms(
 
 
 def _distillation(
-    features: Float[Array, "N C"], batch: Batch, config: StepConfig
+    features: FactoredFeatures, batch: Batch, config: StepConfig
 ) -> dict[str, Term]:
     targets = batch.targets.astype(jnp.float32)
     if config.level == "point":
         return {"point": losses.point_cosine(features, targets, batch.mask)}
-    own = targets.at[batch.superpoint].get(mode="fill", fill_value=0.0)
-    return {
-        "point": losses.point_cosine(features, own, batch.mask),
-        "superpoint": losses.superpoint_cosine(
-            features, batch.superpoint, batch.mask, targets
-        ),
-    }
+    of_voxels, of_superpoints = losses.superpoint_cosines(
+        features, batch.superpoint, batch.mask, targets
+    )
+    return {"point": of_voxels, "superpoint": of_superpoints}
 
 
 def _self_distillation(

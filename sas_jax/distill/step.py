@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int32, PyTree
 
 from sas_jax.distill.batch import Batch
 from sas_jax.distill.config import TrainConfig
+from sas_jax.distill.factored import FactoredFeatures
 from sas_jax.distill.losses import Term
 from sas_jax.distill.objective import (
     StepConfig,
@@ -25,7 +26,7 @@ from sas_jax.distill.objective import (
     class_logits,
     loss_terms,
 )
-from sas_jax.models.minkunet import MinkUNet, constant_features
+from sas_jax.models.minkunet import HEAD, MinkUNet, constant_features
 from sas_jax.sparse.plan import Plan, build_plan
 
 AXIS = "device"
@@ -50,14 +51,14 @@ class TrainState:
 
 
 class Network(Protocol):
-    """What the step needs of a flax module."""
+    """What the step needs of a flax module whose last layer is linear, named `HEAD`."""
 
     def init(self, key: Array, *args: Any, **kwargs: Any) -> PyTree:
         """Return initial variables."""
         ...
 
     def apply(self, variables: PyTree, *args: Any, **kwargs: Any) -> Any:
-        """Run the network."""
+        """Run the network; with `head=False`, up to what its last layer takes."""
         ...
 
 
@@ -159,13 +160,15 @@ def _loss(
     config: StepConfig,
 ) -> tuple[Float[Array, ""], tuple]:
     """Return this device's share of the loss, and what else the forward pass made."""
-    features, updated = network.apply(
+    hidden, updated = network.apply(
         {"params": params, "batch_stats": batch_stats},
         batch.plan,
         constant_features(batch.plan, config.in_channels),
         train=True,
+        head=False,
         mutable=["batch_stats"],
     )
+    features = FactoredFeatures(hidden, params[HEAD]["kernel"])
     terms, history = loss_terms(features, batch, inputs, config)
     counts = {name: jax.lax.psum(term.count, AXIS) for name, term in terms.items()}
     shares = [t.total / jnp.maximum(counts[name], 1.0) for name, t in terms.items()]
@@ -237,7 +240,8 @@ def make_logits(network: Network, in_channels: int, *, unit: bool) -> Callable:
         variables: PyTree, plan: Plan, text: Float[Array, "K C"]
     ) -> Float[Array, "N K"]:
         inputs = constant_features(plan, in_channels)
-        features = network.apply(variables, plan, inputs, train=False)
+        hidden = network.apply(variables, plan, inputs, train=False, head=False)
+        features = FactoredFeatures(hidden, variables["params"][HEAD]["kernel"])
         return class_logits(features, text, unit=unit)
 
     return logits

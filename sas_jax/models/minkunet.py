@@ -25,6 +25,8 @@ from sas_jax.models.layers import (
 from sas_jax.sparse.plan import Plan
 
 STEM_WIDTH = 32
+# Name of the last layer, which is linear and maps to the text space.
+HEAD = "final"
 _14 = (1,) * 8
 _18 = (2,) * 8
 _34 = (2, 3, 4, 6, 2, 2, 2, 2)
@@ -105,14 +107,21 @@ class MinkUNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, plan: Plan, features: Float[Array, "cap0 C_in"], *, train: bool
-    ) -> Float[Array, "cap0 out_dim"]:
+        self,
+        plan: Plan,
+        features: Float[Array, "cap0 C_in"],
+        *,
+        train: bool,
+        head: bool = True,
+    ) -> Float[Array, "cap0 out_dim"] | Float[Array, "cap0 H"]:
         """Run the network.
 
         Args:
           plan: levels and kernel maps of the batch.
           features: one row per row of level 0; padding rows may hold anything.
           train: use and update batch statistics (make `batch_stats` mutable).
+          head: apply the last layer. Without it, the rows that it would take are
+            returned: distillation needs no more (`distill.factored`).
 
         Returns:
           One row per voxel, not normalised; padding rows are exactly 0.
@@ -139,7 +148,9 @@ class MinkUNet(nn.Module):
             x = self._enter(stage, x, plan, train)
             x = jnp.concatenate([x, skips.pop()], axis=1)
             x = self._blocks(stage, x, plan, train)
-        final = SparseConv(self.config.out_dim, 1, self.config.impl, name="final")
+        if not head:
+            return x
+        final = SparseConv(self.config.out_dim, 1, self.config.impl, name=HEAD)
         return final(x, plan.levels[0].num_valid)
 
     def _enter(self, stage: int, x: Array, plan: Plan, train: bool) -> Array:

@@ -117,8 +117,12 @@ def test_two_devices_train_as_one(tmp_path, network, batch_size, number):
             )
         for name in ("point", "superpoint"):
             assert metrics_one[name][1] == metrics_two[name][1]
-    for a, b in zip(params_one, params_two, strict=True):
-        # Adam turns rounding of gradients near zero into steps of up to the rate.
-        np.testing.assert_allclose(a, b, atol=2e-3 if network == "student" else 1e-5)
+    moved = [np.abs(a - b).ravel() for a, b in zip(params_one, params_two, strict=True)]
+    if network == "student":
+        # Adam turns rounding of gradients near zero into steps of up to the rate, 1e-2,
+        # for a few weights; sums over one device only would move most of them.
+        assert np.mean(np.concatenate(moved) > 2e-3) < 0.01
+    else:
+        assert max(map(np.max, moved)) < 1e-5
     for name, rows in history_one.items():
         np.testing.assert_allclose(rows, history_two[name], atol=1e-4)

@@ -15,7 +15,7 @@ from sas_jax.distill.config import RunConfig
 from sas_jax.distill.start import Vocabulary, make_world
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
-from sas_jax.models.minkunet import StudentConfig
+from sas_jax.models.minkunet import HEAD, StudentConfig
 
 VOCABULARY = Vocabulary(("a", "b", "c"), TEXT)
 QUIET = RunConfig(progress=False)
@@ -155,16 +155,17 @@ def test_resume_comes_before_init_and_init_before_scratch(tmp_path, mixer):
         )[0]
 
     fresh = begin("two", None)
-    assert not np.array_equal(fresh.params["w"], weights["w"])
+    assert not np.array_equal(fresh.params[HEAD]["kernel"], weights[HEAD]["kernel"])
     given = begin("two", first.checkpoints)
     same_bits(given.params, weights)
-    assert int(given.step) == 0 and not np.asarray(given.opt_state.mu["w"]).any()
+    moment = given.opt_state.mu[HEAD]["kernel"]
+    assert int(given.step) == 0 and not np.asarray(moment).any()
     second = train(
         other, boxes(2), VOCABULARY, tmp_path / "two", run=QUIET, init_from=None
     )
     resumed = begin("two", first.checkpoints)
     assert int(resumed.step) == second.step
-    assert not np.array_equal(resumed.params["w"], weights["w"])
+    assert not np.array_equal(resumed.params[HEAD]["kernel"], weights[HEAD]["kernel"])
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path, mixer):

@@ -7,8 +7,9 @@ import pytest
 from jax.test_util import check_grads
 
 from sas_jax.distill import losses
+from sas_jax.distill.factored import FactoredFeatures
 
-N, S, C, K = 23, 5, 4, 3
+N, S, C, K, H = 23, 5, 4, 3, 6
 
 
 def example(seed=0):
@@ -16,7 +17,8 @@ def example(seed=0):
     superpoint = rng.integers(0, S - 1, N).astype(np.int32)  # the last one is empty
     superpoint[-2:] = S  # padding
     return {
-        "features": rng.normal(size=(N, C)).astype(np.float32),
+        "hidden": rng.normal(size=(N, H)).astype(np.float32),
+        "weights": rng.normal(size=(H, C)).astype(np.float32),
         "logits": rng.normal(size=(N, K)).astype(np.float32) * 3,
         "superpoint": superpoint,
         "mask": (rng.random(N) < 0.7) & (superpoint < S) & (superpoint != 2),
@@ -35,6 +37,10 @@ def cross_entropy(logits, label):
     return float(np.log(np.exp(logits).sum()) - logits[label])
 
 
+def written_out(x):
+    return x["hidden"].astype(np.float64) @ x["weights"].astype(np.float64)
+
+
 def point_targets(x):
     return x["targets"][np.minimum(x["superpoint"], S - 1)]
 
@@ -47,10 +53,14 @@ def oracle(x):
     """(total, count) of every loss, one voxel and one superpoint at a time."""
     voxels = [n for n in range(N) if x["mask"][n]]
     present = [s for s in range(S) if members(x, s)]
-    features = x["features"].astype(np.float64)
+    features = written_out(x)
     logits = x["logits"].astype(np.float64)
     return {
         "point_cosine": (
+            sum(1 - cosine(features[n], point_targets(x)[n]) for n in voxels),
+            len(voxels),
+        ),
+        "own_cosine": (
             sum(1 - cosine(features[n], point_targets(x)[n]) for n in voxels),
             len(voxels),
         ),
@@ -77,13 +87,16 @@ def oracle(x):
     }
 
 
-def terms(x, features, logits):
+def terms(x, hidden, weights, logits):
     superpoint, mask = x["superpoint"], x["mask"]
+    features = FactoredFeatures(hidden, weights)
+    of_voxels, of_superpoints = losses.superpoint_cosines(
+        features, superpoint, mask, x["targets"]
+    )
     return {
         "point_cosine": losses.point_cosine(features, point_targets(x), mask),
-        "superpoint_cosine": losses.superpoint_cosine(
-            features, superpoint, mask, x["targets"]
-        ),
+        "own_cosine": of_voxels,
+        "superpoint_cosine": of_superpoints,
         "point_cross_entropy": losses.point_cross_entropy(logits, x["labels"], mask),
         "superpoint_cross_entropy": losses.superpoint_cross_entropy(
             logits, superpoint, mask, x["superpoint_labels"]
@@ -91,16 +104,21 @@ def terms(x, features, logits):
     }
 
 
+def inputs(x):
+    return x["hidden"], x["weights"], x["logits"]
+
+
 NAMES = list(oracle(example()))
+COSINES = NAMES[:3]
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("seed", range(3))
 def test_matches_plain_loops(name, seed):
     x = jax.tree.map(jnp.asarray, example(seed))
-    term = jax.jit(lambda f, g: terms(x, f, g)[name])(x["features"], x["logits"])
+    term = jax.jit(lambda *args: terms(x, *args)[name])(*inputs(x))
     total, count = oracle(example(seed))[name]
-    np.testing.assert_allclose(term.total, total, rtol=2e-6)
+    np.testing.assert_allclose(term.total, total, rtol=4e-6)
     assert int(term.count) == count > 0
 
 
@@ -108,55 +126,90 @@ def test_matches_plain_loops(name, seed):
 def test_gradients_match_finite_differences(name):
     x = jax.tree.map(jnp.asarray, example())
 
-    def loss(features, logits):
-        return terms(x, features, logits)[name].total
+    def loss(*args):
+        return terms(x, *args)[name].total
 
-    check_grads(
-        loss, (x["features"], x["logits"]), order=1, modes=["rev"], atol=2e-2, rtol=2e-2
-    )
+    check_grads(loss, inputs(x), order=1, modes=["rev"], atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize("name", COSINES)
+def test_gradients_are_those_of_features_that_are_written_out(name):
+    x = example()
+
+    present = [s for s in range(S) if members(x, s)]
+    member = np.stack([np.isin(np.arange(N), members(x, s)) for s in present])
+    average = (member / member.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    def plain(hidden, weights):
+        features = hidden @ weights
+        if name == "superpoint_cosine":
+            features, targets = average @ features, x["targets"][np.array(present)]
+        else:
+            features, targets = features[x["mask"]], point_targets(x)[x["mask"]]
+        dots = jnp.sum(features * targets, axis=1)
+        lengths = jnp.linalg.norm(features, axis=1) * np.linalg.norm(targets, axis=1)
+        return jnp.sum(1 - dots / lengths)
+
+    def factored(hidden, weights):
+        return terms(x, hidden, weights, x["logits"])[name].total
+
+    arguments = jnp.asarray(x["hidden"]), jnp.asarray(x["weights"])
+    wanted = jax.grad(plain, argnums=(0, 1))(*arguments)
+    got = jax.grad(factored, argnums=(0, 1))(*arguments)
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_outside_the_mask_may_hold_nan_and_get_no_gradient(name):
     x = jax.tree.map(jnp.asarray, example())
-    clean = terms(x, x["features"], x["logits"])[name]
+    clean = terms(x, *inputs(x))[name]
 
     def poison(rows):
         return jnp.where(x["mask"][:, None], rows, jnp.nan)
 
-    def loss(features, logits):
-        term = terms(x, features, logits)[name]
+    def loss(hidden, weights, logits):
+        term = terms(x, hidden, weights, logits)[name]
         return term.total, term
 
-    gradient = jax.grad(loss, argnums=(0, 1), has_aux=True)
-    grads, term = gradient(poison(x["features"]), poison(x["logits"]))
+    gradient = jax.grad(loss, argnums=(0, 1, 2), has_aux=True)
+    poisoned = poison(x["hidden"]), x["weights"], poison(x["logits"])
+    used = np.unique(np.asarray(x["superpoint"])[np.asarray(x["mask"])])
+    absent = ~np.isin(np.arange(S), used)
+    x["targets"] = jnp.where(absent[:, None], jnp.nan, x["targets"])
+    grads, term = gradient(*poisoned)
     assert term == clean
     for grad in grads:
         assert np.isfinite(grad).all()
+    for grad in (grads[0], grads[2]):
         assert not np.asarray(grad)[~np.asarray(x["mask"])].any()
 
 
-@pytest.mark.parametrize("zero", ["features", "targets", "both"])
+@pytest.mark.parametrize("zero", ["hidden", "targets", "both"])
 def test_zero_vectors_have_cosine_zero_and_zero_gradient(zero):
     x = example()
     if zero != "targets":
-        x["features"][:] = 0
-    if zero != "features":
+        x["hidden"][:] = 0
+    if zero != "hidden":
         x["targets"][:] = 0
     x = jax.tree.map(jnp.asarray, x)
-    for name in ("point_cosine", "superpoint_cosine"):
+    for name in COSINES:
         value, grad = jax.value_and_grad(
-            lambda f, name=name: terms(x, f, x["logits"])[name].total
-        )(x["features"])
-        np.testing.assert_allclose(value, terms(x, x["features"], x["logits"])[name][1])
+            lambda h, name=name: terms(x, h, *inputs(x)[1:])[name].total
+        )(x["hidden"])
+        np.testing.assert_allclose(value, terms(x, *inputs(x))[name].count)
         assert not np.asarray(grad).any()
 
 
 def test_the_gradient_of_a_short_vector_is_finite():
-    features = jnp.full((1, C), 1e-6, jnp.float32)
     mask = jnp.ones(1, bool)
     targets = jnp.arange(C, dtype=jnp.float32)[None]
-    grad = jax.grad(lambda f: losses.point_cosine(f, targets, mask).total)(features)
+
+    def loss(hidden):
+        features = FactoredFeatures(hidden, jnp.eye(C))
+        return losses.point_cosine(features, targets, mask).total
+
+    grad = jax.grad(loss)(jnp.full((1, C), 1e-6, jnp.float32))
     assert np.isfinite(grad).all() and np.asarray(grad).any()
 
 
@@ -165,7 +218,7 @@ def test_nothing_that_counts_gives_zero_of_zero(name):
     x = example()
     x["mask"][:] = False
     x = jax.tree.map(jnp.asarray, x)
-    assert terms(x, x["features"], x["logits"])[name] == (0.0, 0.0)
+    assert terms(x, *inputs(x))[name] == (0.0, 0.0)
 
 
 def test_segment_means_leave_out_padding_and_empty_segments():
@@ -179,11 +232,14 @@ def test_segment_means_leave_out_padding_and_empty_segments():
 
 def test_terms_of_shards_add_up_to_the_whole():
     x = jax.tree.map(jnp.asarray, example())
-    whole = losses.point_cosine(x["features"], point_targets(x), x["mask"])
+    targets, mask = point_targets(x), x["mask"]
+
+    def features(rows):
+        return FactoredFeatures(x["hidden"][rows], x["weights"])
+
+    whole = losses.point_cosine(features(slice(None)), targets, mask)
     parts = [
-        losses.point_cosine(
-            x["features"][rows], point_targets(x)[rows], x["mask"][rows]
-        )
+        losses.point_cosine(features(rows), targets[rows], mask[rows])
         for rows in (slice(0, 6), slice(6, N))
     ]
     np.testing.assert_allclose(parts[0].total + parts[1].total, whole.total, rtol=1e-6)
@@ -205,10 +261,8 @@ def test_stored_superpoint_means_give_the_loss_of_point_features():
         [means[s] if s < S else np.zeros(C, np.float32) for s in x["superpoint"]]
     )
     literal = sum(
-        1 - cosine(x["features"][n].astype(np.float64), mapped[n])
-        for n in range(N)
-        if x["mask"][n]
+        1 - cosine(written_out(x)[n], mapped[n]) for n in range(N) if x["mask"][n]
     )
     x = jax.tree.map(jnp.asarray, {**x, "targets": means})
-    stored = terms(x, x["features"], x["logits"])["point_cosine"].total
+    stored = terms(x, *inputs(x))["own_cosine"].total
     np.testing.assert_allclose(stored, literal, rtol=2e-6)

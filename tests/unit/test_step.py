@@ -14,12 +14,14 @@ from sas_jax.distill import step as steps
 from sas_jax.distill.buckets import Bucket
 from sas_jax.distill.config import TrainConfig, official_config
 from sas_jax.distill.data import SceneCache
+from sas_jax.distill.factored import FactoredFeatures
 from sas_jax.distill.objective import StepInputs, class_logits, step_config
 from sas_jax.distill.progress import NonFiniteLoss
 from sas_jax.distill.schedule import Schedule, Stage, learning_rate
 from sas_jax.distill.start import Vocabulary
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
+from sas_jax.models.minkunet import HEAD
 from sas_jax.sparse.rungs import Rung
 
 DEVICES = tuple(jax.devices()[:1])
@@ -60,6 +62,10 @@ def run(config, number, batch, count=1, network=None):
         on_device = steps.to_devices([batch], DEVICES)
         state, metrics, history = step(state, on_device, inputs(config))
     return jax.device_get((state, metrics, history))
+
+
+def weights(state):
+    return state.params[HEAD]["kernel"]
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -126,7 +132,7 @@ def test_padding_may_hold_nan(number):
     state, metrics, _ = run(config, number, poisoned(batch), network=NanOutside())
     for name in clean:
         assert metrics[name] == clean[name], name
-    np.testing.assert_array_equal(state.params["w"], clean_state.params["w"])
+    np.testing.assert_array_equal(weights(state), weights(clean_state))
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -137,7 +143,7 @@ def test_the_bucket_does_not_change_the_result(number):
     )
     for name in small:
         np.testing.assert_allclose(small[name], large[name], rtol=1e-5)
-    np.testing.assert_allclose(one.params["w"], two.params["w"], atol=1e-6)
+    np.testing.assert_allclose(weights(one), weights(two), atol=1e-6)
 
 
 def test_terms_are_the_equations_applied_to_the_features():
@@ -270,24 +276,27 @@ def test_paths_of_the_data_are_the_same_for_all_devices():
     assert one == two
 
 
-def test_unit_logits_do_not_depend_on_the_length_of_features():
+def test_logits_are_products_with_features_of_unit_length_if_asked_for():
     rng = np.random.default_rng(0)
-    features = rng.standard_normal((6, 5)).astype(np.float32)
-    text = rng.standard_normal((3, 5)).astype(np.float32)
-    raw = class_logits(features, text, unit=False)
-    np.testing.assert_allclose(raw, features @ text.T, rtol=1e-5)
-    unit = class_logits(features, text, unit=True)
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    np.testing.assert_allclose(unit, features @ text.T / length, rtol=1e-5)
-    np.testing.assert_allclose(
-        class_logits(100 * features, text, unit=True), unit, rtol=1e-5
+    hidden, weights, text = (
+        rng.standard_normal(shape).astype(np.float32)
+        for shape in ((6, 4), (4, 5), (3, 5))
     )
+    written_out = hidden @ weights
+    features = FactoredFeatures(hidden, weights)
+    raw = class_logits(features, text, unit=False)
+    np.testing.assert_allclose(raw, written_out @ text.T, rtol=1e-4, atol=1e-5)
+    length = np.linalg.norm(written_out, axis=1, keepdims=True)
+    for factor in (1, 100):
+        scaled = FactoredFeatures(factor * hidden, weights)
+        unit = class_logits(scaled, text, unit=True)
+        np.testing.assert_allclose(unit, written_out @ text.T / length, atol=1e-5)
 
     def total(x):
-        return jnp.sum(class_logits(x, text, unit=True))
+        return jnp.sum(class_logits(FactoredFeatures(x, weights), text, unit=True))
 
-    gradient = jax.grad(total)(jnp.zeros((2, 5)))
-    assert np.isfinite(gradient).all()
+    gradient = jax.grad(total)(jnp.zeros((2, 4)))
+    assert not np.asarray(gradient).any()
 
 
 def test_logit_scale_must_be_positive():

@@ -1,0 +1,75 @@
+"""Student features as a product that is never written out.
+
+The student's last layer is linear and without bias: f = h W. All that distillation
+asks of features are products with given vectors, f . t = h . (W t), and lengths,
+|f|^2 = h (W W^T) h. Both follow from the H channels before that layer, so the N x C
+features (H is 32 to 128, C 384 to 768) and their gradient take neither memory nor
+time in training. N rows, H hidden channels, C channels of the text space.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from sas_jax.sparse.conv import pointwise
+
+# Vectors shorter than this count as zero: cosine 0 and gradient 0. Their direction is
+# noise, and the true gradient grows as 1 / length.
+_LEAST_SQUARED_NORM = 1e-16
+
+
+class FactoredFeatures(NamedTuple):
+    """Features `hidden @ weights`.
+
+    Attributes:
+      hidden: f32, one row per voxel or superpoint.
+      weights: f32, last layer of the student.
+    """
+
+    hidden: Float[Array, "N H"]
+    weights: Float[Array, "H C"]
+
+    def keep(self, mask: Bool[Array, " N"]) -> "FactoredFeatures":
+        """Return zero features, with zero gradient, in rows outside the mask."""
+        kept = jnp.where(mask[:, None], self.hidden, jnp.zeros_like(self.hidden))
+        return FactoredFeatures(kept, self.weights)
+
+    def project(self, vectors: Float[Array, "M C"]) -> Float[Array, "M H"]:
+        """Return what hidden rows are multiplied with to get f . vector.
+
+        Gradients: vectors, weights. Deterministic: yes, as `sparse.conv.pointwise`.
+        """
+        return _matmul(vectors, self.weights.T)
+
+    def products(self, vectors: Float[Array, "K C"]) -> Float[Array, "N K"]:
+        """Return f . vector for every row and vector.
+
+        Gradients: hidden, vectors, weights. Deterministic: yes.
+        """
+        return _matmul(self.hidden, self.project(vectors).T)
+
+    def inverse_lengths(self) -> Float[Array, " N"]:
+        """Return 1 / |f|, and 0 with zero gradient for features that count as zero.
+
+        Gradients: hidden, weights. Deterministic: yes.
+        """
+        gram = self.project(self.weights)
+        return _inverse_root(jnp.sum(_matmul(self.hidden, gram) * self.hidden, axis=1))
+
+
+def inverse_lengths(rows: Float[Array, "M C"]) -> Float[Array, " M"]:
+    """Return 1 / |row|, and 0 with zero gradient for rows that count as zero."""
+    return _inverse_root(jnp.sum(rows * rows, axis=1))
+
+
+def _inverse_root(squared: Float[Array, " M"]) -> Float[Array, " M"]:
+    usable = squared > _LEAST_SQUARED_NORM
+    # The inner where keeps the unused branch finite, else its gradient is NaN.
+    return jnp.where(usable, jax.lax.rsqrt(jnp.where(usable, squared, 1.0)), 0.0)
+
+
+def _matmul(rows: Float[Array, "M A"], weights: Float[Array, "A B"]) -> Array:
+    """Multiply in full f32 precision, with the same bits for any number of threads."""
+    return pointwise(rows, weights, jnp.int32(rows.shape[0]))
