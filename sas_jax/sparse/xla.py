@@ -1,9 +1,12 @@
 """Sparse convolution in plain XLA: the reference, and what TPUs run.
 
-Gather-only: a scan over kernel offsets gathers one row per output row and multiplies,
-and every gradient is written the same way with the transposed table, so no
-scatter-add is ever needed and memory stays O(rows * channels).
+Gather-only: for a block of output rows, the neighbours of all offsets are gathered
+side by side and multiplied at once; every gradient is written the same way with the
+transposed table, so no scatter-add is ever needed and memory beside the rows is that
+of one block.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +16,11 @@ from sas_jax.sparse.kernel_map import KernelMap, gradient_operands
 from sas_jax.sparse.native_call import mark_varying, vary_alike, varying_axes
 from sas_jax.sparse.rows import accumulator, mask_rows
 
-# Offsets are gathered in groups whose rows have about this many channels together:
-# a stem with 3 input channels would otherwise be 125 tiny products.
-_GROUP_CHANNELS = 96
+# Bytes of neighbours per block: what a CPU's cache holds, and enough rows for a
+# processor that would rather have few large products.
+_BLOCK_BYTES = 6 << 20
+_BLOCK_BYTES_DEFAULT = 256 << 20
+_LEAST_ROWS = 512
 
 
 def conv(
@@ -81,43 +86,71 @@ def _gather_multiply(
     table: Int32[Array, "K M"],
 ) -> Float[Array, "M D"]:
     """Return `sum_k features[table[k]] @ weights[k]` with absent rows as zero."""
-    num_offsets, channels, width = weights.shape
-    group = _group_size(num_offsets, channels)
-    tables = table.reshape(num_offsets // group, group, -1)
-    matrices = weights.reshape(num_offsets // group, group * channels, width)
 
-    def add_group(total, operands):
-        rows, matrix = operands
-        gathered = _gather(features, rows)
-        return total + _product(gathered, matrix), None
+    def by_blocks(features, weights, table, *, block_bytes):
+        blocks, _ = _blocks(table, features, block_bytes)
+        matrix = weights.reshape(-1, weights.shape[2])
+        product = jax.lax.map(
+            lambda rows: _product(_gather(features, rows), matrix), blocks
+        )
+        return product.reshape(-1, matrix.shape[1])[: table.shape[1]]
 
-    start = jnp.zeros((table.shape[1], width), accumulator(features.dtype))
-    start = mark_varying(start, varying_axes((features, weights, table)))
-    total, _ = jax.lax.scan(add_group, start, (tables, matrices))
-    return total.astype(features.dtype)
+    result = _on_platform(by_blocks, features, weights, table)
+    return result.astype(features.dtype)
 
 
 def _weight_gradient(
     features: Float[Array, "N C"], cotangent: Float[Array, "M D"], kmap: KernelMap
 ) -> Float[Array, "K C D"]:
     """Return `features[nbr[k]]^T @ cotangent` for every offset."""
-    num_offsets, channels = kmap.nbr.shape[0], features.shape[1]
-    group = _group_size(num_offsets, channels)
     # Absent rows gather as zero, but zero times a NaN of a padding row is NaN.
     cotangent = mask_rows(cotangent, kmap.num_out)
 
-    def one_group(rows):
-        return _product(_gather(features, rows).T, cotangent)
+    def by_blocks(features, cotangent, table, *, block_bytes):
+        blocks, padding = _blocks(table, features, block_bytes)
+        width = cotangent.shape[1]
+        cotangents = jnp.pad(cotangent, ((0, padding), (0, 0)))
+        cotangents = cotangents.reshape(len(blocks), -1, width)
 
-    tables = kmap.nbr.reshape(num_offsets // group, group, -1)
-    return jax.lax.map(one_group, tables).reshape(num_offsets, channels, -1)
+        def add_block(total, operands):
+            rows, moved = operands
+            return total + _product(_gather(features, rows).T, moved), None
+
+        shape = (table.shape[0] * features.shape[1], width)
+        start = jnp.zeros(shape, accumulator(features.dtype))
+        start = mark_varying(start, varying_axes((features, cotangent, table)))
+        return jax.lax.scan(add_block, start, (blocks, cotangents))[0]
+
+    total = _on_platform(by_blocks, features, cotangent, kmap.nbr)
+    return total.reshape(kmap.nbr.shape[0], features.shape[1], -1)
+
+
+def _on_platform(by_blocks, *operands):
+    """Run with the block size of the platform that the program is lowered for."""
+    return jax.lax.platform_dependent(
+        *operands,
+        cpu=functools.partial(by_blocks, block_bytes=_BLOCK_BYTES),
+        default=functools.partial(by_blocks, block_bytes=_BLOCK_BYTES_DEFAULT),
+    )
+
+
+def _blocks(
+    table: Int32[Array, "K M"], features: Float[Array, "N C"], block_bytes: int
+) -> tuple[Int32[Array, "B R K"], int]:
+    """Return the neighbours of each block's rows, and the rows that pad the last."""
+    num_offsets, num_rows = table.shape
+    row_bytes = num_offsets * features.shape[1] * features.dtype.itemsize
+    most = max(_LEAST_ROWS, block_bytes // row_bytes // _LEAST_ROWS * _LEAST_ROWS)
+    size = min(most, max(num_rows, 1))
+    padding = -num_rows % size
+    rows = jnp.pad(table.T, ((0, padding), (0, 0)), constant_values=-1)
+    return rows.reshape(-1, size, num_offsets), padding
 
 
 def _gather(
-    features: Float[Array, "N C"], rows: Int32[Array, "G M"]
-) -> Float[Array, "M G*C"]:
-    """Return the rows of a group of offsets side by side, absent ones as zero."""
-    rows = rows.T
+    features: Float[Array, "N C"], rows: Int32[Array, "R K"]
+) -> Float[Array, "R K*C"]:
+    """Return the neighbours of each row side by side, absent ones as zero."""
     gathered = jnp.take(features, rows, axis=0, mode="clip")
     gathered = jnp.where(rows[:, :, None] >= 0, gathered, jnp.zeros_like(gathered))
     return gathered.reshape(rows.shape[0], -1)
@@ -132,9 +165,3 @@ def _product(a: Float[Array, "M C"], b: Float[Array, "C D"]) -> Float[Array, "M 
         precision=jax.lax.Precision.HIGHEST,
         preferred_element_type=accumulator(a.dtype),
     )
-
-
-def _group_size(num_offsets: int, channels: int) -> int:
-    """Return the largest divisor of K whose rows stay within the group's width."""
-    most = max(1, _GROUP_CHANNELS // channels)
-    return max(g for g in range(1, min(most, num_offsets) + 1) if num_offsets % g == 0)
