@@ -71,7 +71,8 @@ $(VENV)/.bench: $(VENV)/.dev
 bench: $(VENV)/.bench $(VENV)/.native
 	for cpus in 0 0,1; do \
 	  for script in "bench_plan.py" "bench_conv.py" \
-	      "bench_network.py --what forward" "bench_network.py --what train"; do \
+	      "bench_xla.py" "bench_network.py --what forward" \
+	      "bench_network.py --what train" "bench_network.py --what distill"; do \
 	    taskset -c $$cpus $(PY) benchmarks/$$script || exit 1; \
 	  done; \
 	done

@@ -1,10 +1,12 @@
 """Time MinkUNet18A on a room of about 100,000 voxels: forward and training step.
 
-    python benchmarks/bench_network.py --what forward|train [--repeats 5]
+    python benchmarks/bench_network.py --what forward|train|distill [--repeats 5]
 
 Each forward starts from raw voxels of a new scene: sorting, plan and copies included.
 The training step is loss, gradients of all parameters and new batch statistics,
-without an optimiser, on a plan that is there. Run under `taskset -c 0` for one thread.
+without an optimiser, on a plan that is there: `train` with a plain loss of the
+features, `distill` with that of Eq. 10, which never writes the features out. Run under
+`taskset -c 0` for one thread.
 """
 
 import argparse
@@ -21,8 +23,13 @@ import scene
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from sas_jax import native_library
-from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
+from sas_jax.distill import losses
+from sas_jax.distill.factored import FactoredFeatures
+from sas_jax.models.minkunet import HEAD, MinkUNet, StudentConfig, constant_features
 from sas_jax.sparse.plan import build_plan
+
+WHAT = ("forward", "train", "distill")
+NUM_SUPERPOINTS = 2048
 
 
 def main() -> None:
@@ -30,7 +37,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out_dim", type=int, default=512)
     parser.add_argument("--impl", choices=("native", "xla"), default=None)
-    parser.add_argument("--what", choices=("forward", "train"), default="train")
+    parser.add_argument("--what", choices=WHAT, default="train")
     args = parser.parse_args()
     native_library.keep_freed_memory()
     base_mb = peak_memory_mb()
@@ -40,7 +47,10 @@ def main() -> None:
     features = constant_features(plan)
     variables = random_variables(network, plan, features)
     apply = jax.jit(lambda v, p, x: network.apply(v, p, x, train=False))
-    step = jax.jit(jax.value_and_grad(make_loss(network), argnums=0, has_aux=True))
+    distill = args.what == "distill"
+    loss = distillation(network) if distill else plain(network)
+    targets = random_targets(plan, args.out_dim) if distill else ()
+    step = jax.jit(jax.value_and_grad(loss, argnums=0, has_aux=True))
 
     def forward():
         new_plan, _ = build_plan(voxels)
@@ -48,7 +58,7 @@ def main() -> None:
 
     def train():
         params, stats = variables["params"], variables["batch_stats"]
-        jax.block_until_ready(step(params, stats, plan, features))
+        jax.block_until_ready(step(params, stats, plan, features, *targets))
 
     gflop = network_gflop(plan, variables["params"])
     # A training step multiplies three times: forward and two gradients.
@@ -84,13 +94,36 @@ def random_variables(network, plan, features):
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-def make_loss(network):
+def plain(network):
     def loss(params, stats, plan, features):
         variables = {"params": params, "batch_stats": stats}
         y, updates = network.apply(
             variables, plan, features, train=True, mutable=["batch_stats"]
         )
         return jnp.mean(jnp.sin(y)), updates
+
+    return loss
+
+
+def random_targets(plan, width):
+    """Return superpoints that are runs of rows, what counts, and their targets."""
+    capacity, valid = len(plan.levels[0].coords), int(plan.levels[0].num_valid)
+    owner = np.full(capacity, NUM_SUPERPOINTS, np.int32)
+    owner[:valid] = np.arange(valid) * NUM_SUPERPOINTS // valid
+    rng = np.random.default_rng(1)
+    targets = rng.standard_normal((NUM_SUPERPOINTS, width), np.float32)
+    return jax.device_put((owner, owner < NUM_SUPERPOINTS, targets))
+
+
+def distillation(network):
+    def loss(params, stats, plan, features, owner, mask, targets):
+        variables = {"params": params, "batch_stats": stats}
+        hidden, updates = network.apply(
+            variables, plan, features, train=True, head=False, mutable=["batch_stats"]
+        )
+        student = FactoredFeatures(hidden, params[HEAD]["kernel"])
+        terms = losses.superpoint_cosines(student, owner, mask, targets)
+        return sum(term.total / term.count for term in terms), updates
 
     return loss
 
