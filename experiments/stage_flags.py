@@ -96,8 +96,13 @@ STUDENT_SEEDS = flags.DEFINE_list("student_seeds", ["0"], "Seeds of each variant
 # Student: named like the fields of StudentConfig, TrainConfig and RunConfig
 ARCH = flags.DEFINE_string("arch", "MinkUNet18A", "Student network.")
 IMPL = flags.DEFINE_string("impl", None, "Sparse convolution; default: the fastest.")
-AUGMENT = flags.DEFINE_bool("augment", True, "Transform scenes at random.")
-ELASTIC = flags.DEFINE_bool("elastic", True, "Distort scenes, too, when augmenting.")
+AUGMENT = flags.DEFINE_enum(
+    "augment",
+    "full",
+    ["full", "rigid", "shift", "none"],
+    "Random transforms of training scenes: the authors', the same without elastic "
+    "distortion, shifts of the voxel grid only, or none.",
+)
 SUPERPOINTS = flags.DEFINE_bool(
     "superpoints", True, "Use superpoints; without, each point is its own (nuScenes)."
 )

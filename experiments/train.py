@@ -19,7 +19,7 @@ import settings
 import stage_flags as given
 from absl import flags
 
-from sas_jax.distill.augment import NO_AUGMENTATION, AugmentConfig
+from sas_jax.distill.augment import named_augmentation
 from sas_jax.distill.config import RunConfig, TrainConfig, official_config
 from sas_jax.distill.data import SceneFiles
 from sas_jax.distill.train import TrainResult, Vocabulary, train
@@ -60,10 +60,7 @@ def _config(out_dim: int) -> TrainConfig:
     )
     if given.DISTILL.value is not None:
         changes["level"] = given.DISTILL.value
-    if not given.AUGMENT.value:
-        changes["augment"] = NO_AUGMENTATION
-    elif not given.ELASTIC.value:
-        changes["augment"] = AugmentConfig(elastic=())
+    changes["augment"] = named_augmentation(given.AUGMENT.value)
     make = official_config if given.COMPAT.value == "official" else TrainConfig
     return make(**changes)
 

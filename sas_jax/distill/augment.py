@@ -7,6 +7,7 @@ rotates at test time, which is why it evaluates five times and adds the results.
 
 import dataclasses
 import math
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -53,6 +54,24 @@ NO_AUGMENTATION = AugmentConfig(
     flip_probability=0.0,
     max_shift_voxels=1,
 )
+
+
+def named_augmentation(
+    name: Literal["full", "rigid", "shift", "none"],
+) -> AugmentConfig:
+    """Return a usual choice of transforms.
+
+    Args:
+      name: "full" is the authors' code; "rigid" leaves out elastic distortion; "shift"
+        moves the voxel grid only, for scenes that stand along its axes as the ones to
+        predict do, and runs too short to learn every direction; "none" changes nothing.
+    """
+    return {
+        "full": AugmentConfig(),
+        "rigid": AugmentConfig(elastic=()),
+        "shift": dataclasses.replace(NO_AUGMENTATION, max_shift_voxels=100),
+        "none": NO_AUGMENTATION,
+    }[name]
 
 
 def augment_points(

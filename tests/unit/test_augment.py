@@ -142,6 +142,20 @@ def test_the_shift_covers_its_range():
     assert shifts.min() < 5 and shifts.max() > 94
 
 
+def test_named_choices_keep_what_they_promise():
+    points, cells = cloud(), np.arange(12).reshape(4, 3)
+    full, rigid, shift, none = map(
+        augment.named_augmentation, ("full", "rigid", "shift", "none")
+    )
+    assert full == AugmentConfig() and none == NO_AUGMENTATION
+    assert full.elastic and not rigid.elastic
+    assert rigid.rotation_rad == full.rotation_rad
+    moved = augment.augment_points(points, shift, generator())
+    np.testing.assert_array_equal(moved, points.astype(np.float64))
+    assert augment.flip_cells(cells, shift, generator()) is cells
+    assert augment.random_shift(shift, generator()).any()
+
+
 def test_impossible_ranges_are_refused():
     with pytest.raises(InputError, match="scale"):
         AugmentConfig(scale=(1.1, 0.9))
