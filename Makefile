@@ -72,7 +72,8 @@ bench: $(VENV)/.bench $(VENV)/.native
 	for cpus in 0 0,1; do \
 	  for script in "bench_plan.py" "bench_conv.py" \
 	      "bench_xla.py" "bench_network.py --what forward" \
-	      "bench_network.py --what train" "bench_network.py --what distill"; do \
+	      "bench_network.py --what train" "bench_network.py --what distill" \
+	      "bench_network.py --what distill --keep_memory"; do \
 	    taskset -c $$cpus $(PY) benchmarks/$$script || exit 1; \
 	  done; \
 	done

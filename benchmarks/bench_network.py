@@ -38,8 +38,10 @@ def main() -> None:
     parser.add_argument("--out_dim", type=int, default=512)
     parser.add_argument("--impl", choices=("native", "xla"), default=None)
     parser.add_argument("--what", choices=WHAT, default="train")
+    parser.add_argument("--keep_memory", action="store_true", help="faster, larger")
     args = parser.parse_args()
-    native_library.keep_freed_memory()
+    if args.keep_memory:
+        native_library.keep_freed_memory()
     base_mb = peak_memory_mb()
     voxels = scene.room_voxels()
     plan, _ = build_plan(voxels)
@@ -71,6 +73,7 @@ def main() -> None:
         "voxels": [int(level.num_valid) for level in plan.levels],
         "capacity": list(plan.rung.capacities),
         "gflop": round(work, 1),
+        "keep_memory": args.keep_memory,
         "peak_mb_over_base": round(peak_memory_mb() - base_mb),
     }
     measure.report("network", row, timing, work, limit)

@@ -18,7 +18,6 @@ import measure
 import scene
 from jax.profiler import ProfileData
 
-from sas_jax import native_library
 from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
 from sas_jax.sparse.plan import build_plan
 
@@ -40,7 +39,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--what", choices=network_bench.WHAT, default="train")
     args = parser.parse_args()
-    native_library.keep_freed_memory()
     compiled, operands = compile_step(args.what)
     jax.block_until_ready(compiled(*operands))
     with tempfile.TemporaryDirectory() as folder:
