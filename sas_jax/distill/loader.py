@@ -63,6 +63,9 @@ class BatchSource:
         self._policy = policy
         self._num_devices = num_devices
         self._config = schedule.config
+        # The lowest one is for nearly every batch; any other means a compilation, and
+        # is worth a line when it first comes.
+        self._announced = {0}
 
     def __len__(self) -> int:
         return self._schedule.total_steps
@@ -80,7 +83,8 @@ class BatchSource:
         ]
         needs = [needs_of(group) for group in groups]
         index, bucket = self._policy.choose(needs)
-        if index:
+        if index not in self._announced:
+            self._announced.add(index)
             _log.info("step %d, %s, takes bucket %d: %s", step, needs, index, bucket)
         shards = self._collate(groups, bucket, step)
         return shards, BatchInfo(
