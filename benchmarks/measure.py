@@ -54,6 +54,8 @@ def beside_limit(run: Callable[[], object], repeats: int) -> tuple[Timing, Timin
         # would halve the time of anything short that runs on all processors.
         time.sleep(0.25)
         samples[1].append(time_once(run))
+        # XLA gives memory back a moment after a run: not at the limit's expense.
+        time.sleep(0.25)
     limit, timing = (
         Timing(*map(statistics.median, zip(*sample, strict=True))) for sample in samples
     )

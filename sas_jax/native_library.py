@@ -86,7 +86,7 @@ def keep_freed_memory() -> bool:
     """Let the C allocator keep freed memory for this process's next arrays.
 
     XLA allocates its arrays anew for every run. By default, large ones then come
-    from the system each time, which clears every page: 6 to 9 percent of a training
+    from the system each time, which clears every page: 6 to 13 percent of a training
     step. The price is memory: the largest array of a step seldom fits where the last
     one was, so a process holds it twice. To call before anything else, by programs
     that measure; a library must not, since it holds for the whole process.
