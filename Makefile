@@ -73,6 +73,8 @@ bench: $(VENV)/.bench $(VENV)/.native
 	  for script in "bench_plan.py" "bench_conv.py" \
 	      "bench_xla.py" "bench_network.py --what forward" \
 	      "bench_network.py --what train" "bench_network.py --what distill" \
+	      "bench_network.py --what forward --keep_memory" \
+	      "bench_network.py --what train --keep_memory" \
 	      "bench_network.py --what distill --keep_memory"; do \
 	    taskset -c $$cpus $(PY) benchmarks/$$script || exit 1; \
 	  done; \
