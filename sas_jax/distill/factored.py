@@ -7,7 +7,7 @@ features (H is 32 to 128, C 384 to 768) and their gradient take neither memory n
 time in training. N rows, H hidden channels, C channels of the text space.
 """
 
-from typing import NamedTuple
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -20,35 +20,39 @@ from sas_jax.sparse.conv import pointwise
 _LEAST_SQUARED_NORM = 1e-16
 
 
-class FactoredFeatures(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class FactoredFeatures:
     """Features `hidden @ weights`.
 
     Attributes:
       hidden: f32, one row per voxel or superpoint.
       weights: f32, last layer of the student.
+      impl: implementation of the products, see `sparse.conv.pointwise`.
     """
 
     hidden: Float[Array, "N H"]
     weights: Float[Array, "H C"]
+    impl: str | None = dataclasses.field(default=None, metadata={"static": True})
 
     def keep(self, mask: Bool[Array, " N"]) -> "FactoredFeatures":
         """Return zero features, with zero gradient, in rows outside the mask."""
         kept = jnp.where(mask[:, None], self.hidden, jnp.zeros_like(self.hidden))
-        return FactoredFeatures(kept, self.weights)
+        return dataclasses.replace(self, hidden=kept)
 
     def project(self, vectors: Float[Array, "M C"]) -> Float[Array, "M H"]:
         """Return what hidden rows are multiplied with to get f . vector.
 
         Gradients: vectors, weights. Deterministic: yes, as `sparse.conv.pointwise`.
         """
-        return _matmul(vectors, self.weights.T)
+        return self._matmul(vectors, self.weights.T)
 
     def products(self, vectors: Float[Array, "K C"]) -> Float[Array, "N K"]:
         """Return f . vector for every row and vector.
 
         Gradients: hidden, vectors, weights. Deterministic: yes.
         """
-        return _matmul(self.hidden, self.project(vectors).T)
+        return self._matmul(self.hidden, self.project(vectors).T)
 
     def inverse_lengths(self) -> Float[Array, " N"]:
         """Return 1 / |f|, and 0 with zero gradient for features that count as zero.
@@ -56,7 +60,12 @@ class FactoredFeatures(NamedTuple):
         Gradients: hidden, weights. Deterministic: yes.
         """
         gram = self.project(self.weights)
-        return _inverse_root(jnp.sum(_matmul(self.hidden, gram) * self.hidden, axis=1))
+        products = self._matmul(self.hidden, gram)
+        return _inverse_root(jnp.sum(products * self.hidden, axis=1))
+
+    def _matmul(self, rows: Float[Array, "M A"], weights: Float[Array, "A B"]) -> Array:
+        """Multiply in full f32, with the same bits for any number of threads."""
+        return pointwise(rows, weights, jnp.int32(rows.shape[0]), impl=self.impl)
 
 
 def inverse_lengths(rows: Float[Array, "M C"]) -> Float[Array, " M"]:
@@ -68,8 +77,3 @@ def _inverse_root(squared: Float[Array, " M"]) -> Float[Array, " M"]:
     usable = squared > _LEAST_SQUARED_NORM
     # The inner where keeps the unused branch finite, else its gradient is NaN.
     return jnp.where(usable, jax.lax.rsqrt(jnp.where(usable, squared, 1.0)), 0.0)
-
-
-def _matmul(rows: Float[Array, "M A"], weights: Float[Array, "A B"]) -> Array:
-    """Multiply in full f32 precision, with the same bits for any number of threads."""
-    return pointwise(rows, weights, jnp.int32(rows.shape[0]))

@@ -5,6 +5,7 @@ both are added over devices, then divided. N voxels, S superpoints, C channels, 
 classes; rows outside a mask may hold anything, NaN too, and get zero gradient.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -80,7 +81,7 @@ def superpoint_cosines(
     )
     of_voxels = _cosines(features, own_projected, own_inverse)
     # The mean of features is the feature of the mean: the last layer is linear.
-    mean_features = FactoredFeatures(means, features.weights)
+    mean_features = dataclasses.replace(features, hidden=means)
     of_superpoints = _cosines(mean_features, projected, inverse)
     return (
         _masked_sum(1.0 - of_voxels, mask),

@@ -31,6 +31,7 @@ class StepConfig:
       compat: where pseudo labels of points come from.
       in_channels: of the student.
       unit_logits: whether features have unit length in Eq. 12 and 13.
+      impl: implementation of the losses' products, the student's.
     """
 
     distill: bool
@@ -39,6 +40,7 @@ class StepConfig:
     compat: Literal["paper", "official"]
     in_channels: int
     unit_logits: bool = False
+    impl: str | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -66,6 +68,7 @@ def step_config(config: TrainConfig, stage: Stage) -> StepConfig:
         compat=config.compat,
         in_channels=config.student.in_channels,
         unit_logits=config.logit_scale is not None,
+        impl=config.student.impl,
     )
 
 

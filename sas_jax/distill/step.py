@@ -168,7 +168,7 @@ def _loss(
         head=False,
         mutable=["batch_stats"],
     )
-    features = FactoredFeatures(hidden, params[HEAD]["kernel"])
+    features = FactoredFeatures(hidden, params[HEAD]["kernel"], config.impl)
     terms, history = loss_terms(features, batch, inputs, config)
     counts = {name: jax.lax.psum(term.count, AXIS) for name, term in terms.items()}
     shares = [t.total / jnp.maximum(counts[name], 1.0) for name, t in terms.items()]
@@ -226,13 +226,16 @@ def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
 
 
 @functools.lru_cache(maxsize=4)
-def make_logits(network: Network, in_channels: int, *, unit: bool) -> Callable:
+def make_logits(
+    network: Network, in_channels: int, *, unit: bool, impl: str | None = None
+) -> Callable:
     """Return `logits(variables, plan, text) -> [N, K]`, in evaluation mode.
 
     Args:
       network: the student.
       in_channels: of its constant input.
       unit: as in `objective.class_logits`.
+      impl: implementation of the products, the student's.
     """
 
     @jax.jit
@@ -241,7 +244,9 @@ def make_logits(network: Network, in_channels: int, *, unit: bool) -> Callable:
     ) -> Float[Array, "N K"]:
         inputs = constant_features(plan, in_channels)
         hidden = network.apply(variables, plan, inputs, train=False, head=False)
-        features = FactoredFeatures(hidden, variables["params"][HEAD]["kernel"])
+        features = FactoredFeatures(
+            hidden, variables["params"][HEAD]["kernel"], impl
+        )
         return class_logits(features, text, unit=unit)
 
     return logits

@@ -276,10 +276,12 @@ def first_history(world: World, state: step.TrainState) -> History:
 
     Source: authors' code (run/distill_EMA.py); the paper does not say.
     """
+    student = world.config.student
     logits_of = step.make_logits(
         world.network,
-        world.config.student.in_channels,
+        student.in_channels,
         unit=world.config.logit_scale is not None,
+        impl=student.impl,
     )
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     variables, text = jax.device_put(

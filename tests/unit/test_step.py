@@ -22,6 +22,7 @@ from sas_jax.distill.start import Vocabulary
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
 from sas_jax.models.minkunet import HEAD
+from sas_jax.sparse import native
 from sas_jax.sparse.rungs import Rung
 
 DEVICES = tuple(jax.devices()[:1])
@@ -297,6 +298,25 @@ def test_logits_are_products_with_features_of_unit_length_if_asked_for():
 
     gradient = jax.grad(total)(jnp.zeros((2, 4)))
     assert not np.asarray(gradient).any()
+
+
+@pytest.mark.parametrize("impl", ["xla", "native"])
+def test_the_losses_run_on_the_student_s_implementation(impl):
+    if impl == "native" and not native.is_available():
+        pytest.skip("the native library is not built")
+    config = tiny_config()
+    student = dataclasses.replace(config.student, impl=impl)
+    config = dataclasses.replace(config, student=student)
+    batch = make(config, 2)
+    step, state = begin(config, 2, batch)
+    on_device = steps.to_devices([batch], DEVICES)
+    program = jax.make_jaxpr(step)(state, on_device, inputs(config))
+    assert ("ffi_call" in str(program)) == (impl == "native")
+    logits = steps.make_logits(Mixer(), 1, unit=True, impl=impl)
+    variables = {"params": jax.device_get(state.params)}
+    plan = jax.tree.map(np.asarray, batch.plan)
+    program = jax.make_jaxpr(logits)(variables, plan, TEXT)
+    assert ("ffi_call" in str(program)) == (impl == "native")
 
 
 def test_logit_scale_must_be_positive():
