@@ -24,8 +24,8 @@ _HERE = pathlib.Path(__file__).parent
 _FUSIONS = ("capability", "add", "linear")
 _VARIANT_FLAGS = {
     "point": ["--distill=point", "--self_distillation=0"],
-    "superpoint": ["--distill=superpoint", "--self_distillation=0"],
     "full": ["--distill=superpoint"],
+    "superpoint": ["--distill=superpoint", "--self_distillation=0"],
 }
 
 
@@ -45,21 +45,37 @@ def _stages() -> list[tuple[str, str, list[str]]]:
         ("capability", "measure_capability.py", []),
         ("superpoints", "make_superpoints.py", []),
     ]
-    stages += [
-        (f"fusion: {strategy}", "fuse_features.py", [f"--strategy={strategy}"])
-        for strategy in _FUSIONS
-    ]
+    stages += [_fusion(strategy) for strategy in _FUSIONS]
     for seed in given.STUDENT_SEEDS.value:
-        for variant in given.STUDENTS.value:
-            if variant not in _VARIANT_FLAGS:
-                raise InputError(
-                    f"pipeline: --students must be of {', '.join(_VARIANT_FLAGS)}, "
-                    f"got {variant}. Correct the flag."
-                )
-            run = f"{variant}-seed{seed}"
-            extra = [f"--run={run}", f"--seed={seed}", *_VARIANT_FLAGS[variant]]
-            stages.append((f"student: {run}", "train.py", extra))
+        stages += [_student(variant, seed) for variant in _variants()]
     return [*stages, ("evaluation", "evaluate.py", []), ("report", "report.py", [])]
+
+
+def _fusion(strategy: str) -> tuple[str, str, list[str]]:
+    extra = [f"--strategy={strategy}"]
+    if strategy != given.STRATEGY.value and "test" in given.SPLITS.value:
+        extra.append("--splits=test")  # students learn from one of them only
+    return f"fusion: {strategy}", "fuse_features.py", extra
+
+
+def _variants() -> list[str]:
+    """Return the students to train, "full" before the one that branches off it."""
+    wanted = given.STUDENTS.value
+    for variant in wanted:
+        if variant not in _VARIANT_FLAGS:
+            raise InputError(
+                f"pipeline: --students must be of {', '.join(_VARIANT_FLAGS)}, "
+                f"got {variant}. Correct the flag."
+            )
+    return [variant for variant in _VARIANT_FLAGS if variant in wanted]
+
+
+def _student(variant: str, seed: str) -> tuple[str, str, list[str]]:
+    run = f"{variant}-seed{seed}"
+    extra = [f"--run={run}", f"--seed={seed}", *_VARIANT_FLAGS[variant]]
+    if variant == "superpoint" and "full" in given.STUDENTS.value:
+        extra.append(f"--branch_from=full-seed{seed}")
+    return f"student: {run}", "train.py", extra
 
 
 def _run(name: str, script: str, extra: list[str]) -> None:

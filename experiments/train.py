@@ -29,6 +29,9 @@ from sas_jax.models.minkunet import StudentConfig
 _RUN = flags.DEFINE_string("run", "full-seed0", "Name of the run.")
 _SPLIT = flags.DEFINE_string("split", "train", "Split to train on.")
 _INIT_FROM = flags.DEFINE_string("init_from", None, "Run whose weights to begin with.")
+_BRANCH_FROM = flags.DEFINE_string(
+    "branch_from", None, "Run with the same first stage, which is then not done again."
+)
 
 
 def main() -> None:
@@ -48,6 +51,7 @@ def main() -> None:
         settings.checkpoints(_RUN.value).parent,
         run=RunConfig(**_given(RunConfig)),
         init_from=_INIT_FROM.value and settings.checkpoints(_INIT_FROM.value),
+        branch_from=_BRANCH_FROM.value and settings.checkpoints(_BRANCH_FROM.value),
         stop=lambda: bool(stopped),
     )
     _report(result, stopped)

@@ -12,7 +12,7 @@ so a kill leaves the old checkpoint or the new one. Items:
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -74,15 +74,27 @@ class Student:
 
 
 class Checkpoints:
-    """The checkpoints of one run: saves, restores, keeps the last ones and the best."""
+    """The checkpoints of one run: saves, restores, keeps the last ones and the best.
 
-    def __init__(self, folder: str | os.PathLike, run: RunConfig | None = None):
+    Args:
+      folder: where they are.
+      run: how many of the last ones to keep.
+      keep: steps whose checkpoints stay for good.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        run: RunConfig | None = None,
+        keep: Sequence[int] = (),
+    ):
         keep_last = (run or RunConfig()).keep_last
         options = ocp.CheckpointManagerOptions(
             best_fn=_quality,
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(
                 [
                     checkpoint_managers.LatestN(keep_last),
+                    checkpoint_managers.CustomSteps(keep),
                     checkpoint_managers.BestN(get_metric_fn=_quality, n=1),
                 ]
             ),
@@ -173,14 +185,42 @@ def load_student(
     )
 
 
-def check_config(saved: Mapping[str, Any], config: TrainConfig, where: object) -> None:
+def read_first_stage(folder: str | os.PathLike, up_to: int) -> Checkpoint | None:
+    """Read another run's newest checkpoint of stage 1 that is not past a step, if any.
+
+    Args:
+      folder: that run's `checkpoints` folder; need not exist.
+      up_to: the largest step wanted.
+    """
+    path = pathlib.Path(folder).resolve()
+    if not path.is_dir():
+        return None
+    options = ocp.CheckpointManagerOptions(create=False, best_fn=_quality)
+    manager = ocp.CheckpointManager(path, options=options)
+    steps = sorted(step for step in manager.all_steps() if step <= up_to)
+    newest_first = (_restore(manager, step) for step in reversed(steps))
+    return next((saved for saved in newest_first if not saved.history), None)
+
+
+def check_config(
+    saved: Mapping[str, Any],
+    config: TrainConfig,
+    where: object,
+    except_for: Sequence[str] = (),
+) -> None:
     """Refuse to go on with another configuration.
+
+    Args:
+      saved: what the checkpoint was made with, as JSON values.
+      config: what is asked for.
+      where: names the checkpoint in the error.
+      except_for: fields that may differ.
 
     Raises:
       InputError: naming the first field that differs, with both values.
     """
     wanted = canonical(config)
-    for field in sorted(set(saved) | set(wanted)):
+    for field in sorted((set(saved) | set(wanted)) - set(except_for)):
         if saved.get(field) != wanted.get(field):
             raise InputError(
                 f"resume: {field} must be {saved.get(field)} as in the checkpoint, got "

@@ -119,9 +119,10 @@ class RunConfig:
 
     Attributes:
       checkpoint_epochs: epochs between checkpoints, at least.
-      checkpoint_minutes: time between checkpoints, at least; the last step and a stop
-        always save.
-      keep_last: newest checkpoints to keep, beside the best one.
+      checkpoint_minutes: time between checkpoints, at least; the last step of a stage
+        and a stop always save.
+      keep_last: newest checkpoints to keep, beside the best one and the last one of
+        the first stage.
       best_metric: which mean over the last epoch ranks checkpoints, lower is better:
         "loss", or a key that the validation callback returns.
       log_steps: steps between scalars on disk.

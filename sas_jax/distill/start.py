@@ -1,4 +1,4 @@
-"""Where a run starts: its own newest checkpoint, given weights, or from scratch."""
+"""Where a run starts: own checkpoint, another run's first stage, weights, scratch."""
 
 import dataclasses
 import logging
@@ -17,6 +17,7 @@ from sas_jax.distill.checkpoint import (
     Checkpoints,
     check_config,
     load_student,
+    read_first_stage,
 )
 from sas_jax.distill.config import RunConfig, TrainConfig
 from sas_jax.distill.data import SceneCache, SceneSource
@@ -25,6 +26,12 @@ from sas_jax.distill.schedule import Schedule
 from sas_jax.errors import InputError
 
 _log = logging.getLogger(__name__)
+_SECOND_STAGE = (
+    "self_distillation",
+    "keep_distillation",
+    "ema_alpha",
+    "logit_scale",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,9 +117,12 @@ def make_world(
 
 
 def start(
-    world: World, checkpoints: Checkpoints, init_from: str | os.PathLike | None
+    world: World,
+    checkpoints: Checkpoints,
+    init_from: str | os.PathLike | None,
+    branch_from: str | os.PathLike | None = None,
 ) -> tuple[step.TrainState, History]:
-    """Return state and history in the order resume, init, scratch.
+    """Return state and history in the order resume, branch, init, scratch.
 
     Raises:
       InputError: if a checkpoint was made with another configuration, other scenes or
@@ -121,9 +131,16 @@ def start(
     latest = checkpoints.latest_step()
     if latest is not None:
         saved = checkpoints.restore(latest)
+        check_config(saved.config, world.config, checkpoints.folder)
         _check_resume(saved, world, checkpoints.folder)
         _log.info("resumed at step %d (%s)", latest, checkpoints.folder)
         return step.replicate(saved.state, world.devices), History(saved.history)
+    if branch_from is not None:
+        saved = _first_stage(world, branch_from)
+        if saved is not None:
+            _log.info("branched off at step %d (%s)", saved.state.step, branch_from)
+            return step.replicate(saved.state, world.devices), History()
+        _log.info("no shared first stage, from the beginning (%s)", branch_from)
     state = step.create_state(world.network, world.config)
     if init_from is not None:
         student = load_student(init_from)
@@ -131,6 +148,24 @@ def start(
         state = dataclasses.replace(state, **student.variables)
         _log.info("started from the weights of %s", init_from)
     return step.replicate(state, world.devices), History()
+
+
+def _first_stage(world: World, folder: str | os.PathLike) -> Checkpoint | None:
+    """Return the newest checkpoint of another run that this run would pass too.
+
+    Only steps without Eq. 13 in both runs are shared, so what belongs to it may
+    differ. With a poly schedule the rates depend on where stage 2 begins: none are.
+
+    Raises:
+      InputError: if anything else differs.
+    """
+    if world.config.schedule != "linear":
+        return None
+    saved = read_first_stage(folder, world.schedule.first_self_step)
+    if saved is not None:
+        check_config(saved.config, world.config, folder, except_for=_SECOND_STAGE)
+        _check_resume(saved, world, folder)
+    return saved
 
 
 def to_checkpoint(world: World, state: step.TrainState, history: History) -> Checkpoint:
@@ -157,8 +192,7 @@ def scaled_text(world: World) -> Float32[np.ndarray, "K C"]:
     return text_of(world) * np.float32(world.config.logit_scale or 1.0)
 
 
-def _check_resume(saved: Checkpoint, world: World, where: pathlib.Path) -> None:
-    check_config(saved.config, world.config, where)
+def _check_resume(saved: Checkpoint, world: World, where: object) -> None:
     same = {
         "training scenes": list(saved.scenes) == list(world.scenes),
         "fused features and superpoints": dict(saved.scenes) == dict(world.scenes),

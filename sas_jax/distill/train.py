@@ -78,6 +78,7 @@ def train(
     *,
     run: RunConfig | None = None,
     init_from: str | os.PathLike | None = None,
+    branch_from: str | os.PathLike | None = None,
     validate: Validate | None = None,
     stop: Callable[[], bool] = lambda: False,
     devices: Sequence[jax.Device] | None = None,
@@ -91,6 +92,8 @@ def train(
       folder: of the run; gets `config.json`, `checkpoints/` and `tensorboard/`.
       run: how to carry it out.
       init_from: checkpoint folder whose weights to begin with.
+      branch_from: checkpoint folder of a run that differs in its second stage only:
+        what both share is taken from there, with the same result, bit for bit.
       validate: called every `run.validate_epochs` epochs. Off by default: a
         checkpoint that labels chose is not zero-shot.
       stop: asked after every step; True saves a checkpoint and returns.
@@ -109,9 +112,11 @@ def train(
     folder = pathlib.Path(folder).resolve()
     with workspace_lock(folder):
         world = make_world(config, sources, vocabulary, run, devices)
-        checkpoints = Checkpoints(folder / "checkpoints", run)
+        # Runs that share the first stage branch off at its end.
+        keep = (world.schedule.first_self_step,)
+        checkpoints = Checkpoints(folder / "checkpoints", run, keep)
         try:
-            state, history = start(world, checkpoints, init_from)
+            state, history = start(world, checkpoints, init_from, branch_from)
             _write_config(folder, world)
             done = int(state.step)
             progress = Progress(
@@ -256,7 +261,7 @@ class _Run:
         epoch = self.done // schedule.steps_per_epoch
         waited = time.monotonic() - self.saved_at >= 60 * run.checkpoint_minutes
         regular = epoch % run.checkpoint_epochs == 0 and waited
-        return regular or self.done == schedule.total_steps
+        return regular or self.done in (schedule.first_self_step, schedule.total_steps)
 
     def _save(self, stage: Stage) -> None:
         rank = self.means.get(self.world.run.best_metric, _NO_RANK)

@@ -209,8 +209,39 @@ def test_stopping_saves_and_starting_again_ends_with_the_same_bits(tmp_path, mix
     same_bits(dict(one.history), dict(two.history))
 
 
+def test_a_run_that_branches_off_ends_with_the_bits_of_its_own_run(
+    tmp_path, mixer, caplog
+):
+    config = tiny_config(epochs=4, self_distillation=0.5)
+    plain = dataclasses.replace(config, self_distillation=0.0)
+    once = RunConfig(checkpoint_minutes=1e6, keep_last=1, progress=False)
+
+    def run(name, config, branch_from=None):
+        folder = tmp_path / name
+        result = train(
+            config, boxes(3), VOCABULARY, folder, run=once, branch_from=branch_from
+        )
+        return Checkpoints(folder / "checkpoints").restore(result.step)
+
+    run("full", config)
+    full = tmp_path / "full" / "checkpoints"
+    assert {int(p.name) for p in full.iterdir() if p.name.isdigit()} == {2, 4}
+    alone = run("alone", plain)
+    with caplog.at_level("INFO", logger="sas_jax"):
+        branched = run("branched", plain, full)
+    assert "branched off at step 2" in caplog.text
+    same_bits(alone.state, branched.state)
+    from_nothing = run("from_nothing", plain, tmp_path / "nobody" / "checkpoints")
+    same_bits(alone.state, from_nothing.state)
+    other = dataclasses.replace(plain, learning_rate=0.5)
+    with pytest.raises(InputError, match="learning_rate"):
+        run("other", other, full)
+    poly = dataclasses.replace(plain, schedule="poly")
+    run("poly", poly, full)
+
+
 def test_checkpoints_keep_their_distance(tmp_path, mixer):
-    for minutes, wanted in ((0, {3, 4}), (60, {4})):
+    for minutes, wanted in ((0, {2, 3, 4}), (60, {2, 4})):
         run = RunConfig(progress=False, checkpoint_minutes=minutes)
         folder = tmp_path / str(minutes)
         train(tiny_config(), boxes(2), VOCABULARY, folder, run=run)
