@@ -8,6 +8,8 @@ An interrupted run continues where it stopped when the same command is given aga
 import settings
 import stage_flags as given
 
+from sas_jax.scenes.rooms.catalogue import named_designs
+from sas_jax.scenes.rooms.layout import RoomConfig
 from sas_jax.scenes.rooms.surface import SurfaceConfig
 from sas_jax.scenes.rooms.write import (
     SceneSummary,
@@ -52,6 +54,7 @@ def main() -> None:
         num_val=given.NUM_VAL.value,
         num_test=given.NUM_TEST.value,
         seed=given.WORLD_SEED.value,
+        rooms=RoomConfig(designs=named_designs(given.DESIGNS.value)),
         write=WriteConfig(
             num_frames=given.FRAMES_PER_ROOM.value,
             size_wh=(width, width * 3 // 4),

@@ -18,7 +18,15 @@ import torch
 from absl import flags
 from tqdm import tqdm
 
-from sas_jax.files import canonical, content_key, read_tensors, workspace_lock
+from sas_jax.files import (
+    canonical,
+    content_key,
+    is_current,
+    read_tensors,
+    workspace_lock,
+)
+from sas_jax.scenes.rooms.catalogue import named_designs
+from sas_jax.scenes.rooms.layout import RoomConfig
 from sas_jax.teachers import registry
 from sas_jax.teachers.rooms_data import (
     FIRST_HELD_OUT_SEED,
@@ -37,7 +45,7 @@ _MODEL = flags.DEFINE_enum(
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Folder of the weights; default: <workspace>/<model>."
 )
-_INITIAL = flags.DEFINE_list("initial", [], "Weights of teachers to go on from.")
+_INITIAL = flags.DEFINE_list("initial", [], "Weights to go on from.")
 _STEPS = flags.DEFINE_integer("steps", None, "Optimiser steps; default: the model's.")
 _ROOMS = flags.DEFINE_integer("rooms", 600, "Training rooms.", lower_bound=1)
 _HELD_OUT = flags.DEFINE_integer("held_out_rooms", 20, "Rooms to measure on.")
@@ -62,7 +70,8 @@ def _train_teacher(workspace: pathlib.Path, output: pathlib.Path) -> None:
     from sas_jax.teachers import rooms_measure, rooms_train
     from sas_jax.teachers.rooms_nets import save_weights
 
-    rendering = FramesConfig(num_rooms=_ROOMS.value)
+    designs = given.DESIGNS.value
+    rendering = FramesConfig(num_rooms=_ROOMS.value, designs=designs)
     frames = _frames(rendering, workspace / "frames")
     config = rooms_train.TrainConfig(model=_MODEL.value, seed=flags.FLAGS.seed or 0)
     changes = {"steps": _STEPS.value, "learning_rate": flags.FLAGS.learning_rate}
@@ -82,6 +91,7 @@ def _train_teacher(workspace: pathlib.Path, output: pathlib.Path) -> None:
         num_rooms=_HELD_OUT.value,
         path_views=8,
         object_views=0,
+        designs=designs,
     )
     held_out = _frames(measuring, workspace / "held_out")
     meta = {
@@ -118,16 +128,25 @@ def _train_diffusion(workspace: pathlib.Path, output: pathlib.Path) -> None:
     from sas_jax.capability import crops, pretrain, small_diffusion
 
     path = workspace / "diffusion" / "crops.safetensors"
-    if not path.exists():
-        seeds = range(crops.FIRST_SEED, crops.FIRST_SEED + _ROOMS.value)
+    seeds = range(crops.FIRST_SEED, crops.FIRST_SEED + _ROOMS.value)
+    rooms = RoomConfig(designs=named_designs(given.DESIGNS.value))
+    key = content_key([list(seeds), crops.CropConfig(), rooms])
+    if not is_current(path, key):
         with tqdm(total=len(seeds), desc="render crops", mininterval=5) as bar:
-            made = crops.make_crops(seeds, progress=lambda _: bar.update(1))
-        made.write(path, content_key([list(seeds), crops.CropConfig()]))
+            made = crops.make_crops(seeds, room=rooms, progress=lambda _: bar.update(1))
+        made.write(path, key)
     config = pretrain.PretrainConfig(seed=flags.FLAGS.seed or 0)
-    if _STEPS.value:
-        config = dataclasses.replace(config, steps=_STEPS.value)
-    model = pretrain.train(crops.read_crops(path), workspace / "diffusion", config)
-    meta = {"training": json.dumps(canonical(config))}
+    changes = {"steps": _STEPS.value, "rate": flags.FLAGS.learning_rate}
+    config = dataclasses.replace(config, **{k: v for k, v in changes.items() if v})
+    initial = small_diffusion.load(_INITIAL.value[0]) if _INITIAL.value else None
+    model = pretrain.train(
+        crops.read_crops(path), workspace / "diffusion", config, initial=initial
+    )
+    meta = {
+        "training": json.dumps(canonical(config)),
+        "initial": initial.weights_id if initial else "random",
+        "designs": given.DESIGNS.value,
+    }
     path = output / "rooms_diffusion.safetensors"
     small_diffusion.save(path, model, meta)
     print(f"weights: {path}")

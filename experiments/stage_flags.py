@@ -32,6 +32,12 @@ NUM_VAL = flags.DEFINE_integer("num_val", 6, "Rooms to choose settings by.", 0, 
 NUM_TEST = flags.DEFINE_integer("num_test", 6, "Rooms to report numbers on.", 0, 900)
 WORLD_SEED = flags.DEFINE_integer("world_seed", 0, "Which rooms.", 0, 999)
 FRAMES_PER_ROOM = flags.DEFINE_integer("frames_per_room", 40, "Frames.", 1, 10_000)
+DESIGNS = flags.DEFINE_enum(
+    "designs",
+    "typical",
+    ["typical", "all"],
+    "Furniture of the rooms: two to five designs of a class, or the whole catalogue.",
+)
 IMAGE_WIDTH = flags.DEFINE_integer(
     "image_width", 320, "Width of rendered frames; height is 3/4 of it.", 32, 4096
 )
@@ -99,9 +105,9 @@ IMPL = flags.DEFINE_string("impl", None, "Sparse convolution; default: the faste
 AUGMENT = flags.DEFINE_enum(
     "augment",
     "full",
-    ["full", "rigid", "shift", "none"],
+    ["full", "rigid", "aligned", "shift", "none"],
     "Random transforms of training scenes: the authors', the same without elastic "
-    "distortion, shifts of the voxel grid only, or none.",
+    "distortion, quarter turns and mirror images, shifts of the voxel grid, or none.",
 )
 SUPERPOINTS = flags.DEFINE_bool(
     "superpoints", True, "Use superpoints; without, each point is its own (nuScenes)."

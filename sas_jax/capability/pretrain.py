@@ -84,6 +84,7 @@ def train(
     config: PretrainConfig | None = None,
     network: SmallDiffusionConfig | None = None,
     *,
+    initial: SmallDiffusion | None = None,
     seconds: float | None = None,
     log: Callable[[str], None] = print,
 ) -> SmallDiffusion:
@@ -94,6 +95,7 @@ def train(
       folder: where `checkpoint.safetensors` is kept.
       config: how to train; None means the defaults.
       network: size; None means the defaults.
+      initial: where to begin without a checkpoint; None means at random weights.
       seconds: stop after this much time, with a checkpoint.
       log: takes one line of text at a time.
 
@@ -105,7 +107,7 @@ def train(
     """
     config, network = config or PretrainConfig(), network or SmallDiffusionConfig()
     path = pathlib.Path(folder) / "checkpoint.safetensors"
-    state = restore(path, network, config)
+    state = restore(path, network, config, initial)
     draw = _BatchSource(crops, network, config)
     began = saved = time.monotonic()
     losses: list[float] = []
@@ -194,11 +196,25 @@ class _BatchSource:
 
 
 def restore(
-    path: pathlib.Path, network: SmallDiffusionConfig, config: PretrainConfig
+    path: pathlib.Path,
+    network: SmallDiffusionConfig,
+    config: PretrainConfig,
+    initial: SmallDiffusion | None = None,
 ) -> TrainState:
-    """Return the state of a checkpoint, or a fresh one when there is none."""
+    """Return the state of a checkpoint, or a fresh one when there is none.
+
+    Raises:
+      InputError: when checkpoint or initial weights are of another network.
+    """
     torch.manual_seed(config.seed)
     unet = build_unet(network).train()
+    if initial is not None:
+        if initial.config != network:
+            raise InputError(
+                "pretrain: the initial weights must be of the same network, got "
+                f"{initial.config} for {network}. Start at random weights."
+            )
+        unet.load_state_dict(initial.unet.state_dict(), strict=True)
     optimizer = torch.optim.Adam(unet.parameters(), lr=config.rate, betas=(0.9, 0.99))
     average = {k: v.clone() for k, v in unet.state_dict().items()}
     state = TrainState(unet, average, optimizer)

@@ -25,6 +25,7 @@ class AugmentConfig:
       elastic_probability: chance that a scene is distorted at all.
       scale: least and greatest factor.
       rotation_rad: greatest angle about the x, y and z axis.
+      quarter_turns: whether a random multiple of 90 degrees about z comes on top.
       flip_probability: chance that flipping is considered at all.
       flip_axis_probability: chance of each of x and y to be mirrored then.
       max_shift_voxels: a batch is moved by 0 to this many voxels (exclusive) per axis.
@@ -34,6 +35,7 @@ class AugmentConfig:
     elastic_probability: float = 0.95
     scale: tuple[float, float] = (0.9, 1.1)
     rotation_rad: tuple[float, float, float] = (math.pi / 64, math.pi / 64, math.pi)
+    quarter_turns: bool = False
     flip_probability: float = 0.95
     flip_axis_probability: float = 0.5
     max_shift_voxels: int = 100
@@ -57,19 +59,23 @@ NO_AUGMENTATION = AugmentConfig(
 
 
 def named_augmentation(
-    name: Literal["full", "rigid", "shift", "none"],
+    name: Literal["full", "rigid", "aligned", "shift", "none"],
 ) -> AugmentConfig:
     """Return a usual choice of transforms.
 
     Args:
-      name: "full" is the authors' code; "rigid" leaves out elastic distortion; "shift"
-        moves the voxel grid only, for scenes that stand along its axes as the ones to
-        predict do, and runs too short to learn every direction; "none" changes nothing.
+      name: "full" is the authors' code; "rigid" leaves out elastic distortion;
+        "aligned" keeps walls along the axes, for scenes that stand so as the ones to
+        predict do, and runs too short to learn every direction: quarter turns, mirror
+        images, shifts of the voxel grid; "shift" is the last of these alone; "none"
+        changes nothing.
     """
+    shift = dataclasses.replace(NO_AUGMENTATION, max_shift_voxels=100)
     return {
         "full": AugmentConfig(),
         "rigid": AugmentConfig(elastic=()),
-        "shift": dataclasses.replace(NO_AUGMENTATION, max_shift_voxels=100),
+        "aligned": dataclasses.replace(shift, quarter_turns=True, flip_probability=1.0),
+        "shift": shift,
         "none": NO_AUGMENTATION,
     }[name]
 
@@ -166,6 +172,9 @@ def _similarity(
     angles = [rng.uniform(-limit, limit) for limit in config.rotation_rad]
     for axis in rng.permutation(3):
         matrix = _rotation(int(axis), angles[axis]) @ matrix
+    if config.quarter_turns:
+        # Rounded: a wall at 0 must stay on one side of the grid's line.
+        matrix = np.round(_rotation(2, rng.integers(4) * math.pi / 2)) @ matrix
     return matrix
 
 

@@ -244,9 +244,7 @@ def make_logits(
     ) -> Float[Array, "N K"]:
         inputs = constant_features(plan, in_channels)
         hidden = network.apply(variables, plan, inputs, train=False, head=False)
-        features = FactoredFeatures(
-            hidden, variables["params"][HEAD]["kernel"], impl
-        )
+        features = FactoredFeatures(hidden, variables["params"][HEAD]["kernel"], impl)
         return class_logits(features, text, unit=unit)
 
     return logits

@@ -10,6 +10,7 @@ import json
 import math
 import pathlib
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -35,6 +36,7 @@ class FramesConfig:
       object_views: frames per room that look at one object, with a random zoom.
       size_wh: frame size.
       rooms_per_shard: rooms in one file.
+      designs: furniture, see `catalogue.named_designs`.
       version: raised when the generator's pictures change.
     """
 
@@ -44,7 +46,8 @@ class FramesConfig:
     object_views: int = 4
     size_wh: tuple[int, int] = (256, 192)
     rooms_per_shard: int = 20
-    version: int = 2
+    designs: Literal["typical", "all"] = "typical"
+    version: int = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,13 +124,15 @@ def render_rooms(config: FramesConfig, seeds: range) -> RoomFrames:
 
     Deterministic: every random choice derives from the room's seed.
     """
-    from sas_jax.scenes.rooms.layout import make_room
+    from sas_jax.scenes.rooms.catalogue import named_designs
+    from sas_jax.scenes.rooms.layout import RoomConfig, make_room
     from sas_jax.scenes.rooms.render import Renderer
     from sas_jax.scenes.rooms.sensor import apply_sensor
 
+    rooms = RoomConfig(designs=named_designs(config.designs))
     rgb, label, instance, owners, infos = [], [], [], [], {}
     for seed in seeds:
-        room = make_room(seed)
+        room = make_room(seed, rooms)
         rng = np.random.default_rng([seed, 0x54726169])
         renderer = Renderer(room)
         for pose, intrinsics in _views(room, config, rng):

@@ -156,6 +156,26 @@ def test_named_choices_keep_what_they_promise():
     assert augment.random_shift(shift, generator()).any()
 
 
+def test_aligned_scenes_are_turned_and_mirrored_but_stay_aligned():
+    config = augment.named_augmentation("aligned")
+    points = cloud(50)
+    ways = set()
+    for seed in range(200):
+        rng = generator(seed)
+        moved = augment.augment_points(points, config, rng)
+        first, second = moved[:, 0], moved[:, 1]
+        swapped = np.array_equal(abs(first), abs(points[:, 1].astype(np.float64)))
+        one, two = (1, 0) if swapped else (0, 1)
+        np.testing.assert_array_equal(abs(first), abs(points[:, one].astype(float)))
+        np.testing.assert_array_equal(abs(second), abs(points[:, two].astype(float)))
+        np.testing.assert_array_equal(moved[:, 2], points[:, 2].astype(float))
+        cells = np.arange(12).reshape(4, 3)
+        flipped = augment.flip_cells(cells, config, rng)
+        turned = bool(first[0] * points[0, one] < 0)
+        ways.add((swapped, turned, *(flipped[0, :2] != cells[0, :2]).tolist()))
+    assert len(ways) == 16
+
+
 def test_impossible_ranges_are_refused():
     with pytest.raises(InputError, match="scale"):
         AugmentConfig(scale=(1.1, 0.9))

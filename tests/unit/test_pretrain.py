@@ -168,6 +168,18 @@ def test_the_rate_warms_up_and_falls():
     assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
 
 
+def test_training_begins_at_given_weights(tmp_path):
+    data, config = plain_crops(), dataclasses.replace(QUICK, steps=1)
+    given = pretrain.train(data, tmp_path / "a", config, NETWORK, log=str)
+    state = pretrain.restore(tmp_path / "none", NETWORK, config, given)
+    for name, value in given.unet.state_dict().items():
+        assert torch.equal(value, state.unet.state_dict()[name]), name
+        assert torch.equal(value, state.average[name]), name
+    with pytest.raises(InputError, match="same network"):
+        other = dataclasses.replace(NETWORK, heads=4)
+        pretrain.restore(tmp_path / "none", other, config, given)
+
+
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     pretrain.train(
         plain_crops(), tmp_path, dataclasses.replace(QUICK, steps=1), NETWORK, log=str

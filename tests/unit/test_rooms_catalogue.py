@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import InputError
-from sas_jax.scenes.rooms.catalogue import CLASS_NAMES, DESIGNS, Fit, make_object
+from sas_jax.scenes.rooms.catalogue import (
+    CLASS_NAMES,
+    DESIGNS,
+    TYPICAL,
+    Fit,
+    make_object,
+    named_designs,
+)
 from sas_jax.scenes.rooms.catalogue.colors import color_name
 
 CASES = [(name, design) for name, count in DESIGNS.items() for design in range(count)]
@@ -19,7 +26,7 @@ SIZES = {
     "door": ((0.8, 1.65), (0.1, 0.2), (1.95, 2.3)),
     "window": ((0.7, 2.1), (0.1, 0.25), (0.8, 1.65)),
     "bookshelf": ((0.55, 1.5), (0.19, 0.55), (0.5, 2.2)),
-    "picture": ((0.3, 1.3), (0.005, 0.05), (0.25, 1.15)),
+    "picture": ((0.3, 1.3), (0.005, 0.08), (0.25, 1.15)),
     "counter": ((1.0, 2.2), (0.45, 0.75), (0.84, 1.4)),
     "desk": ((0.9, 1.7), (0.48, 0.9), (0.7, 1.5)),
     "curtain": ((1.1, 2.2), (0.08, 0.3), (1.25, 2.2)),
@@ -39,6 +46,16 @@ def build(name, design, seed=0, fit=None):
 def test_all_modelled_classes_have_at_least_four_designs():
     assert set(DESIGNS) == set(CLASS_NAMES) - {"wall", "floor"}
     assert min(DESIGNS.values()) >= 4
+
+
+def test_typical_designs_are_several_of_every_class():
+    assert set(TYPICAL) == set(DESIGNS)
+    for name, designs in TYPICAL.items():
+        assert len(set(designs)) == len(designs) >= 2
+        assert min(designs) >= 0 and max(designs) < DESIGNS[name]
+    assert named_designs("typical") is TYPICAL and named_designs("all") is None
+    with pytest.raises(InputError, match="typical or all"):
+        named_designs("few")
 
 
 @pytest.mark.parametrize(("name", "design"), CASES)

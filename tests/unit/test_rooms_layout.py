@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import InputError
-from sas_jax.scenes.rooms.catalogue import CLASS_NAMES, DESIGNS, NYU40_IDS
+from sas_jax.scenes.rooms.catalogue import CLASS_NAMES, DESIGNS, NYU40_IDS, TYPICAL
 from sas_jax.scenes.rooms.layout import RoomConfig, make_room
 
 NUM_ROOMS = 200
@@ -209,6 +209,16 @@ def test_designs_filter_is_respected():
                 assert placed.object.design in designs[name]
     assert seen["sofa"] == 0
     assert min(seen[name] for name in ("chair", "bed", "sink", "door")) > 3
+
+
+def test_a_typical_world_has_every_class():
+    config = RoomConfig(designs=TYPICAL)
+    seen = Counter()
+    for seed in range(60):
+        for placed in make_room(seed, config).furniture():
+            seen[placed.class_name] += 1
+            assert placed.object.design in TYPICAL[placed.class_name]
+    assert set(seen) == set(DESIGNS) and min(seen.values()) > 10
 
 
 @pytest.mark.parametrize("name", DESIGNS)

@@ -315,8 +315,9 @@ def test_frames_survive_the_shard_and_are_made_once(tmp_path, monkeypatch, frame
     loaded = rooms_data.load_frames(config, tmp_path)
     np.testing.assert_array_equal(loaded.rgb, frames.rgb)
     assert loaded.instances == frames.instances
-    changed = dataclasses.replace(config, object_views=1)
-    assert len(list(rooms_data.shards(changed, tmp_path))) == 1
+    for change in ({"object_views": 1}, {"designs": "all"}):
+        changed = dataclasses.replace(config, **change)
+        assert len(list(rooms_data.shards(changed, tmp_path))) == 1
 
 
 def test_looking_at_a_target_puts_it_in_the_middle():

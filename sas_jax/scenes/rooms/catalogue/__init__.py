@@ -4,6 +4,9 @@
 random proportions and colours. Walls and the floor belong to the layout.
 """
 
+from collections.abc import Mapping
+from typing import Literal
+
 import numpy as np
 
 from sas_jax.errors import InputError
@@ -34,7 +37,16 @@ from sas_jax.scenes.rooms.catalogue.base import (
     finish,
 )
 
-__all__ = ["CLASS_NAMES", "DESIGNS", "NYU40_IDS", "Fit", "Object", "make_object"]
+__all__ = [
+    "CLASS_NAMES",
+    "DESIGNS",
+    "NYU40_IDS",
+    "TYPICAL",
+    "Fit",
+    "Object",
+    "make_object",
+    "named_designs",
+]
 
 _BUILDERS = {
     "cabinet": cabinets.CABINETS,
@@ -57,6 +69,50 @@ _BUILDERS = {
     "other furniture": others.OTHERS,
 }
 DESIGNS: dict[str, int] = {name: len(table) for name, table in _BUILDERS.items()}
+
+# What most people would draw, and what its shape alone tells from the other classes:
+# no wardrobe beside refrigerators, no armchair beside sofas, no trestle beside desks.
+# Roles that the layout fills (bedside, stove, monitor) keep a design each.
+TYPICAL: dict[str, tuple[int, ...]] = {
+    "cabinet": (1, 2, 3, 6),
+    "bed": (0, 1, 2),
+    "chair": (0, 1, 4),
+    "sofa": (0, 1, 2),
+    "table": (0, 1, 3),
+    "door": (0, 1, 2),
+    "window": (0, 1, 4),
+    "bookshelf": (0, 1, 2),
+    "picture": (0, 1, 3),
+    "counter": (0, 1, 3),
+    "desk": (0, 1, 3),
+    "curtain": (0, 1, 2),
+    "refrigerator": (0, 1, 3),
+    "shower curtain": (0, 1),
+    "toilet": (0, 1),
+    "sink": (0, 2, 4),
+    "bathtub": (0, 1),
+    "other furniture": (0, 1, 2, 4, 8, 9, 10),
+}
+
+
+def named_designs(
+    name: Literal["typical", "all"],
+) -> Mapping[str, tuple[int, ...]] | None:
+    """Return the designs of a world as `RoomConfig.designs` takes them.
+
+    Args:
+      name: "typical" for `TYPICAL`, "all" for the whole catalogue, a harder world.
+
+    Raises:
+      InputError: for another name.
+    """
+    if name == "typical":
+        return TYPICAL
+    if name == "all":
+        return None
+    raise InputError(
+        f"designs: must be typical or all, got {name!r}. Choose one of the two."
+    )
 
 
 def make_object(

@@ -1,4 +1,4 @@
-"""Pictures: thin rectangles or ovals on the wall, 1.5 to 4 cm deep, at eye height."""
+"""Pictures: thin rectangles or ovals on the wall, 2 to 7 cm deep, at eye height."""
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def _framed(
     mat: Material | None,
     art: Material,
     b: float = 0.03,
-    deep: float = 0.03,
+    deep: float = 0.05,
 ) -> list[Mesh]:
     """Frame, optional mat and the art, centred on (x, z)."""
     x0, x1, z0, z1 = x - w / 2, x + w / 2, z - h / 2, z + h / 2
@@ -71,7 +71,7 @@ def _with_mat(rng: np.random.Generator, fit: Fit) -> Draft:
 
 def _canvas(rng: np.random.Generator, fit: Fit) -> Draft:
     """Painting on canvas without a frame."""
-    w, h, deep = rng.uniform(0.5, 0.95), rng.uniform(0.4, 0.7), rng.uniform(0.03, 0.04)
+    w, h, deep = rng.uniform(0.5, 0.95), rng.uniform(0.4, 0.7), rng.uniform(0.05, 0.07)
     art = _art(rng)
     parts = [box((-w / 2, 0, 0), (w / 2, deep, h), Material(art.color))]
     parts.append(_face(-w / 2, w / 2, 0, h, deep + 0.0015, art))
@@ -96,7 +96,7 @@ def _classic(rng: np.random.Generator, fit: Fit) -> Draft:
     """Landscape painting in a broad stepped frame."""
     w, h, b = rng.uniform(0.65, 1.1), rng.uniform(0.45, 0.7), rng.uniform(0.06, 0.09)
     rim = wood(rng) if rng.random() < 0.5 else metal(rng)
-    parts = _framed(0, 0, w, h, rim, None, _art(rng), b=b, deep=0.04)
+    parts = _framed(0, 0, w, h, rim, None, _art(rng), b=b, deep=0.06)
     edge = shade(rim, 0.8)
     for s in (-1, 1):
         x, z = s * (w / 2 - b), s * (h / 2 - b)

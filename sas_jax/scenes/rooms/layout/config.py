@@ -10,7 +10,7 @@ KINDS = ("bedroom", "living room", "kitchen", "bathroom", "office", "studio")
 
 
 def _default_kinds() -> dict[str, float]:
-    return dict(zip(KINDS, (0.11, 0.13, 0.10, 0.17, 0.09, 0.40), strict=True))
+    return dict(zip(KINDS, (0.08, 0.09, 0.08, 0.13, 0.07, 0.55), strict=True))
 
 
 @dataclass(frozen=True)
