@@ -5,6 +5,7 @@ A run may be resumed with another `RunConfig`; a `TrainConfig` must stay the sam
 
 import dataclasses
 import math
+import os
 from typing import Literal
 
 from sas_jax.distill.augment import AugmentConfig
@@ -130,7 +131,9 @@ class RunConfig:
       num_workers: processes that make batches; 0 makes them in threads.
       num_threads: threads per process that make batches.
       prefetch: finished batches that wait per process.
-      cache_scenes: scenes that stay in memory per process.
+      cache_gb: memory for scenes that are kept, over all processes; None takes a
+        quarter of the machine's. A scene takes 0.2 MB to 150 MB: targets per
+        superpoint are small, those per point are not.
       progress: whether to show a progress bar.
     """
 
@@ -143,15 +146,25 @@ class RunConfig:
     num_workers: int = 0
     num_threads: int = 2
     prefetch: int = 2
-    cache_scenes: int = 256
+    cache_gb: float | None = None
     progress: bool = True
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             if field.type in (int, float):
-                may_be_0 = ("num_workers", "cache_scenes", "checkpoint_minutes")
-                low = 0 if field.name in may_be_0 else 1
+                low = 0 if field.name in ("num_workers", "checkpoint_minutes") else 1
                 _bound(field.name, getattr(self, field.name), low, math.inf)
+        if self.cache_gb is not None:
+            _bound("cache_gb", self.cache_gb, 0, math.inf)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of scenes that each process may keep."""
+        if self.cache_gb is not None:
+            total = self.cache_gb * 1e9
+        else:
+            total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 4
+        return int(total) // max(1, self.num_workers)
 
 
 def _require(name: str, value: object, allowed: tuple[str, ...]) -> None:

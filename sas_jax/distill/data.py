@@ -49,6 +49,12 @@ class TrainScene:
             )
 
     @property
+    def num_bytes(self) -> int:
+        """Memory that the arrays take."""
+        arrays = (self.points, self.superpoint, self.targets, self.target_row)
+        return sum(array.nbytes for array in arrays)
+
+    @property
     def num_superpoints(self) -> int:
         """Number of superpoints, L."""
         return int(self.superpoint.max(initial=-1)) + 1
@@ -182,21 +188,29 @@ def superpoint_rows(
 
 
 class SceneCache:
-    """Keeps the scenes used last in memory; may be called from several threads."""
+    """Keeps the scenes used last in memory; may be called from several threads.
+
+    Args:
+      sources: the scenes.
+      config: what to load of them.
+      max_bytes: memory for scenes; one that does not fit is loaded every time.
+    """
 
     def __init__(
-        self, sources: Sequence[SceneSource], config: TrainConfig, capacity: int
+        self, sources: Sequence[SceneSource], config: TrainConfig, max_bytes: int
     ):
         self._sources = sources
         self._config = config
-        self._capacity = capacity
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._scenes: collections.OrderedDict[int, TrainScene] = (
             collections.OrderedDict()
         )
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_lock": None, "_scenes": collections.OrderedDict()}
+        empty = {"_lock": None, "_scenes": collections.OrderedDict(), "_bytes": 0}
+        return {**self.__dict__, **empty}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
@@ -210,7 +224,10 @@ class SceneCache:
                 return self._scenes[index]
         scene = self._sources[index].load(self._config)
         with self._lock:
-            self._scenes[index] = scene
-            while len(self._scenes) > self._capacity:
-                self._scenes.popitem(last=False)
+            if index not in self._scenes:  # another thread may have been faster
+                self._scenes[index] = scene
+                self._bytes += scene.num_bytes
+            while self._bytes > self._max_bytes:
+                _, oldest = self._scenes.popitem(last=False)
+                self._bytes -= oldest.num_bytes
         return scene

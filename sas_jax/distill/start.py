@@ -100,7 +100,7 @@ def make_world(
             "were made with, and its dimension as out_dim."
         )
     devices = tuple(devices or jax.local_devices())
-    cache = SceneCache(sources, config, run.cache_scenes)
+    cache = SceneCache(sources, config, run.cache_bytes)
     schedule = Schedule(len(sources), config)
     return World(
         config=config,

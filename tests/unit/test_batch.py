@@ -146,7 +146,7 @@ def test_a_scene_with_arrays_of_different_length_is_refused():
 
 
 def pipeline(config, sources, devices=1):
-    cache = SceneCache(sources, config, 100)
+    cache = SceneCache(sources, config, 10**9)
     schedule = Schedule(len(sources), config)
     policy = loader.plan_buckets(cache, schedule, devices)
     return loader.BatchSource(cache, schedule, policy, devices), schedule, policy

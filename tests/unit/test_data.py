@@ -3,11 +3,13 @@
 import dataclasses
 import pathlib
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from distill_world import CHANNELS, boxes, tiny_config
 
+from sas_jax.distill.config import RunConfig
 from sas_jax.distill.data import SceneCache, SceneFiles
 from sas_jax.errors import InputError
 from sas_jax.fusion import store
@@ -141,14 +143,29 @@ def test_the_cache_keeps_the_scenes_used_last():
             loads.append(self.box.name)
             return self.box.load(config)
 
-    cache = SceneCache([Counted(box) for box in boxes(3)], tiny_config(), 2)
+    sizes = [box.load(tiny_config()).num_bytes for box in boxes(3)]
+    room = sum(sizes) - min(sizes)
+    assert min(sizes) > 0 and room >= max(a + b for a, b in pairwise(sorted(sizes)))
+    cache = SceneCache([Counted(box) for box in boxes(3)], tiny_config(), room)
     for index in (0, 1, 0, 2, 0, 1):
         assert cache.load(index).name == f"box{index}"
     assert loads == ["box0", "box1", "box2", "box1"]
+    loads.clear()
+    none = SceneCache([Counted(boxes(1)[0])], tiny_config(), 0)
+    assert none.load(0).name == none.load(0).name == "box0"
+    assert loads == ["box0", "box0"]
+
+
+def test_memory_for_scenes_is_shared_by_the_processes():
+    assert RunConfig(cache_gb=3.0).cache_bytes == 3e9
+    assert RunConfig(cache_gb=3.0, num_workers=3).cache_bytes == 1e9
+    assert RunConfig().cache_bytes > 1e8
+    with pytest.raises(InputError, match="cache_gb"):
+        RunConfig(cache_gb=-1.0)
 
 
 def test_the_cache_serves_several_threads():
-    cache = SceneCache(boxes(3), tiny_config(), 1)
+    cache = SceneCache(boxes(3), tiny_config(), 10_000)
     wrong = []
 
     def work():

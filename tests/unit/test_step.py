@@ -269,7 +269,7 @@ def test_configurations_are_checked():
 
 def test_paths_of_the_data_are_the_same_for_all_devices():
     config = tiny_config()
-    cache = SceneCache(boxes(3), config, 2)
+    cache = SceneCache(boxes(3), config, 10**9)
     schedule = Schedule(3, config)
     policy = loader.plan_buckets(cache, schedule, 2)
     shards, _ = loader.BatchSource(cache, schedule, policy, 2)[0]
