@@ -219,7 +219,11 @@ def curves() -> Section | None:
         )
         for tag, runs in sorted(series.items())
     ]
-    return Section("Training", figures=figures)
+    text = [
+        "Runs with the same first stage share it: the curve of the superpoint student "
+        "begins where it branched off the full one."
+    ]
+    return Section("Training", text=text, figures=figures)
 
 
 SECTIONS = (frames, predictions, queries, capability, superpoints, curves)

@@ -91,6 +91,7 @@ def finished(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("pipeline")
     done = run("pipeline.py", folder, "--students=superpoint,full")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "branched off at step" in done.stderr  # the superpoint student, the full one
     return folder
 
 
