@@ -220,8 +220,8 @@ def curves() -> Section | None:
         for tag, runs in sorted(series.items())
     ]
     text = [
-        "Runs with the same first stage share it: the curve of the superpoint student "
-        "begins where it branched off the full one."
+        "Runs with the same first stage share it: a curve that begins late belongs to "
+        "a run that branched off another one there."
     ]
     return Section("Training", text=text, figures=figures)
 

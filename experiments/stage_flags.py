@@ -36,7 +36,7 @@ DESIGNS = flags.DEFINE_enum(
     "designs",
     "typical",
     ["typical", "all"],
-    "Furniture of the rooms: two to five designs of a class, or the whole catalogue.",
+    "Furniture of the rooms: two to seven designs of a class, or the whole catalogue.",
 )
 IMAGE_WIDTH = flags.DEFINE_integer(
     "image_width", 320, "Width of rendered frames; height is 3/4 of it.", 32, 4096
