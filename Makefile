@@ -83,4 +83,5 @@ bench: $(VENV)/.bench $(VENV)/.native
 
 clean:
 	rm -rf build dist *.egg-info sas_jax/_native .pytest_cache .ruff_cache .hypothesis
+	rm -f $(VENV)/.native
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

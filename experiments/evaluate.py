@@ -4,8 +4,9 @@
   python experiments/evaluate.py --flagfile=rooms.flags --methods=fused/capability
 
 Methods are folders of the workspace: teacher/<name>, fused/<strategy> and
-student/<run>; by default all that exist. Writes <workspace>/eval/<method>.json and
-skips what is up to date.
+student/<run>; by default all that exist. Writes <workspace>/eval/<split>/<method>.json
+and skips what is up to date. Scenes without labels are left out; with --scenes, the
+scores of just these are shown and not kept.
 """
 
 import pathlib
@@ -13,18 +14,19 @@ from collections.abc import Callable
 
 import numpy as np
 import settings
+import stage_flags as given
 from absl import flags
 from tqdm import tqdm
 
 from sas_jax import files
 from sas_jax.errors import InputError
-from sas_jax.evaluate import confusion, protocol, semantic
+from sas_jax.evaluate import protocol, semantic
 from sas_jax.fusion.store import load_point_features
+from sas_jax.scenes.scan_keys import labels_key
 from sas_jax.scenes.scannet import open_scene
 from sas_jax.scenes.scene import Scene
 
 _METHODS = flags.DEFINE_list("methods", [], "What to score; default: all there is.")
-_SPLIT = flags.DEFINE_string("eval_split", "test", "Split to score on.")
 
 Predict = Callable[[Scene], np.ndarray]
 
@@ -32,41 +34,57 @@ Predict = Callable[[Scene], np.ndarray]
 def main() -> None:
     for name in _METHODS.value:
         _check_kind(name)
-    folders = settings.scene_folders([_SPLIT.value])
-    methods = _METHODS.value or _found()
+    scenes = {folder: labels_key(folder) for folder in settings.labelled_folders()}
+    methods = _METHODS.value or _found(list(scenes))
     if not methods:
         raise InputError(
             f"evaluate: something to score is required, got no features and no student "
-            f"({settings.workspace()}). Run experiments/extract_features.py first."
+            f"of these scenes ({settings.workspace()}). Run "
+            "experiments/extract_features.py first."
         )
     texts = settings.class_texts()
-    scene_keys = {folder: files.folder_key(folder) for folder in folders}
-    done = [_evaluate(name, folders, texts, scene_keys) for name in methods]
-    _print(done)
+    _print([_evaluate(name, scenes, texts) for name in methods])
 
 
-def _found() -> list[str]:
+def _found(folders: list[pathlib.Path]) -> list[str]:
+    """Return the methods that can be scored on these scenes."""
     workspace = settings.workspace()
-    teachers = [f"teacher/{p.name}" for p in sorted(workspace.glob("features/*/"))]
-    fused = [f"fused/{p.name}" for p in sorted(workspace.glob("fused/*/"))]
-    runs = sorted(workspace.glob("train/*/checkpoints"))
-    return [*teachers, *fused, *(f"student/{p.parent.name}" for p in runs)]
+    places = [*workspace.glob("features/*/"), *workspace.glob("fused/*/")]
+    kinds = {"features": "teacher", "fused": "fused"}
+    methods, partial = [], []
+    for place in sorted(places):
+        count = sum(_cache(place, folder).exists() for folder in folders)
+        chosen = methods if count == len(folders) else partial
+        chosen += [f"{kinds[place.parent.name]}/{place.name}"] * (count > 0)
+    runs, unfinished = settings.students()
+    if partial:
+        print(f"left out, without features of every scene: {', '.join(partial)}")
+    if unfinished:
+        print(f"left out, without a checkpoint yet: {', '.join(unfinished)}")
+    return [*methods, *(f"student/{run}" for run in runs)]
 
 
-def _evaluate(name, folders, texts, scene_keys) -> protocol.Evaluation:
-    path = settings.workspace() / "eval" / f"{name.replace('/', '-')}.json"
-    predict, source = _predictor(name, folders, texts)
+def _cache(place: pathlib.Path, scan: pathlib.Path) -> pathlib.Path:
+    return place / f"{scan.name}.safetensors"
+
+
+def _evaluate(name, scenes, texts) -> protocol.Evaluation:
+    folder = settings.workspace() / "eval" / given.EVAL_SPLIT.value
+    path = folder / f"{name.replace('/', '-')}.json"
+    predict, source = _predictor(name, list(scenes), texts)
     key = files.content_key(
-        {"source": source, "scenes": list(scene_keys.values()), "texts": texts}
+        {"source": source, "scenes": list(scenes.values()), "texts": texts}
     )
-    if not files.is_current(path, key):
-        scenes = (
-            open_scene(folder, label_set=settings.label_set())
-            for folder in tqdm(folders, desc=name, unit="scene")
-        )
-        found = protocol.evaluate(name, scenes, predict, settings.label_set())
+    if not given.SCENES.value and files.is_current(path, key):
+        return protocol.load(path)
+    opened = (
+        open_scene(folder, label_set=settings.label_set())
+        for folder in tqdm(scenes, desc=name, unit="scene")
+    )
+    found = protocol.evaluate(name, opened, predict, settings.label_set())
+    if not given.SCENES.value:
         protocol.save(path, found, key)
-    return protocol.load(path)
+    return found
 
 
 def _predictor(name, folders, texts) -> tuple[Predict, object]:
@@ -76,15 +94,21 @@ def _predictor(name, folders, texts) -> tuple[Predict, object]:
         return lambda scene: settings.predict_student(item, scene, texts), state
     place = "features" if kind == "teacher" else "fused"
     folder = settings.workspace() / place / item
-    source = [_manifest_key(folder / f"{scan.name}.safetensors") for scan in folders]
+    paths = {scan.name: _cache(folder, scan) for scan in folders}
+    missing = [name for name, path in paths.items() if not path.exists()]
+    if missing:
+        stage = "extract_features" if kind == "teacher" else "fuse_features"
+        raise InputError(
+            f"evaluate: features of every scene are required, got none of "
+            f"{len(missing)} of {len(paths)}, e.g. {missing[0]} ({folder}). "
+            f"Run experiments/{stage}.py for them, or correct --methods."
+        )
 
     def predict(scene: Scene) -> np.ndarray:
-        path = folder / f"{scene.name}.safetensors"
-        if not path.exists():  # no frame sees the scene: nothing to score with
-            return np.full(len(scene.points), confusion.NO_PREDICTION, np.int32)
-        return semantic.classify_points(load_point_features(path), texts)
+        features = load_point_features(paths[scene.name])
+        return semantic.classify_points(features, texts)
 
-    return predict, source
+    return predict, [_manifest_key(path) for path in paths.values()]
 
 
 def _check_kind(name: str) -> None:

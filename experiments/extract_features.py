@@ -3,7 +3,8 @@
   python experiments/extract_features.py --flagfile=rooms.flags
 
 Writes <workspace>/features/<teacher>/<scene>.safetensors. What is up to date is
-skipped, so a killed run goes on where it stopped.
+skipped, so a killed run goes on where it stopped. A scene of which no frame sees a
+point gets a file without rows: a missing file always means that nobody tried.
 """
 
 import dataclasses
@@ -15,17 +16,14 @@ import stage_flags as given
 import torch
 from tqdm import tqdm
 
-from sas_jax.files import is_current, workspace_lock, write_json
+from sas_jax.files import is_current, write_json
 from sas_jax.fusion.lift import LiftConfig
 from sas_jax.fusion.store import save_point_features
+from sas_jax.lock import workspace_lock
+from sas_jax.scenes.scan_keys import views_key
 from sas_jax.scenes.scannet import open_scene
 from sas_jax.teachers import registry
-from sas_jax.teachers.extract import (
-    ExtractConfig,
-    extract_scene,
-    extraction_key,
-    folder_key,
-)
+from sas_jax.teachers.extract import ExtractConfig, extract_scene, extraction_key
 
 
 @dataclasses.dataclass
@@ -43,45 +41,47 @@ class Row:
 
 
 def main() -> None:
-    for name in given.TEACHERS.value:
-        registry.entry(name)
+    settings.check_teachers()
     torch.set_num_threads(given.THREADS.value)
     config = ExtractConfig(
         lift=LiftConfig(
             given.OCCLUSION.value, given.BORDER_PX.value, given.COMPAT.value
         ),
         frame_stride=given.FRAME_STRIDE.value,
+        image_size_wh=settings.image_size_wh(),
     )
     workspace = settings.workspace()
     with workspace_lock(workspace / "features"):
         folders = settings.scene_folders(given.SPLITS.value)
-        rows = [
-            _run_teacher(t, folders, config, workspace) for t in given.TEACHERS.value
-        ]
+        scans = {f: views_key(f, config.frame_stride) for f in _progress(folders)}
+        rows = [_run_teacher(t, scans, config, workspace) for t in given.TEACHERS.value]
     _print_table(rows)
+
+
+def _progress(folders: list[pathlib.Path]) -> tqdm:
+    return tqdm(folders, desc="checksums", unit="scene", leave=False)
 
 
 def _run_teacher(
     name: str,
-    folders: list[pathlib.Path],
+    scans: dict[pathlib.Path, str],
     config: ExtractConfig,
     workspace: pathlib.Path,
 ) -> Row:
-    weights = dict(pair.split("=", 1) for pair in given.TEACHER_WEIGHTS.value)
-    teacher = registry.load(name, weights=weights.get(name), device=given.DEVICE.value)
+    teacher = settings.load_teacher(name)
     captioner = registry.load(given.CAPTIONER.value)
     row, folder = Row(name), workspace / "features" / name
-    settings = {"teacher": teacher.spec, "captioner": captioner.id, "extract": config}
-    for scan in tqdm(folders, desc=name, unit="scene"):
+    facts = {"teacher": teacher.spec, "captioner": captioner.id, "extract": config}
+    for scan, scan_key in tqdm(scans.items(), desc=name, unit="scene"):
         path = folder / f"{scan.name}.safetensors"
-        key = extraction_key(folder_key(scan), teacher, config, captioner)
+        key = extraction_key(scan_key, teacher, config, captioner)
         if is_current(path, key):
             row.current += 1
         else:
             _run_scene(scan, path, key, teacher, captioner, config, row)
-        row.megabytes += path.stat().st_size / 1e6 if path.exists() else 0.0
+        row.megabytes += path.stat().st_size / 1e6
     write_json(
-        folder / "config.json", settings, key=name, schema="sas_jax.extract_config/1"
+        folder / "config.json", facts, key=name, schema="sas_jax.extract_config/1"
     )
     teacher.close()
     return row
@@ -89,8 +89,12 @@ def _run_teacher(
 
 def _run_scene(scan, path, key, teacher, captioner, config, row: Row) -> None:
     began = time.monotonic()
-    width, height = (int(n) for n in given.IMAGE_SIZE.value)
-    scene = open_scene(scan, image_size_wh=(width, height), compat=given.COMPAT.value)
+    scene = open_scene(
+        scan,
+        image_size_wh=config.image_size_wh,
+        compat=given.COMPAT.value,
+        annotations=False,
+    )
     count = len(scene.frame_source.names[:: config.frame_stride])
     with tqdm(total=count, desc=scan.name, unit="frame", leave=False) as bar:
         features = extract_scene(
@@ -105,8 +109,7 @@ def _run_scene(scan, path, key, teacher, captioner, config, row: Row) -> None:
     row.seconds += time.monotonic() - began
     if len(features.point_index) == 0:
         row.unseen += 1
-        tqdm.write(f"{scan.name}: no frame sees a point; the scene is left out.")
-        return
+        tqdm.write(f"{scan.name}: no frame sees a point; it gets no features.")
     save_point_features(path, features, key=key, meta={"teacher": teacher.spec.name})
     row.done += 1
 

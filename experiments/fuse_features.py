@@ -16,7 +16,7 @@ from absl import flags
 from tqdm import tqdm
 
 from sas_jax.errors import InputError
-from sas_jax.files import is_current, workspace_lock
+from sas_jax.files import is_current
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.fusion.stage import fuse_scene, fused_key, load_capability
 from sas_jax.fusion.store import (
@@ -24,9 +24,9 @@ from sas_jax.fusion.store import (
     save_point_features,
     save_superpoint_features,
 )
+from sas_jax.lock import workspace_lock
 from sas_jax.text.vocabulary import Vocabulary, vocabulary
 
-_TEACHER = flags.DEFINE_string("teacher", None, "The one that --strategy=single keeps.")
 _LEVEL = flags.DEFINE_enum(
     "level", "point", ["point", "superpoint"], "What to store; superpoints take 2 %."
 )
@@ -39,10 +39,10 @@ def main() -> None:
         given.TAU.value,
         given.COMPAT.value,
         words.other_index,
-        _TEACHER.value,
+        given.TEACHER.value,
     )
     tables = _tables(words, config)
-    label = _label(config)
+    label = settings.fused_name()
     folder = settings.workspace() / "fused" / label
     made, missing, size, start = 0, [], 0, time.monotonic()
     scans = settings.scene_folders(given.SPLITS.value)
@@ -57,13 +57,6 @@ def main() -> None:
             size += path.stat().st_size
     _check_missing(missing, len(scans))
     _print_table(label, len(scans), made, len(missing), size, time.monotonic() - start)
-
-
-def _label(config: FuseConfig) -> str:
-    """Return the folder name of a strategy; each single teacher has its own."""
-    if config.strategy == "single":
-        return f"single-{config.teacher or given.TEACHERS.value[0]}"
-    return config.strategy
 
 
 def _tables(

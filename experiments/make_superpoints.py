@@ -13,8 +13,9 @@ import settings
 import stage_flags as given
 from tqdm import tqdm
 
-from sas_jax.files import is_current, workspace_lock
+from sas_jax.files import is_current
 from sas_jax.fusion.store import load_superpoints, save_superpoints
+from sas_jax.lock import workspace_lock
 from sas_jax.scenes.scannet import open_scene
 from sas_jax.superpoints.stage import SuperpointConfig, segment_scene, superpoint_key
 
@@ -26,7 +27,7 @@ def main() -> None:
     scans = settings.scene_folders(given.SPLITS.value)
     with workspace_lock(folder):
         for scan in tqdm(scans, desc="superpoints", unit="scene"):
-            scene = open_scene(scan)
+            scene = open_scene(scan, annotations=False)
             path = folder / f"{scan.name}.safetensors"
             key = superpoint_key(scene, config)
             if not is_current(path, key):

@@ -25,8 +25,9 @@ from sas_jax.capability.prompt_masks import SMALL_MASKS, MaskConfig, PointPrompt
 from sas_jax.capability.prompters import GrabCutPrompter, SamPrompter
 from sas_jax.capability.small_diffusion import SamplingConfig
 from sas_jax.capability.store import CapabilityTable
-from sas_jax.files import workspace_lock
-from sas_jax.teachers import registry
+from sas_jax.lock import workspace_lock
+from sas_jax.scenes.rooms.catalogue import named_designs
+from sas_jax.scenes.rooms.layout import RoomConfig
 from sas_jax.text.vocabulary import Vocabulary, vocabulary
 
 _QUALITY = flags.DEFINE_integer(
@@ -38,7 +39,12 @@ _QUALITY = flags.DEFINE_integer(
 
 
 def main() -> None:
-    torch.set_num_threads(stage_flags.THREADS.value)
+    settings.check_teachers()
+    # The small painter's images and what the teachers make of them must not depend on
+    # --threads, so it counts processes there.
+    small = stage_flags.SYNTHESIZER.value == "small"
+    torch.set_num_threads(1 if small else stage_flags.THREADS.value)
+    apart = small and stage_flags.POINT_PROMPTER.value == "grabcut"
     words = vocabulary(stage_flags.VOCABULARY.value)
     config = CapabilityConfig(
         images_per_class=stage_flags.IMAGES_PER_CLASS.value,
@@ -62,14 +68,13 @@ def main() -> None:
             stage.make_images(
                 folder,
                 words,
-                synthesizer,
-                prompter,
+                stage.Painter(synthesizer, prompter, masks),
                 config,
-                masks,
                 lambda _: bar.update(),
+                workers=stage_flags.THREADS.value if apart else 1,
             )
         tables = [_measure(name, folder, words, config, facts) for name in teachers]
-        stage.write_sheets(folder, words.names, teachers)
+        stage.write_sheets(folder, words, teachers, config)
         if isinstance(synthesizer, synthesize.SmallSynthesizer) and _QUALITY.value:
             _judge(folder, synthesizer, prompter, masks)
     _print_table(tables, words, time.monotonic() - began)
@@ -111,10 +116,7 @@ def _given(**values) -> dict:
 
 
 def _measure(name, folder, words, config, facts) -> CapabilityTable:
-    weights = dict(pair.split("=", 1) for pair in stage_flags.TEACHER_WEIGHTS.value)
-    teacher = registry.load(
-        name, weights=weights.get(name), device=stage_flags.DEVICE.value
-    )
+    teacher = settings.load_teacher(name)
     total = len(measured_classes(words, config.compat))
     with tqdm(total=total, desc=name, unit="class") as bar:
         table = stage.measure_teacher(
@@ -133,9 +135,10 @@ def _judge(
     config = quality.QualityConfig(
         images_per_class=_QUALITY.value, compat=stage_flags.COMPAT.value
     )
+    rooms = RoomConfig(designs=named_designs(stage_flags.DESIGNS.value))
     with tqdm(total=quality.TICKS, desc="pseudo masks", unit="part") as bar:
         table = quality.judge(
-            folder, synthesizer, prompter, masks, config, lambda: bar.update()
+            folder, synthesizer, prompter, masks, rooms, config, lambda: bar.update()
         )
     print("\npseudo masks against the true masks of renders, mean IoU %:")
     for kind, value in table["mean"].items():

@@ -5,10 +5,14 @@
 Each stage is one of the scripts beside this one, run as a process of its own with the
 same flags: PyTorch and JAX never share a process, memory goes back between stages,
 and a stage that is killed goes on where it stopped when this script runs again.
+Ctrl-C lets the stage finish what it must save; a second one kills it.
 """
 
+import ctypes
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -18,10 +22,12 @@ import stage_flags as given
 from tqdm import tqdm
 
 from sas_jax.errors import InputError
-from sas_jax.files import atomic_write, workspace_lock
+from sas_jax.files import atomic_write
+from sas_jax.lock import workspace_lock
 
 _HERE = pathlib.Path(__file__).parent
 _FUSIONS = ("capability", "add", "linear")
+_PR_SET_PDEATHSIG = 1
 _VARIANT_FLAGS = {
     "point": ["--distill=point", "--self_distillation=0"],
     "full": ["--distill=superpoint"],
@@ -45,17 +51,29 @@ def _stages() -> list[tuple[str, str, list[str]]]:
         ("capability", "measure_capability.py", []),
         ("superpoints", "make_superpoints.py", []),
     ]
-    stages += [_fusion(strategy) for strategy in _FUSIONS]
-    for seed in given.STUDENT_SEEDS.value:
+    wanted = dict.fromkeys([given.STRATEGY.value, *_FUSIONS])
+    stages += [_fusion(strategy) for strategy in wanted]
+    for seed in _seeds():
         stages += [_student(variant, seed) for variant in _variants()]
     return [*stages, ("evaluation", "evaluate.py", []), ("report", "report.py", [])]
 
 
 def _fusion(strategy: str) -> tuple[str, str, list[str]]:
     extra = [f"--strategy={strategy}"]
-    if strategy != given.STRATEGY.value and "test" in given.SPLITS.value:
-        extra.append("--splits=test")  # students learn from one of them only
+    split = given.EVAL_SPLIT.value
+    if strategy != given.STRATEGY.value and split in given.SPLITS.value:
+        extra.append(f"--splits={split}")  # students learn from one of them only
     return f"fusion: {strategy}", "fuse_features.py", extra
+
+
+def _seeds() -> list[str]:
+    for seed in given.STUDENT_SEEDS.value:
+        if not seed.isdecimal():
+            raise InputError(
+                f"pipeline: --student_seeds must be numbers >= 0, got {seed!r}. "
+                "Correct the flag."
+            )
+    return given.STUDENT_SEEDS.value
 
 
 def _variants() -> list[str]:
@@ -81,7 +99,7 @@ def _student(variant: str, seed: str) -> tuple[str, str, list[str]]:
 def _run(name: str, script: str, extra: list[str]) -> None:
     command = [sys.executable, str(_HERE / script), *sys.argv[1:], *extra]
     began = time.monotonic()
-    status = subprocess.call(command)
+    status = _call(command)
     if status != 0:
         raise InputError(
             f"pipeline: every stage must succeed, got exit status {status} from "
@@ -89,6 +107,38 @@ def _run(name: str, script: str, extra: list[str]) -> None:
             "stages are skipped."
         )
     _note_time(name, time.monotonic() - began)
+
+
+def _call(command: list[str]) -> int:
+    """Run a stage and return its exit status.
+
+    It has a process group of its own, so that Ctrl-C reaches it once, from here, and
+    this process waits for what it saves.
+    """
+    parent = os.getpid()
+    with subprocess.Popen(
+        command, process_group=0, preexec_fn=lambda: _end_with(parent)
+    ) as stage:
+        try:
+            return stage.wait()
+        except KeyboardInterrupt:
+            stage.send_signal(signal.SIGINT)
+            try:
+                stage.wait()
+            except KeyboardInterrupt:
+                stage.kill()
+            raise
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel send SIGTERM to this process when its parent is gone (Linux).
+
+    A stage that went on alone would hold its folders against the next run.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(128 + signal.SIGTERM)
 
 
 def _note_time(name: str, seconds: float) -> None:

@@ -18,22 +18,13 @@ import torch
 from absl import flags
 from tqdm import tqdm
 
-from sas_jax.files import (
-    canonical,
-    content_key,
-    is_current,
-    read_tensors,
-    workspace_lock,
-)
+from sas_jax.files import canonical, is_current, read_tensors
+from sas_jax.lock import workspace_lock
 from sas_jax.scenes.rooms.catalogue import named_designs
 from sas_jax.scenes.rooms.layout import RoomConfig
+from sas_jax.scenes.rooms.scan import FIRST_HELD_OUT_SEED, FIRST_PRETRAINING_SEED
 from sas_jax.teachers import registry
-from sas_jax.teachers.rooms_data import (
-    FIRST_HELD_OUT_SEED,
-    FramesConfig,
-    load_frames,
-    shards,
-)
+from sas_jax.teachers.rooms_data import FramesConfig, load_frames, shards
 
 _MODEL = flags.DEFINE_enum(
     "model",
@@ -48,7 +39,9 @@ _OUTPUT = flags.DEFINE_string(
 _INITIAL = flags.DEFINE_list("initial", [], "Weights to go on from.")
 _STEPS = flags.DEFINE_integer("steps", None, "Optimiser steps; default: the model's.")
 _ROOMS = flags.DEFINE_integer("rooms", 600, "Training rooms.", lower_bound=1)
-_HELD_OUT = flags.DEFINE_integer("held_out_rooms", 20, "Rooms to measure on.")
+_HELD_OUT = flags.DEFINE_integer(
+    "held_out_rooms", 20, "Rooms to measure on.", lower_bound=1
+)
 
 
 flags.FLAGS.set_default("workspace", "runs/pretrain_rooms")
@@ -128,13 +121,12 @@ def _train_diffusion(workspace: pathlib.Path, output: pathlib.Path) -> None:
     from sas_jax.capability import crops, pretrain, small_diffusion
 
     path = workspace / "diffusion" / "crops.safetensors"
-    seeds = range(crops.FIRST_SEED, crops.FIRST_SEED + _ROOMS.value)
+    seeds = range(FIRST_PRETRAINING_SEED, FIRST_PRETRAINING_SEED + _ROOMS.value)
     rooms = RoomConfig(designs=named_designs(given.DESIGNS.value))
-    key = content_key([list(seeds), crops.CropConfig(), rooms])
-    if not is_current(path, key):
+    if not is_current(path, crops.crops_key(seeds, room=rooms)):
         with tqdm(total=len(seeds), desc="render crops", mininterval=5) as bar:
             made = crops.make_crops(seeds, room=rooms, progress=lambda _: bar.update(1))
-        made.write(path, key)
+        made.write(path)
     config = pretrain.PretrainConfig(seed=flags.FLAGS.seed or 0)
     changes = {"steps": _STEPS.value, "rate": flags.FLAGS.learning_rate}
     config = dataclasses.replace(config, **{k: v for k, v in changes.items() if v})

@@ -27,7 +27,8 @@ from PIL import Image
 from sas_jax.errors import InputError
 from sas_jax.evaluate import query
 from sas_jax.evaluate.scene_features import SceneFeatures
-from sas_jax.files import atomic_path
+from sas_jax.files import atomic_path, content_key
+from sas_jax.scenes.layouts import open_folder
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.graph import vertex_normals
 from sas_jax.view import pictures, ply
@@ -38,7 +39,9 @@ _RUN = flags.DEFINE_string("run", "full-seed0", "Training run whose student answ
 _SOURCE = flags.DEFINE_enum(
     "source", "student", ["student", "fused"], "Whose features answer."
 )
-_UP = flags.DEFINE_enum("up", "z", ["z", "camera"], "Up axis of posed frames.")
+_UP = flags.DEFINE_enum(
+    "up", "z", ["z", "camera", "surfaces"], "What is up in posed frames."
+)
 _DEPTH_SCALE = flags.DEFINE_float(
     "depth_scale", 1000.0, "Posed frames: units per metre."
 )
@@ -48,14 +51,16 @@ _REGIONS = flags.DEFINE_integer("regions", 5, "Regions to print.", lower_bound=0
 def main() -> None:
     began = time.monotonic()
     folder = _scene_folder()
-    scene = _open(folder)
-    features = _features(folder, scene)
+    scene = open_folder(
+        folder, depth_scale=_DEPTH_SCALE.value, up=_UP.value, annotations=False
+    )
+    features = _features(scene)
     rows = query.unit(features.feat)
     seen = features.row >= 0
     ready = time.monotonic() - began
     encode = settings.text_encoder()
     anything = encode(list(query.ANYTHING))
-    output = settings.workspace() / "queries" / folder.name
+    output = settings.workspace() / "queries" / scene.name
     for text in _TEXT.value:
         began = time.monotonic()
         values = query.relevancy(rows, encode([text])[0], anything)[features.row]
@@ -68,11 +73,11 @@ def main() -> None:
     print(f"heat maps: {output}")
 
 
-def _features(folder: pathlib.Path, scene: Scene) -> SceneFeatures:
+def _features(scene: Scene) -> SceneFeatures:
     """Return the features that answer; row -1 marks points that no frame saw."""
     if _SOURCE.value == "student":
-        return settings.scene_features(_RUN.value, folder, scene)
-    return settings.fused_features(folder.name)
+        return settings.scene_features(_RUN.value, scene)
+    return settings.fused_features(scene)
 
 
 def _scene_folder() -> pathlib.Path:
@@ -87,16 +92,6 @@ def _scene_folder() -> pathlib.Path:
         f"{_SCENE.value} (looked for {given} and {folder}). "
         f"Scans: {', '.join(sorted(p.name for p in folder.parent.glob('*'))[-6:])}."
     )
-
-
-def _open(folder: pathlib.Path) -> Scene:
-    if (folder / f"{folder.name}_vh_clean_2.ply").exists():
-        from sas_jax.scenes import scannet
-
-        return scannet.open_scene(folder)
-    from sas_jax.scenes import posed_rgbd
-
-    return posed_rgbd.open_scene(folder, _DEPTH_SCALE.value, up=_UP.value)
 
 
 def _print(text: str, found: list[query.Region]) -> None:
@@ -132,7 +127,11 @@ def _write(path: pathlib.Path, scene: Scene, values: np.ndarray) -> None:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:60] or "query"
+    """Return a file name of a question, another one for every question."""
+    plain = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:60]
+    if plain == text.lower().replace(" ", "_"):
+        return plain
+    return "_".join(part for part in (plain, content_key(text)[:8]) if part)
 
 
 if __name__ == "__main__":

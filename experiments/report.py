@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 import report_pictures
 import settings
+import stage_flags as given
 from tqdm import tqdm
 
 from sas_jax.capability.store import CapabilityTable, read_table
@@ -37,7 +38,8 @@ _LABELS = {
 
 def main() -> None:
     rows = _rows()
-    tables = _capabilities()
+    known = _capabilities()
+    tables = {name: t for name, t in known.items() if f"teacher/{name}" in rows}
     results = _results(rows, tables)
     folder = settings.workspace() / "report"
     sections = [_table3(rows, results), _per_class(rows, tables, results)]
@@ -50,8 +52,9 @@ def main() -> None:
     report.write_report(
         folder / "index.html",
         title="SAS on " + settings.data_root().name,
-        lead=f"{len(settings.scene_folders(['test']))} test scenes that nothing was "
-        "trained on. Scores in percent; a point that no camera saw counts as missed.",
+        lead=f"{len(settings.labelled_folders())} scenes of the split "
+        f"{given.EVAL_SPLIT.value}, that nothing was trained on. Scores in percent; a "
+        "point that no camera saw counts as missed.",
         sections=sections,
     )
     text = json.dumps(_plain(results), indent=1)
@@ -64,16 +67,18 @@ def main() -> None:
 def _rows() -> dict[str, Row]:
     """Read the evaluations and average the seeds of each student."""
     found: dict[str, list[protocol.Evaluation]] = {}
-    for path in sorted((settings.workspace() / "eval").glob("*.json")):
-        evaluation = protocol.load(path)
+    folder = settings.workspace() / "eval" / given.EVAL_SPLIT.value
+    evaluations = [protocol.load(path) for path in sorted(folder.glob("*.json"))]
+    summary.check_same_scenes(evaluations)
+    for evaluation in evaluations:
         found.setdefault(evaluation.name.split("-seed")[0], []).append(evaluation)
     teachers = sorted(name for name in found if name.startswith("teacher/"))
     known = [name for name in _LABELS if name in found]
     others = sorted(set(found) - set(teachers) - set(known))
     if not found:
         raise InputError(
-            "report: evaluations are required, got none "
-            f"({settings.workspace()}/eval). Run experiments/evaluate.py first."
+            f"report: evaluations are required, got none ({folder}). "
+            "Run experiments/evaluate.py first."
         )
     return {
         name: summary.summarize(name, _LABELS.get(name, name), found[name])

@@ -1,15 +1,16 @@
 """Pictures of the report; each function returns a section, or None without its data."""
 
 import functools
-import json
 from collections.abc import Callable
 
 import numpy as np
 import settings
 from PIL import Image
 
+from sas_jax.capability.store import QUALITY_SCHEMA
 from sas_jax.evaluate import query
 from sas_jax.evaluate.scene_features import SceneFeatures
+from sas_jax.files import read_json
 from sas_jax.fusion.store import load_point_features, load_superpoints
 from sas_jax.scenes.scannet import open_scene
 from sas_jax.scenes.scene import Scene
@@ -25,15 +26,14 @@ _NUM_SUPERPOINT_COLORS = 997
 
 @functools.cache
 def _scenes() -> tuple[Scene, ...]:
-    folders = settings.scene_folders(["test"])[:_SCENES]
+    folders = settings.labelled_folders()[:_SCENES]
     labels = settings.label_set()
     return tuple(open_scene(folder, label_set=labels) for folder in folders)
 
 
 @functools.cache
 def _run_name() -> str | None:
-    runs = sorted((settings.workspace() / "train").glob("*/checkpoints"))
-    names = [path.parent.name for path in runs]
+    names, _ = settings.students()
     full = [name for name in names if name.startswith("full")]
     return next(iter(full or names), None)
 
@@ -50,11 +50,11 @@ def _view(scene: Scene, colors: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _normals(name: str) -> np.ndarray:
+def _normals(name: str) -> np.ndarray | None:
     from sas_jax.superpoints.graph import vertex_normals
 
     scene = next(s for s in _scenes() if s.name == name)
-    if scene.normals is not None:
+    if scene.normals is not None or scene.faces is None:
         return scene.normals
     return vertex_normals(scene.points, scene.faces)
 
@@ -112,13 +112,10 @@ def queries() -> Section | None:
     figures = []
     run = _run_name()
     if (settings.workspace() / "fused/capability").exists():
-        sheet = _answers(lambda scene: settings.fused_features(scene.name))
+        sheet = _answers(lambda scene: settings.fused_features(scene))
         figures.append(report.picture(sheet, "Relevancy by the fused features."))
     if run is not None:
-        scans = settings.data_root() / "scans"
-        sheet = _answers(
-            lambda scene: settings.scene_features(run, scans / scene.name, scene)
-        )
+        sheet = _answers(lambda scene: settings.scene_features(run, scene))
         figures.append(report.picture(sheet, f"Relevancy by student {run}."))
     text = ["Red answers the question, blue does not; no class name was asked for."]
     return Section("Questions", text=text, figures=figures) if figures else None
@@ -184,7 +181,7 @@ def capability() -> Section | None:
     tables = []
     quality = folder / "quality.json"
     if quality.exists():
-        tables = [_quality_table(json.loads(quality.read_text())["data"])]
+        tables = [_quality_table(read_json(quality, schema=QUALITY_SCHEMA))]
     return Section("Capability", text=text, figures=figures, tables=tables)
 
 

@@ -23,7 +23,9 @@ COMPAT = flags.DEFINE_enum(
     "compat", "paper", _COMPAT, "Which recipe, where paper and authors' code differ."
 )
 DEVICE = flags.DEFINE_string("device", "cpu", "Device of the PyTorch networks.")
-THREADS = flags.DEFINE_integer("threads", os.cpu_count() or 1, "CPU threads.", 1)
+THREADS = flags.DEFINE_integer(
+    "threads", os.cpu_count() or 1, "CPU threads, or processes of one thread each.", 1
+)
 
 # Procedural rooms
 MAKE_ROOMS = flags.DEFINE_bool("make_rooms", False, "Generate the data set first.")
@@ -88,10 +90,19 @@ K_THRESHOLD = flags.DEFINE_float(
 MIN_VERTICES = flags.DEFINE_integer(
     "min_vertices", 60, "Least number of points of a superpoint.", 0
 )
-STRATEGY = flags.DEFINE_string(
-    "strategy", "capability", "Fusion: capability, add, linear or single."
+STRATEGY = flags.DEFINE_enum(
+    "strategy",
+    "capability",
+    ["capability", "add", "linear", "single"],
+    "How teachers are fused; students learn from the result.",
+)
+TEACHER = flags.DEFINE_string(
+    "teacher", None, "The one that --strategy=single keeps; default: the first."
 )
 TAU = flags.DEFINE_float("tau", 0.05, "Temperature of Eq. 8.", 0)
+
+# Scores
+EVAL_SPLIT = flags.DEFINE_string("eval_split", "test", "Split to score and report on.")
 
 # Which students the pipeline trains
 STUDENTS = flags.DEFINE_list(
@@ -100,8 +111,25 @@ STUDENTS = flags.DEFINE_list(
 STUDENT_SEEDS = flags.DEFINE_list("student_seeds", ["0"], "Seeds of each variant.")
 
 # Student: named like the fields of StudentConfig, TrainConfig and RunConfig
-ARCH = flags.DEFINE_string("arch", "MinkUNet18A", "Student network.")
-IMPL = flags.DEFINE_string("impl", None, "Sparse convolution; default: the fastest.")
+# Lists of other modules are repeated here: importing them would load JAX into the
+# processes of the teachers. A test compares.
+ARCH = flags.DEFINE_enum(
+    "arch",
+    "MinkUNet18A",
+    [
+        "MinkUNet14S",
+        *(f"MinkUNet14{kind}" for kind in "ABCD"),
+        *(f"MinkUNet18{kind}" for kind in "ABD"),
+        *(f"MinkUNet34{kind}" for kind in "ABC"),
+    ],
+    "Student network.",
+)
+IMPL = flags.DEFINE_enum(
+    "impl",
+    None,
+    ["native", "xla", "spconv"],
+    "Sparse convolution; default: the fastest.",
+)
 AUGMENT = flags.DEFINE_enum(
     "augment",
     "full",
@@ -130,6 +158,7 @@ flags.DEFINE_enum("schedule", None, ["linear", "poly"], "Course of the learning 
 flags.DEFINE_bool("sync_bn", None, "Batch statistics over all devices.")
 flags.DEFINE_integer("seed", None, "Of parameters, order and transforms.", 0)
 flags.DEFINE_integer("checkpoint_epochs", None, "Between checkpoints.", 1)
+flags.DEFINE_float("checkpoint_minutes", None, "Between checkpoints.", 0)
 flags.DEFINE_integer("keep_last", None, "Newest checkpoints to keep.", 1)
 flags.DEFINE_integer("log_steps", None, "Between scalars on disk.", 1)
 flags.DEFINE_integer("num_workers", None, "Processes that load.", 0)

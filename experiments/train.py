@@ -24,6 +24,7 @@ from sas_jax.distill.config import RunConfig, TrainConfig, official_config
 from sas_jax.distill.data import SceneFiles
 from sas_jax.distill.train import TrainResult, Vocabulary, train
 from sas_jax.errors import InputError
+from sas_jax.fusion.store import has_features
 from sas_jax.models.minkunet import StudentConfig
 
 _RUN = flags.DEFINE_string("run", "full-seed0", "Name of the run.")
@@ -78,11 +79,11 @@ def _given(config: type) -> dict:
 
 
 def _sources() -> list[SceneFiles]:
-    """Return the scenes that have features; extraction leaves out unseen ones."""
+    """Return the scenes that have features; no frame may have seen a point of one."""
     sources, without = [], []
     for scan in settings.scene_folders([_SPLIT.value]):
         fused, superpoints = _caches(scan.name)
-        if fused.exists():
+        if fused.exists() and has_features(fused):
             sources.append(SceneFiles(scan.name, scan, fused, superpoints))
         else:
             without.append(scan.name)
@@ -94,7 +95,7 @@ def _sources() -> list[SceneFiles]:
 def _caches(name: str) -> tuple[pathlib.Path, pathlib.Path | None]:
     folder, file = settings.workspace(), f"{name}.safetensors"
     superpoints = folder / "superpoints" / file if given.SUPERPOINTS.value else None
-    return folder / "fused" / given.STRATEGY.value / file, superpoints
+    return folder / "fused" / settings.fused_name() / file, superpoints
 
 
 def _missing() -> list[str]:
@@ -123,7 +124,7 @@ def _missing() -> list[str]:
             lines.append(line("teachers' features", "features", "extract_features"))
         if not any(workspace.glob("capability/*.json")):
             lines.append(line("capabilities", "capability", "measure_capability"))
-        fused = f"fused/{given.STRATEGY.value}"
+        fused = f"fused/{settings.fused_name()}"
         lines.append(line("fused features", fused, "fuse_features"))
     absent = [path for _, path in caches if path is not None and not path.exists()]
     if absent or (given.SUPERPOINTS.value and not names):

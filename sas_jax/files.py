@@ -8,11 +8,11 @@ made from, and a checksum. A file without a matching checksum is never read.
 import contextlib
 import dataclasses
 import enum
-import fcntl
 import hashlib
 import json
 import os
 import pathlib
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,9 +21,12 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from sas_jax.errors import DamagedFile, InputError, WorkspaceBusy
+from sas_jax.errors import DamagedFile, InputError
 
 PathLike = str | os.PathLike
+
+# What `atomic_path` names a file that is not finished, with the writer's process.
+TEMPORARY = re.compile(r"\..+\.(\d{1,7})\.[0-9a-f]{8}\.tmp")
 
 
 def canonical(obj: Any) -> Any:
@@ -78,23 +81,26 @@ def sha256_file(path: PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def folder_key(folder: PathLike) -> str:
-    """Return the content key of a folder: names and checksums of all its files.
-
-    Args:
-      folder: for example one scan; 1 GB takes about a second.
-    """
-    folder = pathlib.Path(folder)
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return content_key([(p.relative_to(folder), sha256_file(p)) for p in paths])
-
-
-def _sync_folder(folder: pathlib.Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: pathlib.Path) -> None:
+    """Flush a file, or a folder's list of names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing(path: pathlib.Path) -> Iterator[None]:
+    """Turn an OSError of the block into an InputError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"write: could not write ({path}): {error.strerror or error}. "
+            "Free disk space or check the path and its permissions, then run the "
+            "same command again."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -111,20 +117,12 @@ def atomic_path(path: PathLike) -> Iterator[pathlib.Path]:
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        descriptor = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise InputError(
-            f"write: could not write ({path}): {error.strerror or error}. "
-            "Free disk space or check the permissions, then run the same command again."
-        ) from error
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -157,32 +155,46 @@ def write_tensors(
       key: content key of everything that the tensors were made from.
       schema: name and version of the layout, e.g. `sas_jax.point_features/1`.
       meta: further strings for people and later stages.
+
+    Raises:
+      InputError: when the disk is full or not writable, naming the file.
     """
     path = pathlib.Path(path)
     arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    with atomic_path(path) as temporary:
-        safetensors.numpy.save_file(arrays, temporary)
-        manifest = {
-            "schema": schema,
-            "key": key,
-            "sha256": sha256_file(temporary),
-            "size": temporary.stat().st_size,
-            "meta": dict(meta or {}),
-        }
+    # The file is put together in memory: `save_file` reports a full disk by an error
+    # of its own that is no OSError. The same bytes either way.
+    data = safetensors.numpy.save(arrays)
+    atomic_write(path, data)
+    manifest = {
+        "schema": schema,
+        "key": key,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "size": len(data),
+        "meta": dict(meta or {}),
+    }
     atomic_write(_sidecar(path), json.dumps(manifest, indent=1).encode())
+
+
+_MANIFEST_FIELDS = {"schema": str, "key": str, "sha256": str, "size": int, "meta": dict}
 
 
 def _read_manifest(path: pathlib.Path) -> dict:
     try:
-        return json.loads(_sidecar(path).read_bytes())
+        manifest = json.loads(_sidecar(path).read_bytes())
+        fields = manifest if isinstance(manifest, dict) else {}
+        for name, kind in _MANIFEST_FIELDS.items():
+            if not isinstance(fields.get(name), kind):
+                raise ValueError(f"no {name}")
+        return manifest
     except FileNotFoundError as error:
         raise DamagedFile(
             f"read: an artefact's manifest must exist, got none ({_sidecar(path)}). "
             "Run the stage that makes it again."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedFile(
-            f"read: a manifest must be JSON, got {error} ({_sidecar(path)}). "
+            "read: a manifest must be a JSON object with "
+            f"{', '.join(_MANIFEST_FIELDS)}; got {error} ({_sidecar(path)}). "
             "Delete the file and run the stage that makes it again."
         ) from error
 
@@ -252,7 +264,7 @@ def _read_record(path: pathlib.Path) -> dict:
             f"read: the artefact must exist, got none ({path}). "
             "Run the stage that makes it."
         ) from error
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         sound = False
     if not sound:
         raise DamagedFile(
@@ -283,30 +295,3 @@ def is_current(path: PathLike, key: str) -> bool:
     except DamagedFile:
         return False
     return True
-
-
-@contextlib.contextmanager
-def workspace_lock(folder: PathLike) -> Iterator[None]:
-    """Hold a folder for this process; the lock goes with the process, even if killed.
-
-    Raises:
-      WorkspaceBusy: when another process holds it, naming that process.
-    """
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    with open(path, "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise WorkspaceBusy(
-                "workspace: only one run at a time, got a second one while process "
-                f"{owner} holds it ({folder}). "
-                "Wait for it or choose another --workspace."
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield

@@ -8,7 +8,7 @@ N images of S x S pixels; labels are class indices, 255 = none.
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -20,9 +20,6 @@ from sas_jax.scenes.rooms.layout import PlacedObject, Room, RoomConfig, make_roo
 from sas_jax.scenes.rooms.render import Renderer
 
 SCHEMA = "sas_jax.diffusion_crops/1"
-FIRST_SEED = 1_000_000
-"""Rooms from this seed on train 2-D networks; pipeline scenes stay below it."""
-
 _SHELL = ("wall", "floor")
 _GLIMPSE = 24
 _WIDE = 255
@@ -66,12 +63,14 @@ class Crops:
       labels: uint8 [N, S, S].
       focus: uint8 [N], class index of the focus, 255 for a wide view.
       seen: per image the visible things; the focus (or the largest) is first.
+      key: content key of what they were made from; empty where nobody gave one.
     """
 
     images: UInt8[np.ndarray, "N S S 3"]
     labels: UInt8[np.ndarray, "N S S"]
     focus: UInt8[np.ndarray, " N"]
     seen: list[list[Seen]]
+    key: str = ""
 
     def draw(
         self, rng: np.random.Generator, count: int, wide: float = 0.2
@@ -92,7 +91,7 @@ class Crops:
         kind = rng.choice(len(kinds), size=count, p=odds / odds.sum())
         return order[start[kind] + (rng.random(count) * size[kind]).astype(np.int64)]
 
-    def write(self, path: files.PathLike, key: str) -> None:
+    def write(self, path: files.PathLike) -> None:
         """Write everything to one safetensors file with its sidecar."""
         seen = [[dataclasses.astuple(thing) for thing in row] for row in self.seen]
         facts = np.frombuffer(json.dumps(seen).encode(), np.uint8)
@@ -102,20 +101,32 @@ class Crops:
             "focus": self.focus,
             "seen": facts,
         }
-        files.write_tensors(path, tensors, key=key, schema=SCHEMA)
+        files.write_tensors(path, tensors, key=self.key, schema=SCHEMA)
 
 
 def read_crops(path: files.PathLike) -> Crops:
     """Read what `Crops.write` wrote; raises like `files.read_tensors`."""
-    tensors, _ = files.read_tensors(path, schema=SCHEMA)
+    tensors, meta = files.read_tensors(path, schema=SCHEMA)
     seen = [
         [Seen(*thing) for thing in row] for row in json.loads(tensors["seen"].tobytes())
     ]
-    return Crops(tensors["images"], tensors["labels"], tensors["focus"], seen)
+    arrays = (tensors[name] for name in ("images", "labels", "focus"))
+    return Crops(*arrays, seen, meta["key"])
+
+
+def crops_key(
+    seeds: Sequence[int],
+    config: CropConfig | None = None,
+    room: RoomConfig | None = None,
+) -> str:
+    """Return the content key of what `make_crops` makes of the same arguments."""
+    return files.content_key(
+        [list(seeds), config or CropConfig(), room or RoomConfig()]
+    )
 
 
 def make_crops(
-    seeds: Iterable[int],
+    seeds: Sequence[int],
     config: CropConfig | None = None,
     room: RoomConfig | None = None,
     *,
@@ -124,7 +135,7 @@ def make_crops(
     """Render the training images of many rooms.
 
     Args:
-      seeds: room seeds, from `FIRST_SEED` on.
+      seeds: room seeds, from `scan.FIRST_PRETRAINING_SEED` on.
       config: what to render; None means the defaults.
       room: which rooms; None means the defaults.
       progress: called with the number of images after each room.
@@ -149,7 +160,11 @@ def make_crops(
         )
     images, labels, focus, seen = zip(*rows, strict=True)
     return Crops(
-        np.stack(images), np.stack(labels), np.array(focus, np.uint8), list(seen)
+        np.stack(images),
+        np.stack(labels),
+        np.array(focus, np.uint8),
+        list(seen),
+        crops_key(seeds, config, room),
     )
 
 

@@ -29,7 +29,7 @@ from sas_jax.capability.token_states import load_token_states
 from sas_jax.capability.windows import draw_window
 from sas_jax.errors import InputError
 
-CHECKPOINT_SCHEMA = "sas_jax.small_diffusion_checkpoint/1"
+CHECKPOINT_SCHEMA = "sas_jax.small_diffusion_checkpoint/2"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +92,10 @@ def train(
 
     Args:
       crops: training images with what they show.
-      folder: where `checkpoint.safetensors` is kept.
+      folder: where `checkpoint.safetensors` is kept; one of another run is refused.
       config: how to train; None means the defaults.
       network: size; None means the defaults.
-      initial: where to begin without a checkpoint; None means at random weights.
+      initial: where the run begins; None means at random weights.
       seconds: stop after this much time, with a checkpoint.
       log: takes one line of text at a time.
 
@@ -103,11 +103,15 @@ def train(
       The model with averaged weights.
 
     Raises:
-      InputError: when the loss is not finite or the checkpoint of another network.
+      InputError: when the loss is not finite, the initial weights are of another
+        network, or the checkpoint is of other settings, images or initial weights.
     """
     config, network = config or PretrainConfig(), network or SmallDiffusionConfig()
     path = pathlib.Path(folder) / "checkpoint.safetensors"
-    state = restore(path, network, config, initial)
+    state = begin(network, config, initial)
+    key = run_key(crops, network, config, initial)
+    if path.exists():
+        restore(state, path, key)
     draw = _BatchSource(crops, network, config)
     began = saved = time.monotonic()
     losses: list[float] = []
@@ -119,11 +123,11 @@ def train(
             log(f"step {state.step} loss {mean:.4f} elapsed_s {now - began:.0f}")
             losses.clear()
         if now - saved > config.checkpoint_seconds:
-            save_checkpoint(path, state, network)
+            save_checkpoint(path, state, key)
             saved = now
         if seconds is not None and now - began > seconds:
             break
-    save_checkpoint(path, state, network)
+    save_checkpoint(path, state, key)
     return averaged_model(state, network)
 
 
@@ -195,16 +199,27 @@ class _BatchSource:
         }
 
 
-def restore(
-    path: pathlib.Path,
+def run_key(
+    crops: Crops,
+    network: SmallDiffusionConfig,
+    config: PretrainConfig,
+    initial: SmallDiffusion | None = None,
+) -> str:
+    """Return the content key of everything that a run's weights follow from."""
+    config = dataclasses.replace(config, checkpoint_seconds=0.0, log_every=1)
+    start = initial.weights_id if initial else "random"
+    return files.content_key([crops.key, network, config, start])
+
+
+def begin(
     network: SmallDiffusionConfig,
     config: PretrainConfig,
     initial: SmallDiffusion | None = None,
 ) -> TrainState:
-    """Return the state of a checkpoint, or a fresh one when there is none.
+    """Return the state before the first step.
 
     Raises:
-      InputError: when checkpoint or initial weights are of another network.
+      InputError: when the initial weights are of another network.
     """
     torch.manual_seed(config.seed)
     unet = build_unet(network).train()
@@ -217,33 +232,42 @@ def restore(
         unet.load_state_dict(initial.unet.state_dict(), strict=True)
     optimizer = torch.optim.Adam(unet.parameters(), lr=config.rate, betas=(0.9, 0.99))
     average = {k: v.clone() for k, v in unet.state_dict().items()}
-    state = TrainState(unet, average, optimizer)
-    if not path.exists():
-        return state
+    return TrainState(unet, average, optimizer)
+
+
+def restore(state: TrainState, path: pathlib.Path, key: str) -> None:
+    """Turn a run's first state into that of its checkpoint.
+
+    Args:
+      state: what `begin` made; changed in place.
+      path: what `save_checkpoint` wrote.
+      key: the run's (see `run_key`).
+
+    Raises:
+      InputError: when the checkpoint is of another run.
+    """
     tensors, meta = files.read_tensors(path, schema=CHECKPOINT_SCHEMA)
-    if meta["network"] != files.content_key(network):
+    if meta["key"] != key:
         raise InputError(
-            f"pretrain: the checkpoint must be of the same network, got another "
-            f"({path}). Choose another folder."
+            "pretrain: the checkpoint must be of the same run (settings, network, "
+            f"images, initial weights), got another one's ({path}). Delete that file "
+            "to begin again, or choose another --workspace."
         )
     parts: dict[str, dict] = {"unet": {}, "average": {}, "first": {}, "second": {}}
     for name, value in tensors.items():
         part, key = name.split("/", 1)
         parts[part][key] = torch.from_numpy(value.copy())
-    unet.load_state_dict(parts["unet"], strict=True)
+    state.unet.load_state_dict(parts["unet"], strict=True)
     state.average, state.step = parts["average"], int(meta["step"])
-    for name, parameter in unet.named_parameters():
-        optimizer.state[parameter] = {
+    for name, parameter in state.unet.named_parameters():
+        state.optimizer.state[parameter] = {
             "step": torch.tensor(float(state.step)),
             "exp_avg": parts["first"][name],
             "exp_avg_sq": parts["second"][name],
         }
-    return state
 
 
-def save_checkpoint(
-    path: pathlib.Path, state: TrainState, network: SmallDiffusionConfig
-) -> None:
+def save_checkpoint(path: pathlib.Path, state: TrainState, key: str) -> None:
     """Write everything that `restore` needs, atomically."""
     tensors = {f"unet/{k}": v.numpy() for k, v in state.unet.state_dict().items()}
     tensors |= {f"average/{k}": v.numpy() for k, v in state.average.items()}
@@ -252,14 +276,8 @@ def save_checkpoint(
         if moments:
             tensors[f"first/{name}"] = moments["exp_avg"].numpy()
             tensors[f"second/{name}"] = moments["exp_avg_sq"].numpy()
-    meta = {"network": files.content_key(network), "step": str(state.step)}
-    files.write_tensors(
-        path,
-        tensors,
-        key=files.content_key(meta),
-        schema=CHECKPOINT_SCHEMA,
-        meta=meta,
-    )
+    meta = {"step": str(state.step)}
+    files.write_tensors(path, tensors, key=key, schema=CHECKPOINT_SCHEMA, meta=meta)
 
 
 def averaged_model(state: TrainState, network: SmallDiffusionConfig) -> SmallDiffusion:

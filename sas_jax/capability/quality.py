@@ -17,19 +17,17 @@ from PIL import Image
 
 from sas_jax import files
 from sas_jax.capability import sheets
-from sas_jax.capability.crops import CropConfig, Crops, make_crops
+from sas_jax.capability.crops import CropConfig, Crops, crops_key, make_crops
 from sas_jax.capability.measure import Compat, intersection_union
 from sas_jax.capability.prompt_masks import MaskConfig, PointPrompter, pseudo_masks
-from sas_jax.capability.store import file_name
+from sas_jax.capability.store import QUALITY_SCHEMA, file_name
 from sas_jax.capability.synthesize import SmallSynthesizer
 from sas_jax.scenes.rooms.catalogue import CLASS_NAMES
+from sas_jax.scenes.rooms.layout import RoomConfig
+from sas_jax.scenes.rooms.scan import FIRST_HELD_OUT_SEED
 from sas_jax.text.vocabulary import image_prompt
 
-HELD_OUT_SEED = 1_900_000
-"""Rooms from this seed on were never trained on."""
-
-SCHEMA = "sas_jax.pseudo_mask_quality/1"
-CODE = 2
+CODE = 3
 """Raised by one whenever the numbers change."""
 
 _ROOMS = 24
@@ -151,6 +149,7 @@ def judge(
     synthesizer: SmallSynthesizer,
     prompter: PointPrompter,
     masks: MaskConfig,
+    rooms: RoomConfig,
     config: QualityConfig | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> dict:
@@ -162,27 +161,31 @@ def judge(
       synthesizer: the model under test.
       prompter: refines masks by points.
       masks: threshold and point rules.
+      rooms: what is rendered; the furniture that the model was trained on.
       config: how; None means the defaults.
       progress: called `TICKS` times when there is something to do.
 
     Returns:
       What `quality_table` returns.
+
+    Deterministic: yes, for any number of threads.
     """
     config = config or QualityConfig()
     path = pathlib.Path(folder) / "quality.json"
-    specs = [synthesizer.spec, prompter.spec, masks, config, _ROOMS, _VIEWS, CODE]
+    seeds = range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + _ROOMS)
+    renders = crops_key(seeds, _VIEWS, rooms)
+    specs = [synthesizer.spec, prompter.spec, masks, config, renders, CODE]
     key = files.content_key(specs)
     if files.is_current(path, key):
-        return files.read_json(path, schema=SCHEMA)
-    seeds = range(HELD_OUT_SEED, HELD_OUT_SEED + _ROOMS)
-    crops = make_crops(seeds, _VIEWS, progress=lambda _: progress())
+        return files.read_json(path, schema=QUALITY_SCHEMA)
+    crops = make_crops(seeds, _VIEWS, rooms, progress=lambda _: progress())
     found = measure_quality(
         crops, synthesizer, prompter, masks, config, progress=lambda _: progress()
     )
     for entry in found:
         _write_sheet(pathlib.Path(folder) / "quality", entry)
-    files.write_json(path, quality_table(found), key=key, schema=SCHEMA)
-    return files.read_json(path, schema=SCHEMA)
+    files.write_json(path, quality_table(found), key=key, schema=QUALITY_SCHEMA)
+    return files.read_json(path, schema=QUALITY_SCHEMA)
 
 
 def _write_sheet(folder: pathlib.Path, entry: ClassQuality) -> None:

@@ -4,8 +4,13 @@ Each finished class is on disk before the next begins; what is current is not ma
 again.
 """
 
+import dataclasses
+import functools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+import pickle
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 from jaxtyping import Int
@@ -22,55 +27,127 @@ from sas_jax.capability.measure import (
 from sas_jax.capability.prompt_masks import MaskConfig, PointPrompter, pseudo_masks
 from sas_jax.capability.store import CapabilityTable, ClassImages
 from sas_jax.capability.synthesize import Synthesizer
+from sas_jax.errors import InputError
+from sas_jax.scenes.rooms.write import worker_pool
 from sas_jax.teachers.contracts import DenseTeacher, MaskTeacher
 from sas_jax.text.vocabulary import Vocabulary, image_prompt
 
-CODE = 1
+CODE = 2
 """Raised by one whenever this stage's numbers change."""
 
 Progress = Callable[[str], None]
 
 
+@dataclasses.dataclass(frozen=True)
+class Painter:
+    """What images and their pseudo masks are made with.
+
+    Attributes:
+      synthesizer: paints.
+      prompter: refines masks by points.
+      masks: threshold and point rules.
+    """
+
+    synthesizer: Synthesizer
+    prompter: PointPrompter
+    masks: MaskConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """One class that is to be painted."""
+
+    folder: files.PathLike
+    name: str
+    prompt: str
+    seeds: tuple[int, ...]
+    key: str
+
+
 def make_images(
     folder: files.PathLike,
     vocabulary: Vocabulary,
-    synthesizer: Synthesizer,
-    prompter: PointPrompter,
+    painter: Painter,
     config: CapabilityConfig,
-    masks: MaskConfig,
     progress: Progress = lambda _: None,
+    *,
+    workers: int = 1,
 ) -> list[str]:
     """Synthesize the images of every class and their pseudo masks.
 
     Args:
       folder: the workspace's `capability` folder.
       vocabulary: classes.
-      synthesizer: paints.
-      prompter: refines masks by points.
+      painter: models and rules.
       config: how many images, which prompts.
-      masks: threshold and point rules.
       progress: called with each class's name when it is done.
+      workers: processes, for models on the CPU; each holds the painter in memory
+        (0.6 GB for the small one).
 
     Returns:
       Names of the classes with images, in order. Files are kept as `store` says.
 
-    Deterministic: yes, by the seeds of `config`.
+    Raises:
+      InputError: when the disk is full or not writable, or a process is killed.
+
+    Deterministic: by the seeds of `config`, as far as the painter is; never by the
+    number of workers.
     """
     names = measured_classes(vocabulary, config.compat)
     seeds = tuple(range(config.seed, config.seed + config.images_per_class))
-    models = [synthesizer.spec, prompter.spec, masks, CODE]
+    models = [painter.synthesizer.spec, painter.prompter.spec, painter.masks, CODE]
+    jobs = []
     for name in names:
         prompt = image_prompt(name, config.compat)
         key = files.content_key([models, prompt, name, seeds])
-        if not files.is_current(store.images_path(folder, name), key):
-            made = synthesizer.synthesize(prompt, name, seeds)
-            # what is stored is what is used: a resumed run must see the same maps
-            heat = made.attention.astype(np.float16).astype(np.float32)
-            coarse, refined = pseudo_masks(made.images, heat, prompter, masks)
-            entry = ClassImages(name, prompt, made.images, heat, coarse, refined, key)
-            store.write_images(folder, entry)
+        if files.is_current(store.images_path(folder, name), key):
+            progress(name)
+        else:
+            jobs.append(_Job(folder, name, prompt, seeds, key))
+    for name in _paint_all(painter, jobs, workers):
         progress(name)
     return list(names)
+
+
+def _paint_all(painter: Painter, jobs: list[_Job], workers: int) -> Iterator[str]:
+    """Paint classes here or in processes; yield their names in order."""
+    workers = min(workers, len(jobs))
+    if workers < 2:
+        yield from map(functools.partial(_paint, painter), jobs)
+        return
+    # as bytes: PyTorch would hand every tensor over in shared memory
+    paint = functools.partial(_paint_packed, pickle.dumps(painter))
+    with worker_pool(workers) as pool:
+        try:
+            yield from pool.map(paint, jobs)
+        except BrokenProcessPool as error:
+            raise InputError(
+                "capability: processes that paint must live, got one that was killed, "
+                f"of {workers}; perhaps memory ran out. Lower --threads and run the "
+                "same command again: finished classes are kept."
+            ) from error
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _paint_packed(painter: bytes, job: _Job) -> str:
+    # Ctrl-C reaches every process: the one that waits for this one answers it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return _paint(pickle.loads(painter), job)
+
+
+def _paint(painter: Painter, job: _Job) -> str:
+    """Make and write the images and pseudo masks of one class; return its name."""
+    made = painter.synthesizer.synthesize(job.prompt, job.name, job.seeds)
+    # what is stored is what is used: a resumed run must see the same maps
+    heat = made.attention.astype(np.float16).astype(np.float32)
+    coarse, refined = pseudo_masks(made.images, heat, painter.prompter, painter.masks)
+    entry = ClassImages(
+        job.name, job.prompt, made.images, heat, coarse, refined, job.key
+    )
+    store.write_images(job.folder, entry)
+    return job.name
 
 
 def measure_teacher(
@@ -93,6 +170,9 @@ def measure_teacher(
 
     Returns:
       The table, which is on disk too.
+
+    Deterministic: for one number of threads of PyTorch, which can move the borders
+    of a teacher's masks.
     """
     names = vocabulary.names
     measured = measured_classes(vocabulary, config.compat)
@@ -131,22 +211,25 @@ def _class_maps(
 
 
 def write_sheets(
-    folder: files.PathLike, classes: Sequence[str], teachers: Sequence[str]
+    folder: files.PathLike,
+    vocabulary: Vocabulary,
+    teachers: Sequence[str],
+    config: CapabilityConfig,
 ) -> list[pathlib.Path]:
     """Draw one picture per class: images, attention, coarse, refined, each teacher.
 
     Args:
       folder: the workspace's `capability` folder.
-      classes: whole vocabulary in order; those without images are left out.
-      teachers: names of measured teachers.
+      vocabulary: classes.
+      teachers: names of teachers that were measured with `vocabulary` and `config`.
+      config: how; other classes' images, of an earlier run, are left alone.
 
     Returns:
       The PNG files.
     """
     paths = []
-    for index, name in enumerate(classes):
-        if not store.images_path(folder, name).exists():
-            continue
+    for name in measured_classes(vocabulary, config.compat):
+        index = vocabulary.names.index(name)
         entry = store.read_images(folder, name)
         theirs = {
             teacher: store.read_masks(store.masks_path(folder, teacher, name)) == index

@@ -1,6 +1,6 @@
 """Picture sheets of synthesized images: a row each for image, map and masks.
 
-Columns are the images of one class; masks are drawn over the darkened image.
+Columns are images of one class; masks are drawn over the darkened image.
 """
 
 from collections.abc import Mapping
@@ -14,20 +14,24 @@ from sas_jax.view.pictures import heat_colors
 
 _CELL = 96
 _MARGIN = 92
+# More are too small to look at where a page shows the sheet at its width.
+_COLUMNS = 8
 _INSIDE = np.array([255, 200, 40], np.float32)
 
 
 def class_sheet(
     entry: ClassImages, teachers: Mapping[str, Bool[np.ndarray, "m S S"]]
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Draw the sheet of one class.
+    """Draw the sheet of the first images of one class.
 
     Args:
       entry: images, attention and masks.
       teachers: teacher -> its masks of this class on the same images.
     """
     masks = {"coarse": entry.coarse, "refined": entry.refined, **teachers}
-    return sheet(entry.name, entry.images, entry.attention, masks)
+    shown = {title: mask[:_COLUMNS] for title, mask in masks.items()}
+    images, attention = entry.images[:_COLUMNS], entry.attention[:_COLUMNS]
+    return sheet(entry.name, images, attention, shown)
 
 
 def sheet(

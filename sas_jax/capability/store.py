@@ -17,6 +17,7 @@ from sas_jax import files
 IMAGES_SCHEMA = "sas_jax.capability_images/1"
 MASKS_SCHEMA = "sas_jax.capability_masks/1"
 TABLE_SCHEMA = "sas_jax.capability/1"
+QUALITY_SCHEMA = "sas_jax.pseudo_mask_quality/1"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,9 +6,10 @@ Diffusion through diffusers. Both are run under `attention.recording`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -64,8 +65,27 @@ class Synthesizer(Protocol):
         """
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch work on one thread of the CPU.
+
+    Several threads add up in another order. That moves the last bits of an image, and
+    GrabCut makes hundreds of pixels of them.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class SmallSynthesizer:
-    """Paint with the small diffusion model; a class is one batch."""
+    """Paint with the small diffusion model; a class is one batch.
+
+    Deterministic: yes, for any number of threads: it uses one. Several processes, each
+    with its own classes, use the other cores (see `run.make_images`).
+    """
 
     def __init__(
         self,
@@ -120,9 +140,11 @@ class SmallSynthesizer:
         offsets = self._model.text([prompt], length).offsets[0]
         tokens = [word_tokens(prompt, word, offsets)] * len(seeds)
         guided = self._sampling.guidance != 1
-        with attention.recording(self._model.unet, guided=guided) as store:
-            images = draw([prompt] * len(seeds))
-        maps = attention.class_maps(store, tokens, images.shape[1], self._config, word)
+        with one_thread():
+            with attention.recording(self._model.unet, guided=guided) as store:
+                images = draw([prompt] * len(seeds))
+            edge = images.shape[1]
+            maps = attention.class_maps(store, tokens, edge, self._config, word)
         return Synthesized(images, maps.numpy(), prompt, tuple(int(s) for s in seeds))
 
 
@@ -150,7 +172,10 @@ class StableDiffusionConfig:
 
 
 class StableDiffusionSynthesizer:
-    """Paint with Stable Diffusion (1.x or 2.x) from local files."""
+    """Paint with Stable Diffusion (1.x or 2.x) from local files.
+
+    Deterministic: for one device and, on the CPU, one number of threads.
+    """
 
     def __init__(
         self,

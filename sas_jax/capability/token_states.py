@@ -57,6 +57,10 @@ class TokenStates:
             self._scale = read("LayerNorm.weight")
             self._shift = read("LayerNorm.bias")
 
+    def __reduce__(self) -> tuple:
+        """Let another process read its own copy: the tables have 47 MB."""
+        return load_token_states, ()
+
     def __call__(self, texts: Sequence[str], length: int) -> PromptTokens:
         """Return the states of n texts padded to `length` tokens.
 

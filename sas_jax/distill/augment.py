@@ -80,6 +80,20 @@ def named_augmentation(
     }[name]
 
 
+def noise_nodes(extent_m: Float[np.ndarray, " 3"], config: AugmentConfig) -> float:
+    """Return the most nodes that a noise grid of elastic distortion takes.
+
+    Args:
+      extent_m: edges of the cloud's bounding box, metres, finite.
+      config: ranges of the transforms.
+
+    Returns:
+      0 without distortion; a node takes 12 bytes, twice while it is smoothed.
+    """
+    grids = [_noise_size(extent_m, granularity) for granularity, _ in config.elastic]
+    return float(max((np.prod(size) for size in grids), default=0.0))
+
+
 def augment_points(
     points: Float[np.ndarray, "P 3"], config: AugmentConfig, rng: np.random.Generator
 ) -> Float[np.ndarray, "P 3"]:
@@ -151,7 +165,7 @@ def elastic_distortion(
     if len(points) == 0:
         return points
     low = points.min(axis=0)
-    size = ((points - low).max(axis=0) // granularity_m).astype(int) + 3
+    size = _noise_size((points - low).max(axis=0), granularity_m).astype(int)
     noise = rng.standard_normal((3, *size), dtype=np.float32)
     for axis in (1, 2, 3, 1, 2, 3):
         noise = ndimage.uniform_filter1d(noise, 3, axis=axis, mode="constant")
@@ -162,6 +176,13 @@ def elastic_distortion(
         for component in noise
     ]
     return points + magnitude_m * np.stack(moves, axis=1)
+
+
+def _noise_size(
+    extent_m: Float[np.ndarray, " 3"], granularity_m: float
+) -> Float[np.ndarray, " 3"]:
+    """Return the nodes of the noise grid along each axis."""
+    return extent_m // granularity_m + 3
 
 
 def _similarity(

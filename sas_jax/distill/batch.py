@@ -18,7 +18,11 @@ from sas_jax.distill.config import TrainConfig
 from sas_jax.distill.data import TrainScene
 from sas_jax.distill.voxelize import Voxels, grid_cells, unique_voxels
 from sas_jax.errors import InputError
+from sas_jax.sparse.keys import MAX_COORD
 from sas_jax.sparse.plan import Plan, build_plan, level_counts
+
+# 3 GB of noise while it is smoothed: 200 m x 200 m x 20 m at the finest default grid.
+_MAX_NOISE_NODES = 2**27
 
 
 @jax.tree_util.register_dataclass
@@ -94,8 +98,12 @@ def make_sample(
       config: voxel size and ranges of the transforms.
       rng: source of the transforms, or None for none at all.
       shift: voxels by which the whole batch is moved.
+
+    Raises:
+      InputError: if a position is not finite or the cloud is too large.
     """
     points = scene.points
+    _check_extent(scene, config)
     if rng is not None:
         points = augment.augment_points(points, config.augment, rng)
     cells = grid_cells(points, config.voxel_size_m)
@@ -105,6 +113,28 @@ def make_sample(
     if shift is not None:
         voxels = dataclasses.replace(voxels, coords=voxels.coords + shift[None])
     return Sample(scene, voxels)
+
+
+def _check_extent(scene: TrainScene, config: TrainConfig) -> None:
+    """Refuse a cloud that voxels or elastic distortion cannot span, before it is tried.
+
+    Raises:
+      InputError: naming the scene.
+    """
+    if len(scene.points) == 0:
+        return
+    extent_m = np.ptp(scene.points, axis=0).astype(np.float64)
+    # This way round, NaN and infinity are refused as well.
+    if not (
+        extent_m.max() / config.voxel_size_m <= MAX_COORD
+        and augment.noise_nodes(extent_m, config.augment) <= _MAX_NOISE_NODES
+    ):
+        edges = " x ".join(f"{edge:g}" for edge in extent_m)
+        raise InputError(
+            f"scene {scene.name}: finite points spanning at most {MAX_COORD} voxels "
+            f"and {_MAX_NOISE_NODES} nodes of elastic noise are required, got {edges} "
+            "m. Check the unit of the points (metres) and for stray points."
+        )
 
 
 def batch_coords(samples: Sequence[Sample]) -> Int32[np.ndarray, "N 4"]:

@@ -23,6 +23,7 @@ from jaxtyping import Float32, PyTree
 from orbax.checkpoint import checkpoint_managers
 
 from sas_jax.distill.config import RunConfig, TrainConfig
+from sas_jax.distill.schedule import Schedule
 from sas_jax.distill.step import TrainState
 from sas_jax.errors import InputError
 from sas_jax.files import canonical
@@ -35,7 +36,8 @@ class Checkpoint:
 
     Attributes:
       state: parameters, statistics, optimiser and step.
-      history: running mean of logits, [P, K] f32 per scene; empty in stage 1.
+      history: running mean of logits, [P, K] f32 per scene; empty in stage 1, and
+        where a reader left it out.
       text_features: [K, C] f32, T.
       class_names: the K names.
       scenes: content key of each training scene, by name, in order.
@@ -166,12 +168,11 @@ def load_student(
     path = pathlib.Path(folder).resolve()
     if not path.is_dir():
         raise _no_checkpoint(path)
-    options = ocp.CheckpointManagerOptions(create=False, best_fn=_quality)
-    manager = ocp.CheckpointManager(path, options=options)
-    step = manager.latest_step() if which == "last" else manager.best_step()
-    if step is None:
-        raise _no_checkpoint(path)
-    checkpoint = _restore(manager, step)
+    with _reader(path) as manager:
+        step = manager.latest_step() if which == "last" else manager.best_step()
+        if step is None:
+            raise _no_checkpoint(path)
+        checkpoint = _restore(manager, step, history=False)
     return Student(
         config=StudentConfig(**checkpoint.config["student"]),
         variables={
@@ -195,56 +196,41 @@ def read_first_stage(folder: str | os.PathLike, up_to: int) -> Checkpoint | None
     path = pathlib.Path(folder).resolve()
     if not path.is_dir():
         return None
+    with _reader(path) as manager:
+        steps = manager.all_steps()
+        if not steps:
+            return None
+        newest = _read(manager, max(steps), run=ocp.args.JsonRestore())
+        last = min(up_to, _first_self_step(newest["run"]))
+        steps = [step for step in steps if step <= last]
+        return _restore(manager, max(steps), history=False) if steps else None
+
+
+def _reader(path: pathlib.Path) -> ocp.CheckpointManager:
+    """Open an existing folder, which may belong to a run under way, for reading."""
     options = ocp.CheckpointManagerOptions(create=False, best_fn=_quality)
-    manager = ocp.CheckpointManager(path, options=options)
-    steps = sorted(step for step in manager.all_steps() if step <= up_to)
-    newest_first = (_restore(manager, step) for step in reversed(steps))
-    return next((saved for saved in newest_first if not saved.history), None)
+    return ocp.CheckpointManager(path, options=options)
 
 
-def check_config(
-    saved: Mapping[str, Any],
-    config: TrainConfig,
-    where: object,
-    except_for: Sequence[str] = (),
-) -> None:
-    """Refuse to go on with another configuration.
-
-    Args:
-      saved: what the checkpoint was made with, as JSON values.
-      config: what is asked for.
-      where: names the checkpoint in the error.
-      except_for: fields that may differ.
-
-    Raises:
-      InputError: naming the first field that differs, with both values.
-    """
-    wanted = canonical(config)
-    for field in sorted((set(saved) | set(wanted)) - set(except_for)):
-        if saved.get(field) != wanted.get(field):
-            raise InputError(
-                f"resume: {field} must be {saved.get(field)} as in the checkpoint, got "
-                f"{wanted.get(field)} ({where}). "
-                "Restore the setting, or train into another --run."
-            )
+def _first_self_step(record: Mapping[str, Any]) -> int:
+    """Return the last step of stage 1 of the run that wrote a record."""
+    names = ("epochs", "self_distillation", "loop", "batch_size")
+    config = TrainConfig(**{name: record["config"][name] for name in names})
+    return Schedule(len(record["scenes"]), config).first_self_step
 
 
-def _restore(manager: ocp.CheckpointManager, step: int) -> Checkpoint:
-    folder = pathlib.Path(manager.directory) / str(step)
+def _restore(
+    manager: ocp.CheckpointManager, step: int, *, history: bool = True
+) -> Checkpoint:
+    """Read a checkpoint; the history, most of its bytes, only where it is wanted."""
     items: dict = {
         "state": ocp.args.PyTreeRestore(),
         "text": ocp.args.PyTreeRestore(),
         "run": ocp.args.JsonRestore(),
     }
-    if (folder / "history").exists():
+    if history and (_folder(manager, step) / "history").exists():
         items["history"] = ocp.args.PyTreeRestore()
-    try:
-        read = manager.restore(step, args=ocp.args.Composite(**items))
-    except (ValueError, OSError, KeyError) as error:
-        raise InputError(
-            f"resume: a complete checkpoint is required, got {error!r} ({folder}). "
-            "Delete this folder to go on from the one before."
-        ) from error
+    read = _read(manager, step, **items)
     state = read["state"]
     adam = optax.ScaleByAdamState(**state["adam"])
     return Checkpoint(
@@ -258,6 +244,28 @@ def _restore(manager: ocp.CheckpointManager, step: int) -> Checkpoint:
         iterator=read["run"]["iterator"],
         config=read["run"]["config"],
     )
+
+
+def _read(
+    manager: ocp.CheckpointManager, step: int, **items: ocp.args.CheckpointArgs
+) -> Mapping[str, Any]:
+    """Read these items of a checkpoint and no others.
+
+    Raises:
+      InputError: if one of them is absent or damaged.
+    """
+    try:
+        return manager.restore(step, args=ocp.args.Composite(**items))
+    except (ValueError, OSError, KeyError) as error:
+        raise InputError(
+            f"resume: a complete checkpoint is required, got {error!r} "
+            f"({_folder(manager, step)}). "
+            "Delete this folder to go on from the one before."
+        ) from error
+
+
+def _folder(manager: ocp.CheckpointManager, step: int) -> pathlib.Path:
+    return pathlib.Path(manager.directory) / str(step)
 
 
 def _plain(state: TrainState) -> dict[str, PyTree]:

@@ -119,9 +119,11 @@ class RunConfig:
     """How a run is carried out; changes nothing in the result.
 
     Attributes:
-      checkpoint_epochs: epochs between checkpoints, at least.
-      checkpoint_minutes: time between checkpoints, at least; the last step of a stage
-        and a stop always save.
+      checkpoint_epochs: the end of every epoch that is a multiple of this is a place
+        for a checkpoint.
+      checkpoint_minutes: time between checkpoints, at least: a place is passed over
+        until then. After five times as long one is saved wherever the run is, within
+        an epoch too. The last step of a stage and a stop always save.
       keep_last: newest checkpoints to keep, beside the best one and the last one of
         the first stage.
       best_metric: which mean over the last epoch ranks checkpoints, lower is better:

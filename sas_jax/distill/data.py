@@ -80,9 +80,9 @@ class SceneSource(Protocol):
 
 def read_scannet_points(folder: pathlib.Path) -> Float32[np.ndarray, "P 3"]:
     """Return the mesh vertices of a scan in ScanNet's layout."""
-    from sas_jax.scenes import scannet
+    from sas_jax.scenes import ply, scannet
 
-    return scannet.open_scene(folder).points
+    return ply.read_ply(scannet.mesh_path(folder)).points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,9 +145,10 @@ class SceneFiles:
 def _manifest(path: pathlib.Path) -> dict:
     """Return the manifest of an artefact; empty if unreadable, `load` says why."""
     try:
-        return json.loads(path.with_name(path.name + ".json").read_bytes())
+        manifest = json.loads(path.with_name(path.name + ".json").read_bytes())
     except (OSError, ValueError):
         return {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def point_targets(

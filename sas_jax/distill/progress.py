@@ -11,13 +11,13 @@ import time
 from collections.abc import Mapping
 
 import jax
-import tensorboardX
 import tqdm
 
 from sas_jax.distill.config import RunConfig
 from sas_jax.distill.loader import BatchInfo
 from sas_jax.distill.losses import Term
 from sas_jax.errors import InputError
+from sas_jax.view.tensorboard import SummaryWriter
 
 
 class NonFiniteLoss(InputError):
@@ -31,7 +31,7 @@ class Progress:
         self, folder: str | os.PathLike, run: RunConfig, first_step: int, total: int
     ):
         self._run = run
-        self._writer = tensorboardX.SummaryWriter(
+        self._writer = SummaryWriter(
             os.fspath(folder), purge_step=first_step, write_to_disk=True
         )
         self._bar = tqdm.tqdm(

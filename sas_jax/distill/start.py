@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,7 +15,6 @@ from sas_jax.distill.buckets import BucketPolicy
 from sas_jax.distill.checkpoint import (
     Checkpoint,
     Checkpoints,
-    check_config,
     load_student,
     read_first_stage,
 )
@@ -23,6 +23,11 @@ from sas_jax.distill.data import SceneCache, SceneSource
 from sas_jax.distill.history import History
 from sas_jax.distill.schedule import Schedule
 from sas_jax.errors import InputError
+from sas_jax.files import canonical
+
+# A text tower repeats its features up to rounding, 1e-7 between batch sizes; another
+# prompt moves them by 1e-2 and more.
+_TEXT_TOLERANCE = 1e-5
 
 _log = logging.getLogger(__name__)
 _SECOND_STAGE = (
@@ -120,8 +125,11 @@ def start(
     checkpoints: Checkpoints,
     init_from: str | os.PathLike | None,
     branch_from: str | os.PathLike | None = None,
-) -> tuple[step.TrainState, History]:
-    """Return state and history in the order resume, branch, init, scratch.
+) -> tuple[step.TrainState, History, World]:
+    """Return state, history and world in the order resume, branch, init, scratch.
+
+    The world is the one given, but a run that goes on from a checkpoint keeps the text
+    features of that one, to the bit.
 
     Raises:
       InputError: if a checkpoint was made with another configuration, other scenes or
@@ -133,12 +141,14 @@ def start(
         check_config(saved.config, world.config, checkpoints.folder)
         _check_resume(saved, world, checkpoints.folder)
         _log.info("resumed at step %d (%s)", latest, checkpoints.folder)
-        return step.replicate(saved.state, world.devices), History(saved.history)
+        state = step.replicate(saved.state, world.devices)
+        return state, History(saved.history), _with_text(world, saved)
     if branch_from is not None:
         saved = _first_stage(world, branch_from)
         if saved is not None:
             _log.info("branched off at step %d (%s)", saved.state.step, branch_from)
-            return step.replicate(saved.state, world.devices), History()
+            state = step.replicate(saved.state, world.devices)
+            return state, History(), _with_text(world, saved)
         _log.info("no shared first stage, from the beginning (%s)", branch_from)
     state = step.create_state(world.network, world.config)
     if init_from is not None:
@@ -146,7 +156,7 @@ def start(
         _check_same_shapes(state.params, student.variables["params"], init_from)
         state = dataclasses.replace(state, **student.variables)
         _log.info("started from the weights of %s", init_from)
-    return step.replicate(state, world.devices), History()
+    return step.replicate(state, world.devices), History(), world
 
 
 def _first_stage(world: World, folder: str | os.PathLike) -> Checkpoint | None:
@@ -191,12 +201,39 @@ def scaled_text(world: World) -> Float32[np.ndarray, "K C"]:
     return text_of(world) * np.float32(world.config.logit_scale or 1.0)
 
 
+def check_config(
+    saved: Mapping[str, Any],
+    config: TrainConfig,
+    where: object,
+    except_for: Sequence[str] = (),
+) -> None:
+    """Refuse to go on with another configuration.
+
+    Args:
+      saved: what the checkpoint was made with, as JSON values.
+      config: what is asked for.
+      where: names the checkpoint in the error.
+      except_for: fields that may differ.
+
+    Raises:
+      InputError: naming the first field that differs, with both values.
+    """
+    wanted = canonical(config)
+    for field in sorted((set(saved) | set(wanted)) - set(except_for)):
+        if saved.get(field) != wanted.get(field):
+            raise InputError(
+                f"resume: {field} must be {saved.get(field)} as in the checkpoint, got "
+                f"{wanted.get(field)} ({where}). "
+                "Restore the setting, or train into another --run."
+            )
+
+
 def _check_resume(saved: Checkpoint, world: World, where: object) -> None:
     same = {
         "training scenes": list(saved.scenes) == list(world.scenes),
         "fused features and superpoints": dict(saved.scenes) == dict(world.scenes),
         "class names": saved.class_names == tuple(world.vocabulary.names),
-        "text features": np.array_equal(saved.text_features, text_of(world)),
+        "text features": _near(saved.text_features, text_of(world)),
     }
     for name, equal in same.items():
         if not equal:
@@ -205,6 +242,16 @@ def _check_resume(saved: Checkpoint, world: World, where: object) -> None:
                 f"({where}). Restore them, train into another --run, or delete that "
                 "folder to begin again."
             )
+
+
+def _near(one: Float32[np.ndarray, "K C"], two: Float32[np.ndarray, "J C"]) -> bool:
+    return one.shape == two.shape and bool(np.abs(one - two).max() <= _TEXT_TOLERANCE)
+
+
+def _with_text(world: World, saved: Checkpoint) -> World:
+    """Return the world with the text features of a checkpoint."""
+    vocabulary = Vocabulary(world.vocabulary.names, saved.text_features)
+    return dataclasses.replace(world, vocabulary=vocabulary)
 
 
 def _check_same_shapes(wanted: PyTree, got: PyTree, where: object) -> None:

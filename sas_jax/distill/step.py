@@ -26,8 +26,9 @@ from sas_jax.distill.objective import (
     class_logits,
     loss_terms,
 )
+from sas_jax.models.init import init_network
 from sas_jax.models.minkunet import HEAD, MinkUNet, constant_features
-from sas_jax.sparse.plan import Plan, build_plan
+from sas_jax.sparse.plan import Plan
 
 AXIS = "device"
 
@@ -54,7 +55,7 @@ class Network(Protocol):
     """What the step needs of a flax module whose last layer is linear, named `HEAD`."""
 
     def init(self, key: Array, *args: Any, **kwargs: Any) -> PyTree:
-        """Return initial variables."""
+        """Return variables of which the shapes matter, see `models.init`."""
         ...
 
     def apply(self, variables: PyTree, *args: Any, **kwargs: Any) -> Any:
@@ -84,15 +85,7 @@ def create_state(network: Network, config: TrainConfig) -> TrainState:
       network: the student.
       config: seed and input channels.
     """
-    # The shapes of parameters do not depend on the voxels: one is enough.
-    plan, _ = build_plan(np.zeros((1, 4), np.int32))
-
-    @jax.jit
-    def draw(key: Array, plan: Plan) -> PyTree:
-        inputs = constant_features(plan, config.student.in_channels)
-        return network.init(key, plan, inputs, train=False)
-
-    variables = draw(jax.random.key(config.seed), plan)
+    variables = init_network(network.init, config.student.in_channels, config.seed)
     params = variables["params"]
     state = TrainState(
         params=params,

@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
-import tqdm
 from jaxtyping import PyTree
 
 from sas_jax.distill import loader, step
-from sas_jax.distill.batch import batch_coords, make_sample, needs_of
 from sas_jax.distill.checkpoint import Checkpoints
 from sas_jax.distill.config import RunConfig, TrainConfig
 from sas_jax.distill.data import SceneSource
@@ -24,6 +22,7 @@ from sas_jax.distill.history import History
 from sas_jax.distill.objective import StepInputs, step_config
 from sas_jax.distill.progress import Progress
 from sas_jax.distill.schedule import Stage, learning_rate
+from sas_jax.distill.second_stage import first_history
 from sas_jax.distill.start import (
     Vocabulary,
     World,
@@ -32,11 +31,13 @@ from sas_jax.distill.start import (
     start,
     to_checkpoint,
 )
-from sas_jax.files import content_key, workspace_lock, write_json
-from sas_jax.sparse.plan import build_plan
+from sas_jax.files import content_key, write_json
+from sas_jax.lock import workspace_lock
 
 CONFIG_SCHEMA = "sas_jax.train_config/1"
 _NO_RANK = 1e5
+# A checkpoint that is this many times `checkpoint_minutes` late is saved anywhere.
+_LATE = 5
 
 # Called with the student's variables and the step; returns values to log.
 Validate = Callable[[PyTree, int], Mapping[str, float]]
@@ -50,7 +51,8 @@ class TrainResult:
       checkpoints: folder for `load_student`.
       step: steps done.
       completed: False if it was stopped early.
-      means: losses since the checkpoint before, and what validation returned.
+      means: losses over the last epoch, or over what was done of it since the run was
+        started, and what validation returned.
       speed: seconds per step, voxels per second, waits and waste in percent, number
         of programs (array shapes times stages), minutes.
     """
@@ -116,7 +118,7 @@ def train(
         keep = (world.schedule.first_self_step,)
         checkpoints = Checkpoints(folder / "checkpoints", run, keep)
         try:
-            state, history = start(world, checkpoints, init_from, branch_from)
+            state, history, world = start(world, checkpoints, init_from, branch_from)
             _write_config(folder, world)
             done = int(state.step)
             progress = Progress(
@@ -170,8 +172,10 @@ class _Run:
                 continue
             train_step = self._enter(stage)
             while self.done < stage.first_step + stage.num_steps:
-                stopped = self._advance(stage, train_step, batches, stop)
-                self._close_epoch(validate)
+                self._advance(stage, train_step, batches)
+                stopped = stop()
+                if stopped or self._at_end_of_epoch():
+                    self._close_epoch(validate)
                 if stopped or self._save_due():
                     self._save(stage)
                 if stopped:
@@ -205,33 +209,20 @@ class _Run:
             world.network, step_config(world.config, stage), world.devices
         )
 
-    def _advance(
-        self,
-        stage: Stage,
-        train_step: Callable,
-        batches: Iterator,
-        stop: Callable[[], bool],
-    ) -> bool:
-        """Run steps to the end of the epoch; return whether told to stop."""
-        devices = self.world.devices
-        per_epoch = self.world.schedule.steps_per_epoch
-        until = (self.done // per_epoch + 1) * per_epoch
-        stopped = False
-        while self.done < until and not stopped:
-            waiting = time.perf_counter()
-            shards, info = next(batches)
-            wait_s = time.perf_counter() - waiting
-            if stage.ensemble:
-                shards = self.history.attach(shards, info.visit)
-            batch = step.to_devices(shards, devices)
-            inputs = self._inputs(stage)
-            self.state, metrics, updated = train_step(self.state, batch, inputs)
-            if stage.ensemble:
-                self.history.push(info.visit, updated)
-            self.progress.push(info, stage.number, metrics, wait_s)
-            self.done += 1
-            stopped = stop()
-        return stopped
+    def _advance(self, stage: Stage, train_step: Callable, batches: Iterator) -> None:
+        """Run one step."""
+        waiting = time.perf_counter()
+        shards, info = next(batches)
+        wait_s = time.perf_counter() - waiting
+        if stage.ensemble:
+            shards = self.history.attach(shards, info.visit)
+        batch = step.to_devices(shards, self.world.devices)
+        inputs = self._inputs(stage)
+        self.state, metrics, updated = train_step(self.state, batch, inputs)
+        if stage.ensemble:
+            self.history.push(info.visit, updated)
+        self.progress.push(info, stage.number, metrics, wait_s)
+        self.done += 1
 
     def _inputs(self, stage: Stage) -> StepInputs:
         world = self.world
@@ -256,56 +247,27 @@ class _Run:
             {f"epoch/{name}": mean for name, mean in self.means.items()}, self.done
         )
 
+    def _at_end_of_epoch(self) -> bool:
+        return self.done % self.world.schedule.steps_per_epoch == 0
+
     def _save_due(self) -> bool:
+        """Say whether to save here; `RunConfig` has the rule."""
         run, schedule = self.world.run, self.world.schedule
-        epoch = self.done // schedule.steps_per_epoch
-        waited = time.monotonic() - self.saved_at >= 60 * run.checkpoint_minutes
-        regular = epoch % run.checkpoint_epochs == 0 and waited
-        return regular or self.done in (schedule.first_self_step, schedule.total_steps)
+        if self.done in (schedule.first_self_step, schedule.total_steps):
+            return True
+        # The history with which stage 2 begins, if it took long, is saved after the
+        # first step: before, the last checkpoint of stage 1 has its place.
+        regular = self.done % (run.checkpoint_epochs * schedule.steps_per_epoch) == 0
+        minutes = run.checkpoint_minutes * (1 if regular else _LATE)
+        return time.monotonic() - self.saved_at >= 60 * minutes
 
     def _save(self, stage: Stage) -> None:
-        rank = self.means.get(self.world.run.best_metric, _NO_RANK)
+        self.progress.settle()  # refuses to save what is not finite
+        # Means over some of the scenes say nothing about which checkpoint is best.
+        means = self.means if self._at_end_of_epoch() else {}
+        rank = means.get(self.world.run.best_metric, _NO_RANK)
         self.checkpoints.save(
             to_checkpoint(self.world, self.state, self.history),
-            {**self.means, "stage": stage.number, "rank": rank},
+            {**means, "stage": stage.number, "rank": rank},
         )
         self.saved_at = time.monotonic()
-
-
-def first_history(world: World, state: step.TrainState) -> History:
-    """Return the history with which the second stage begins.
-
-    The student in evaluation mode, on scenes without augmentation; logits are averaged
-    per superpoint. Scenes go in groups as large as a training batch, so that all of
-    them share one compiled program.
-
-    Source: authors' code (run/distill_EMA.py); the paper does not say.
-    """
-    student = world.config.student
-    logits_of = step.make_logits(
-        world.network,
-        student.in_channels,
-        unit=world.config.logit_scale is not None,
-        impl=student.impl,
-    )
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    variables, text = jax.device_put(
-        jax.device_get((variables, scaled_text(world))), world.devices[0]
-    )
-    group = -(-world.schedule.largest_batch // len(world.devices))
-    history = History()
-    count = len(world.scenes)
-    firsts = range(0, count, group)
-    for first in tqdm.tqdm(firsts, desc="history", disable=not world.run.progress):
-        indices = range(first, min(first + group, count))
-        scenes = [world.cache.load(i) for i in indices]
-        samples = [make_sample(scene, world.config, None) for scene in scenes]
-        _, bucket = world.policy.choose([needs_of(samples)])
-        plan, _ = build_plan(batch_coords(samples), bucket.rung)
-        logits = np.asarray(logits_of(variables, plan, text))
-        start_row = 0
-        for scene, sample in zip(scenes, samples, strict=True):
-            rows = start_row + sample.voxels.inverse
-            history.start(scene.name, logits[rows], scene.superpoint)
-            start_row += len(sample.voxels.coords)
-    return history

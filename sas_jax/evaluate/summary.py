@@ -10,6 +10,7 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float
 
+from sas_jax.errors import InputError
 from sas_jax.evaluate.protocol import Evaluation
 
 
@@ -60,6 +61,24 @@ def summarize(name: str, label: str, evaluations: Sequence[Evaluation]) -> Row:
         seeds=mious,
         iou=tuple(float(v) for v in np.mean([scores.iou for scores in every], axis=0)),
     )
+
+
+def check_same_scenes(evaluations: Sequence[Evaluation]) -> None:
+    """Check that all rows of a table are of the same scenes.
+
+    Raises:
+      InputError: naming two methods that were scored on different ones.
+    """
+    for evaluation in evaluations[1:]:
+        first = evaluations[0]
+        differing = first.counts.keys() ^ evaluation.counts.keys()
+        if differing:
+            raise InputError(
+                f"summary: all methods must be scored on the same scenes, got "
+                f"{len(differing)} that only one of {first.name} and "
+                f"{evaluation.name} has, e.g. {min(differing)}. Run "
+                "experiments/evaluate.py again, or delete scores that are of no use."
+            )
 
 
 def rank_correlation(

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
+import safetensors
 from jaxtyping import Bool, Float16, Float32, Int, Int32
 
 from sas_jax.errors import InputError
@@ -143,6 +144,25 @@ def load_point_features(path: str | os.PathLike) -> PointFeatures:
         counts=tensors["counts"],
         num_points=int(tensors["num_points"][0]),
     )
+
+
+def has_features(path: str | os.PathLike) -> bool:
+    """Tell whether any frame saw the scene of a file; the checksum is not verified.
+
+    Args:
+      path: point or superpoint features.
+
+    Raises:
+      InputError: for a file that is no safetensors.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return bool(file.get_tensor("counts").any())
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(
+            f"features: a complete safetensors file is required, got {error} ({path}). "
+            "Run the stage that makes it again."
+        ) from error
 
 
 def save_superpoint_features(

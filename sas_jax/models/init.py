@@ -1,4 +1,4 @@
-"""Initial variables of a student, drawn on the host.
+"""Initial variables of a network, drawn on the host.
 
 Flax's own `init` traces the whole network and compiles one random generator per
 parameter, many seconds before training starts. Here the shapes come from abstract
@@ -7,6 +7,7 @@ neither on the order of modules nor on the version of JAX.
 """
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import flax.traverse_util
@@ -23,30 +24,48 @@ from sas_jax.sparse.rungs import exact_rung
 def init_student(config: StudentConfig, seed: int) -> dict[str, Any]:
     """Return {"params": ..., "batch_stats": ...} of a student before training.
 
+    Args:
+      config: the student.
+      seed: same seed, same bits.
+    """
+    return init_network(MinkUNet(config).init, config.in_channels, seed)
+
+
+def init_network(
+    init: Callable[..., Any], in_channels: int, seed: int
+) -> dict[str, Any]:
+    """Return the variables that a network's `init` asks for, drawn on the host.
+
     Convolutions are normal with variance 2 / fan_out (Kaiming, for ReLU), transposed
     ones uniform within 1 / sqrt(fan_out), norms the identity.
 
     Args:
-      config: the student.
+      init: method of the flax module, used for shapes only.
+      in_channels: channels of the network's input.
       seed: same seed, same bits.
 
     Source: authors' code, MinkUNet weight_initialization, which visits plain
     convolutions only; transposed ones keep the library's default.
     """
-    flat = flax.traverse_util.flatten_dict(variable_shapes(config))
+    flat = flax.traverse_util.flatten_dict(_shapes(init, in_channels))
     drawn = {path: _draw(path, leaf.shape, seed) for path, leaf in flat.items()}
     return flax.traverse_util.unflatten_dict(drawn)
 
 
 def variable_shapes(config: StudentConfig) -> dict[str, Any]:
     """Return the variables of a student as shapes, without computing anything."""
+    return _shapes(MinkUNet(config).init, config.in_channels)
+
+
+def _shapes(init: Callable[..., Any], in_channels: int) -> dict[str, Any]:
+    # The shapes of parameters do not depend on the voxels: one is enough.
     plan, _ = build_plan(np.zeros((1, 4), np.int32), exact_rung((1,) * 5))
 
-    def init(plan: Plan) -> dict[str, Any]:
-        features = constant_features(plan, config.in_channels)
-        return MinkUNet(config).init(jax.random.key(0), plan, features, train=False)
+    def draw(plan: Plan) -> dict[str, Any]:
+        features = constant_features(plan, in_channels)
+        return init(jax.random.key(0), plan, features, train=False)
 
-    return jax.eval_shape(init, plan)
+    return jax.eval_shape(draw, plan)
 
 
 def _draw(

@@ -4,7 +4,6 @@ Everything works on rows of voxels, [cap, C], of which the first `num_valid` are
 every layer returns exact zeros in the others.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -17,8 +16,6 @@ from sas_jax.sparse.conv import choose_impl, pointwise, sparse_conv
 from sas_jax.sparse.kernel_map import KernelMap
 from sas_jax.sparse.rows import accumulator
 
-Initializer = Callable[..., Array]
-
 
 def fan_out(shape: tuple[int, ...]) -> int:
     """Return the fan-out by which weights are scaled at initialisation.
@@ -30,15 +27,13 @@ def fan_out(shape: tuple[int, ...]) -> int:
 
 
 def kaiming_fan_out(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-    """Draw normal weights [K, C_in, C_out] or [C_in, C_out] of variance 2 / fan_out."""
+    """Draw normal weights [K, C_in, C_out] or [C_in, C_out] of variance 2 / fan_out.
+
+    Flax wants such a function for its own `init`. Students take the shapes from there
+    and their values from `models.init`.
+    """
     std = (2.0 / fan_out(shape)) ** 0.5
     return jnp.asarray(std, dtype) * jax.random.normal(key, shape, dtype)
-
-
-def uniform_fan_out(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-    """Draw uniform weights [K, C_in, C_out] within 1 / sqrt(fan_out)."""
-    bound = fan_out(shape) ** -0.5
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 class SparseConv(nn.Module):
@@ -48,13 +43,11 @@ class SparseConv(nn.Module):
       features: number of output channels.
       kernel_size: edge of the kernel; 1 for a 1x1 convolution.
       impl: implementation, see `sparse.conv`.
-      kernel_init: how to draw the weights.
     """
 
     features: int
     kernel_size: int
     impl: str | None = None
-    kernel_init: Initializer = kaiming_fan_out
 
     @nn.compact
     def __call__(
@@ -63,10 +56,10 @@ class SparseConv(nn.Module):
         """Convolve along a kernel map, or at every valid row if given their number."""
         shape: tuple[int, ...] = (x.shape[1], self.features)
         if self.kernel_size == 1:
-            kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+            kernel = self.param("kernel", kaiming_fan_out, shape, jnp.float32)
             return pointwise(x, kernel.astype(x.dtype), where, impl=self.impl)
         shape = (self.kernel_size**3, *shape)
-        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        kernel = self.param("kernel", kaiming_fan_out, shape, jnp.float32)
         return sparse_conv(x, kernel.astype(x.dtype), where, impl=self.impl)
 
 

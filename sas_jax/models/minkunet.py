@@ -16,12 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sas_jax.errors import InputError
-from sas_jax.models.layers import (
-    MaskedBatchNorm,
-    ResidualBlock,
-    SparseConv,
-    uniform_fan_out,
-)
+from sas_jax.models.layers import MaskedBatchNorm, ResidualBlock, SparseConv
 from sas_jax.sparse.plan import Plan
 
 STEM_WIDTH = 32
@@ -162,7 +157,7 @@ class MinkUNet(nn.Module):
         else:
             kmap = plan.down[7 - stage].transpose()
             width = ARCHITECTURES[self.config.arch][1][stage]
-            layer = SparseConv(width, 2, self.config.impl, uniform_fan_out, name=conv)
+            layer = SparseConv(width, 2, self.config.impl, name=conv)
         return self._norm_relu(norm, layer(x, kmap), kmap.num_out, train)
 
     def _blocks(self, stage: int, x: Array, plan: Plan, train: bool) -> Array:

@@ -5,9 +5,14 @@ taken as seen by one camera (ScanNet's two differ by less than half a percent in
 focal length), so both are resized to one size and share one pinhole matrix.
 """
 
+import collections
+import contextlib
 import dataclasses
+import functools
+import itertools
 import pathlib
 import re
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -15,6 +20,7 @@ from jaxtyping import Float, Float32, UInt8
 from sas_jax.errors import InputError
 from sas_jax.scenes.images import (
     ColorInterpolation,
+    image_size_wh,
     read_color,
     read_depth,
     resize_color,
@@ -28,12 +34,14 @@ _RIGID_TOLERANCE = 1e-3
 # A principal point further than this share of the image from its centre belongs to
 # another resolution (half or twice the size moves it by at least a quarter).
 _CENTRE_TOLERANCE = 0.2
+# Images whose headers tell the size of a capture.
+_SIZES_READ = 15
 
 
 def natural_key(name: str) -> tuple:
     """Sort key that orders digits by value: frame 9 before frame 10."""
     parts = re.split(r"(\d+)", name)
-    return tuple((int(p), p) if p.isdigit() else (-1, p) for p in parts)
+    return tuple((int(p), p) if p.isdecimal() else (-1, p) for p in parts)
 
 
 def read_matrix(path: pathlib.Path, what: str) -> Float[np.ndarray, "R C"]:
@@ -84,7 +92,9 @@ def rigid_fault(pose: Float[np.ndarray, "4 4"]) -> str | None:
     if not np.isfinite(pose).all():
         return "values that are not finite"
     rotation = pose[:3, :3]
-    if np.abs(rotation @ rotation.T - np.eye(3)).max() > _RIGID_TOLERANCE:
+    # Checked first, so that the product cannot overflow.
+    within = np.abs(rotation).max() <= 1 + _RIGID_TOLERANCE
+    if not within or np.abs(rotation @ rotation.T - np.eye(3)).max() > _RIGID_TOLERANCE:
         return "a 3x3 part that is no rotation"
     if np.linalg.det(rotation) < 0:
         return "a mirrored rotation"
@@ -126,6 +136,9 @@ def list_frames(color_folder: pathlib.Path) -> dict[str, pathlib.Path]:
 @dataclasses.dataclass(frozen=True)
 class FolderFrames:
     """Read frames of one folder lazily.
+
+    A frame of another size than most is a `BadFrame`; intrinsics that do not fit most
+    frames are an `InputError`.
 
     Attributes:
       folder: holds `color/`, `pose/` and, unless the capture has none, `depth/`.
@@ -173,7 +186,7 @@ class FolderFrames:
         depth_m = self._read_depth(name)
         stored = rgb if depth_m is None else depth_m
         stored_wh = (stored.shape[1], stored.shape[0])
-        self._check_size(stored_wh, name)
+        self._check_size(name, stored_wh)
         return self._resized(name, rgb, depth_m, stored_wh, pose)
 
     def _resized(
@@ -196,7 +209,7 @@ class FolderFrames:
     def _read_depth(self, name: str) -> Float32[np.ndarray, "H W"] | None:
         if not self.has_depth:
             return None
-        path = self.folder / "depth" / f"{name}.png"
+        path = self._stored_path(name)
         if not path.exists():
             raise BadFrame(
                 "missing depth", f"depth: a file is required, got none ({path})."
@@ -206,19 +219,59 @@ class FolderFrames:
         except InputError as error:
             raise BadFrame("unreadable depth", str(error)) from error
 
-    def _check_size(self, stored_wh: tuple[int, int], name: str) -> None:
-        """Raise InputError where the intrinsics are for another resolution."""
+    def _stored_path(self, name: str) -> pathlib.Path:
+        """Return the image whose size the intrinsics are for."""
+        if self.has_depth:
+            return self.folder / "depth" / f"{name}.png"
+        return self.files[name]
+
+    def _check_size(self, name: str, stored_wh: tuple[int, int]) -> None:
+        """Raise InputError where the whole capture has not the size of the intrinsics.
+
+        Raises:
+          BadFrame: where this image alone differs from the others.
+        """
+        capture_wh = self._capture_wh or stored_wh
+        expected = self._misfit(capture_wh)
+        if expected is not None:
+            raise InputError(
+                f"frame {name}: images must have the size that the intrinsics are for, "
+                f"{expected}; got {capture_wh[0]} x {capture_wh[1]} ({self.folder}). "
+                "Scale the intrinsics or export the images at their size."
+            )
+        if stored_wh != capture_wh:
+            raise BadFrame(
+                "image of another size",
+                f"frame: the capture's size {capture_wh[0]} x {capture_wh[1]} is "
+                f"required, got {stored_wh[0]} x {stored_wh[1]} "
+                f"({self._stored_path(name)}). Export this frame again or delete it.",
+            )
+
+    def _misfit(self, size_wh: tuple[int, int]) -> str | None:
+        """Return the size that the intrinsics are for, None where it is this one."""
         centre = self.intrinsics[:2, 2]
-        middle = (np.array(stored_wh) - 1) / 2
-        off_centre = np.abs(centre - middle) > _CENTRE_TOLERANCE * np.array(stored_wh)
-        if self.calibrated_wh is not None and self.calibrated_wh != stored_wh:
-            expected = "{} x {}".format(*self.calibrated_wh)
-        elif off_centre.any():
-            expected = "about {:.0f} x {:.0f}".format(*(2 * centre + 1))
-        else:
-            return
-        raise InputError(
-            f"frame {name}: images must have the size that the intrinsics are for, "
-            f"{expected}; got {stored_wh[0]} x {stored_wh[1]} ({self.folder}). "
-            "Scale the intrinsics or export the images at their size."
+        middle = (np.array(size_wh) - 1) / 2
+        off_centre = np.abs(centre - middle) > _CENTRE_TOLERANCE * np.array(size_wh)
+        if self.calibrated_wh is not None and self.calibrated_wh != size_wh:
+            return "{} x {}".format(*self.calibrated_wh)
+        if off_centre.any():
+            return "about {:.0f} x {:.0f}".format(*(2 * centre + 1))
+        return None
+
+    @functools.cached_property
+    def _capture_wh(self) -> tuple[int, int] | None:
+        """Size of most images, by the headers of some; None when none is readable.
+
+        Of sizes that are as common, one that fits the intrinsics.
+        """
+        sizes = collections.Counter(itertools.islice(self._header_sizes(), _SIZES_READ))
+        return max(
+            sizes, key=lambda wh: (sizes[wh], self._misfit(wh) is None), default=None
         )
+
+    def _header_sizes(self) -> Iterator[tuple[int, int]]:
+        """Yield the sizes of readable images, first those spread over the capture."""
+        spread = self.names[:: max(1, -(-len(self.names) // _SIZES_READ))]
+        for name in dict.fromkeys([*spread, *self.names]):
+            with contextlib.suppress(InputError):
+                yield image_size_wh(self._stored_path(name))

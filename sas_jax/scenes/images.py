@@ -22,14 +22,31 @@ _DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 def _open(path: pathlib.Path, what: str) -> Image.Image:
     try:
-        image = Image.open(path)
-        image.load()
+        with Image.open(path) as image:
+            image.load()
+            return image
     except _DAMAGED as error:
-        raise InputError(
-            f"{what}: a readable image is required, got {error or 'damaged data'} "
-            f"({path}). Export this frame again or delete it."
-        ) from error
-    return image
+        raise _unreadable(what, path, error) from error
+
+
+def _unreadable(what: str, path: pathlib.Path, error: Exception) -> InputError:
+    return InputError(
+        f"{what}: a readable image is required, got {str(error) or 'damaged data'} "
+        f"({path}). Export this frame again or delete it."
+    )
+
+
+def image_size_wh(path: pathlib.Path) -> tuple[int, int]:
+    """Return width and height as the header states them; pixels are not read.
+
+    Raises:
+      InputError: for a missing or empty file and a damaged header.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except _DAMAGED as error:
+        raise _unreadable("image", path, error) from error
 
 
 def read_color(path: pathlib.Path) -> UInt8[np.ndarray, "H W 3"]:

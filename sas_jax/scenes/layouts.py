@@ -14,6 +14,8 @@ def open_folder(
     frame_stride: int = 1,
     depth_scale: float = 1000.0,
     up: posed_rgbd.Up = "z",
+    compat: scannet.Compat = "paper",
+    annotations: bool = True,
 ) -> Scene:
     """Open a scan in ScanNet's layout or a folder of posed RGB-D frames.
 
@@ -23,14 +25,18 @@ def open_folder(
       frame_stride: keep every n-th frame.
       depth_scale: stored units per metre; posed RGB-D only.
       up: see `posed_rgbd.open_scene`; posed RGB-D only.
+      compat: see `scannet.open_scene`; ScanNet only.
+      annotations: read labels and instances; ScanNet only, the other has none.
 
     Raises:
       InputError: for a folder of neither layout, and what the readers raise.
     """
     folder = pathlib.Path(folder).absolute()
     shared = {"image_size_wh": image_size_wh, "frame_stride": frame_stride}
-    if (folder / f"{folder.name}_vh_clean_2.ply").exists():
-        return scannet.open_scene(folder, **shared)
+    if scannet.mesh_path(folder).exists():
+        return scannet.open_scene(
+            folder, compat=compat, annotations=annotations, **shared
+        )
     if (folder / "intrinsic.txt").exists():
         return posed_rgbd.open_scene(folder, depth_scale, up=up, **shared)
     raise InputError(

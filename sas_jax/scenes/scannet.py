@@ -27,6 +27,7 @@ from sas_jax.scenes.labels import NYU40_IDS, SCANNET20, LabelSet, nyu40_lookup
 from sas_jax.scenes.ply import read_ply
 from sas_jax.scenes.scene import Scene
 
+Compat = Literal["paper", "official"]
 LABEL_MAP = "scannetv2-labels.combined.tsv"
 # OpenScene and SAS use this matrix for every scene, at 640 x 480.
 OFFICIAL_INTRINSICS = np.array(
@@ -45,7 +46,7 @@ def list_scenes(root: str | pathlib.Path, split: str) -> list[str]:
     path = root / "splits" / f"{split}.txt"
     try:
         names = path.read_text(encoding="utf-8").split()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"scannet: a list of the scenes of split {split} is required, got none "
             f"({path}). Write one scene name per line."
@@ -60,6 +61,16 @@ def list_scenes(root: str | pathlib.Path, split: str) -> list[str]:
     return names
 
 
+def mesh_path(folder: pathlib.Path) -> pathlib.Path:
+    """Return the file of a scan's mesh, whose vertices are the scene's points."""
+    return folder / f"{folder.name}_vh_clean_2.ply"
+
+
+def labels_path(folder: pathlib.Path) -> pathlib.Path:
+    """Return the file of a scan's labels; ScanNet's test split has none."""
+    return folder / f"{folder.name}_vh_clean_2.labels.ply"
+
+
 def open_scene(
     folder: str | pathlib.Path,
     *,
@@ -67,7 +78,8 @@ def open_scene(
     label_set: LabelSet = SCANNET20,
     frame_stride: int = 1,
     interpolation: ColorInterpolation = "nearest",
-    compat: Literal["paper", "official"] = "paper",
+    compat: Compat = "paper",
+    annotations: bool = True,
 ) -> Scene:
     """Open one scan: points, labels and instances now, frames when asked for.
 
@@ -79,9 +91,11 @@ def open_scene(
       interpolation: how colour is resized; depth always by nearest.
       compat: "paper" takes each scene's own depth intrinsics; "official" takes one
         matrix for all scenes, as the authors' code does.
+      annotations: read labels and instances; their files are left alone otherwise.
 
     Returns:
-      The scene; `labels` and `instances` are None where their files are missing.
+      The scene; `labels` and `instances` are None without `annotations` and where
+      their files are missing.
 
     Raises:
       InputError: for a missing, damaged or inconsistent file, which it names.
@@ -91,8 +105,11 @@ def open_scene(
         raise InputError(
             f"scannet: frame_stride must be >= 1, got {frame_stride}. Use 1 for all."
         )
-    mesh_path = folder / f"{folder.name}_vh_clean_2.ply"
-    mesh = read_ply(mesh_path)
+    mesh = read_ply(mesh_path(folder))
+    labels = instances = None
+    if annotations:
+        labels = _read_labels(folder, len(mesh.points), label_set)
+        instances = _read_instances(folder, len(mesh.points))
     files = dict(list(list_frames(folder / "color").items())[::frame_stride])
     return Scene(
         name=folder.name,
@@ -100,8 +117,8 @@ def open_scene(
         normals=mesh.normals,
         colors=mesh.colors,
         faces=mesh.faces,
-        labels=_read_labels(folder, len(mesh.points), label_set),
-        instances=_read_instances(folder, len(mesh.points)),
+        labels=labels,
+        instances=instances,
         frame_source=_frame_source(folder, files, image_size_wh, interpolation, compat),
         label_set=label_set,
     )
@@ -112,7 +129,7 @@ def _frame_source(
     files: dict[str, pathlib.Path],
     image_size_wh: tuple[int, int] | None,
     interpolation: ColorInterpolation,
-    compat: str,
+    compat: Compat,
 ) -> FolderFrames:
     camera = "depth" if (folder / "depth").is_dir() else "color"
     calibrated_wh = _stated_size(folder, camera)
@@ -135,7 +152,7 @@ def _frame_source(
 def _stated_size(folder: pathlib.Path, camera: str) -> tuple[int, int] | None:
     """Return the image size that `<id>.txt` states for a camera, or None."""
     path = folder / f"{folder.name}.txt"
-    if not path.exists():
+    if not path.is_file():
         return None
     entries = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -150,7 +167,7 @@ def _stated_size(folder: pathlib.Path, camera: str) -> tuple[int, int] | None:
 def _read_labels(
     folder: pathlib.Path, num_points: int, label_set: LabelSet
 ) -> Int32[np.ndarray, " P"] | None:
-    path = folder / f"{folder.name}_vh_clean_2.labels.ply"
+    path = labels_path(folder)
     if not path.exists():
         return None
     stored = read_ply(path).label
@@ -160,14 +177,15 @@ def _read_labels(
             f"scannet: one label per mesh vertex ({num_points}) is required, got {got} "
             f"({path}). Take mesh and labels of the same release."
         )
-    ids = stored.astype(np.int64)
-    if ids.max() >= NYU40_IDS:
-        ids = _nyu40_from_raw(ids, path)
+    with np.errstate(invalid="ignore"):  # NaN becomes negative
+        ids = stored.astype(np.int64)
     if ids.min() < 0:
         raise InputError(
             f"scannet: labels must be >= 0, got {ids.min()} ({path}). "
             "Take the labels of ScanNet v2."
         )
+    if ids.max() >= NYU40_IDS:
+        ids = _nyu40_from_raw(ids, path)
     return nyu40_lookup(label_set)[ids]
 
 
@@ -184,22 +202,24 @@ def _nyu40_from_raw(
             f"({path}). Put {LABEL_MAP} into {candidates[-1].parent} or take the "
             "labels of ScanNet v2."
         )
-    table = np.zeros(int(ids.max()) + 1, np.int64)
-    for raw_id, nyu40_id in _label_map(found):
-        if raw_id < len(table):
-            table[raw_id] = nyu40_id
-    return table[ids]
+    nyu40_of = _label_map(found)
+    unique, of_vertex = np.unique(ids, return_inverse=True)
+    nyu40 = np.array([nyu40_of.get(int(raw_id), 0) for raw_id in unique], np.int64)
+    return nyu40[of_vertex]
 
 
-def _label_map(path: pathlib.Path) -> list[tuple[int, int]]:
+def _label_map(path: pathlib.Path) -> dict[int, int]:
+    """Return raw id -> NYU40 id."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
-        pairs = [(int(row["id"]), int(row["nyu40id"] or 0)) for row in rows]
-        if not pairs:
+        nyu40_of = {int(row["id"]): int(row["nyu40id"] or 0) for row in rows}
+        if not nyu40_of:
             raise ValueError("no rows")
-        return pairs
-    except (KeyError, ValueError, TypeError) as error:
+        if not set(nyu40_of.values()) <= set(range(NYU40_IDS)):
+            raise ValueError("nyu40id outside of 0..40")
+        return nyu40_of
+    except (KeyError, ValueError, TypeError, OSError, csv.Error) as error:
         raise InputError(
             f"scannet: columns id and nyu40id of integers are required, got {error!r} "
             f"({path}). Take the file that comes with ScanNet v2."
@@ -214,28 +234,38 @@ def _read_instances(
     aggregation_path = folder / f"{folder.name}.aggregation.json"
     if not segment_files or not aggregation_path.exists():
         return None
-    path = segment_files[0]
-    segments = np.asarray(_read_json(path, "segIndices"))
+    segments = _read_segments(segment_files[0], num_points)
+    return _instances(segments, aggregation_path)
+
+
+def _read_segments(path: pathlib.Path, num_points: int) -> Shaped[np.ndarray, " P"]:
+    stored = _read_json(path, "segIndices")
+    try:
+        segments = np.asarray(stored)
+        got = f"{list(segments.shape)} of {segments.dtype}"
+    except ValueError:
+        segments, got = np.zeros(0), "lists of several lengths"
     if segments.shape != (num_points,) or segments.dtype.kind not in "iu":
         raise InputError(
             f"scannet: one integer segment per mesh vertex ({num_points}) is required, "
-            f"got {list(segments.shape)} ({path}). Take files of the same release."
+            f"got {got} ({path}). Take files of the same release."
         )
-    return _instances(segments, _read_json(aggregation_path, "segGroups"), path)
+    return segments
 
 
 def _instances(
-    segments: Shaped[np.ndarray, " P"], groups: Any, path: pathlib.Path
+    segments: Shaped[np.ndarray, " P"], path: pathlib.Path
 ) -> Int32[np.ndarray, " P"]:
     unique, of_vertex = np.unique(segments, return_inverse=True)
     owner = np.full(len(unique), -1, np.int32)
+    groups = _read_json(path, "segGroups")
     try:
         for group in groups:
             owner[np.isin(unique, group["segments"])] = int(group["objectId"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f"scannet: groups with objectId and segments are required, got {error!r} "
-            f"(aggregation beside {path}). Take the file of ScanNet v2."
+            "scannet: groups with objectId (below 2^31) and segments are required, got "
+            f"{error!r} ({path}). Take the file of ScanNet v2."
         ) from error
     return owner[of_vertex]
 
@@ -243,7 +273,7 @@ def _instances(
 def _read_json(path: pathlib.Path, field: str) -> Any:
     try:
         return json.loads(path.read_bytes())[field]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(
             f"scannet: a JSON object with {field} is required, got {error!r} ({path}). "
             "Download or export the file again."

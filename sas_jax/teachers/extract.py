@@ -7,11 +7,10 @@ frames.
 
 import dataclasses
 import itertools
-import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sas_jax.errors import InputError
-from sas_jax.files import content_key, sha256_file
+from sas_jax.files import content_key
 from sas_jax.fusion.lift import Coded, FeatureImage, LiftConfig, Lifter
 from sas_jax.fusion.project import project
 from sas_jax.fusion.store import PointFeatures
@@ -30,12 +29,22 @@ class ExtractConfig:
     Attributes:
       lift: projection, averaging and `compat`, which alignment follows too.
       frame_stride: every how many-th frame is used (20 for real ScanNet).
+      image_size_wh: size at which the scene hands out its frames; None = as stored.
       batch_size: frames that the teacher gets at once; does not change the result.
     """
 
     lift: LiftConfig = dataclasses.field(default_factory=LiftConfig)
     frame_stride: int = 1
+    image_size_wh: tuple[int, int] | None = (320, 240)
     batch_size: int = 4
+
+    def __post_init__(self) -> None:
+        size = self.image_size_wh
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise InputError(
+                "extract: image_size_wh must be a width and a height >= 1, got "
+                f"{size}. Give both, e.g. --image_size=320,240."
+            )
 
 
 def extract_scene(
@@ -113,17 +122,6 @@ def feature_images(
     )
 
 
-def folder_key(folder: str | pathlib.Path) -> str:
-    """Return the content key of a folder: names and checksums of all its files.
-
-    Args:
-      folder: for example one scan; 1 GB takes about a second.
-    """
-    folder = pathlib.Path(folder)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return content_key([(f.relative_to(folder), sha256_file(f)) for f in files])
-
-
 def extraction_key(
     scene_key: str,
     teacher: DenseTeacher | MaskTeacher,
@@ -133,7 +131,7 @@ def extraction_key(
     """Return the content key of a scene's features: what they are made from.
 
     Args:
-      scene_key: key of the scene's files.
+      scene_key: key of what is read of the scene (see `scenes.scan_keys.views_key`).
       teacher: its spec counts.
       config: all but the batch size counts.
       captioner: its id counts, for a mask teacher.
@@ -147,6 +145,7 @@ def extraction_key(
             "captioner": captioner.id if captioner and masks else None,
             "lift": config.lift,
             "frame_stride": config.frame_stride,
+            "image_size_wh": config.image_size_wh,
         }
     )
 

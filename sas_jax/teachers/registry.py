@@ -8,11 +8,13 @@ import dataclasses
 import importlib
 import importlib.util
 import pathlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sas_jax.errors import InputError, WeightsMissing
 
+_RANDOM = re.compile(r"random:\d+")
 SHIPPED_WEIGHTS = pathlib.Path(__file__).parent / "weights"
 
 
@@ -110,7 +112,51 @@ def missing_needs(row: Entry) -> list[str]:
     return [need for need in row.needs if importlib.util.find_spec(need) is None]
 
 
-def load(name: str, *, weights: str | None = None, device: str = "cpu") -> Any:
+def check(
+    name: str,
+    *,
+    weights: str | None = None,
+    device: str = "cpu",
+    contracts: Sequence[str] = (),
+) -> None:
+    """Check that `load` can do what is asked for, without loading; arguments as there.
+
+    Raises:
+      InputError: for an unknown name, a model of another contract, missing modules, an
+        absent device, or weights that are not there (`WeightsMissing`).
+    """
+    row = entry(name)
+    if contracts and row.contract not in contracts:
+        raise InputError(
+            f"registry: one of {', '.join(names(*contracts))} is required, got {name}, "
+            f"a {row.contract}. Correct the flag."
+        )
+    if missing := missing_needs(row):
+        raise InputError(
+            f"registry: {name} needs {', '.join(row.needs)}, got no "
+            f"{', '.join(missing)} in this environment. "
+            "Run: pip install 'sas_jax[teachers]'"
+        )
+    _check_device(device)
+    source = _source(row, weights)
+    if source is None or _RANDOM.fullmatch(source):
+        return
+    if not pathlib.Path(source).exists():
+        raise WeightsMissing(
+            f"registry: {name} needs its weights ({row.licence}), got no file "
+            f"({source}). Give --teacher_weights={name}=<path>, train with "
+            "experiments/pretrain_rooms.py, or smoke-test with "
+            f"--teacher_weights={name}=random:0."
+        )
+
+
+def load(
+    name: str,
+    *,
+    weights: str | None = None,
+    device: str = "cpu",
+    contracts: Sequence[str] = (),
+) -> Any:
     """Load a teacher or captioner.
 
     Args:
@@ -118,32 +164,38 @@ def load(name: str, *, weights: str | None = None, device: str = "cpu") -> Any:
       weights: path of a checkpoint, `random:<seed>` for a smoke test without
         training, or None for the default checkpoint.
       device: `cpu` or `cuda:<n>`.
+      contracts: what is wanted; any, if none given.
 
     Returns:
       An object of the entry's contract (see contracts.py).
 
     Raises:
-      InputError: for an unknown name or missing modules.
-      WeightsMissing: when the checkpoint does not exist, with its path.
+      InputError: as `check`.
     """
+    check(name, weights=weights, device=device, contracts=contracts)
     row = entry(name)
-    if missing := missing_needs(row):
-        raise InputError(
-            f"registry: {name} needs {', '.join(row.needs)}, got no "
-            f"{', '.join(missing)} in this environment. "
-            "Run: pip install 'sas_jax[teachers]'"
-        )
-    source = weights or (str(row.weights) if row.weights else None)
-    if (
-        source
-        and not source.startswith("random:")
-        and not pathlib.Path(source).exists()
-    ):
-        raise WeightsMissing(
-            f"registry: {name} needs its weights ({row.licence}), got no file "
-            f"({source}). Give --weights, train with experiments/pretrain_rooms.py, or "
-            "smoke-test with --weights=random:0."
-        )
     module, function = row.loader.split(":")
     make: Callable = getattr(importlib.import_module(module), function)
-    return make(source, device)
+    return make(_source(row, weights), device)
+
+
+def _source(row: Entry, weights: str | None) -> str | None:
+    return weights or (str(row.weights) if row.weights else None)
+
+
+def _check_device(device: str) -> None:
+    if device == "cpu":
+        return
+    found = ""
+    if re.fullmatch(r"cuda(:\d+)?", device):
+        import torch
+
+        index = int(device.partition(":")[2] or 0)
+        count = torch.cuda.device_count()
+        if index < count:
+            return
+        found = f", and PyTorch sees {count} GPUs"
+    raise InputError(
+        f"registry: a device must be cpu or a GPU that is there, cuda:<n>, got "
+        f"{device}{found}. Correct --device or install PyTorch for CUDA."
+    )

@@ -1,8 +1,8 @@
 """Labelled frames of generated rooms for training the small models, kept in shards.
 
 A shard holds the frames of a few rooms as arrays and, per room, what every instance
-is. Seeds start at 1,000,000; scenes of the pipeline use smaller ones, so nothing that
-a teacher is asked about later was seen here.
+is. Scenes of the pipeline have smaller seeds (see `scan`), so nothing that a teacher
+is asked about later was seen here.
 """
 
 import dataclasses
@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from sas_jax.errors import InputError
 from sas_jax.files import content_key, is_current, read_tensors, write_tensors
+from sas_jax.scenes.rooms.scan import FIRST_PRETRAINING_SEED
 
-FIRST_SEED = 1_000_000
-FIRST_HELD_OUT_SEED = 1_900_000
 IGNORE = 255
 _SCHEMA = "sas_jax.rooms_frames/1"
 _FOCAL = 288.9 / 320
@@ -40,7 +40,7 @@ class FramesConfig:
       version: raised when the generator's pictures change.
     """
 
-    first_seed: int = FIRST_SEED
+    first_seed: int = FIRST_PRETRAINING_SEED
     num_rooms: int = 300
     path_views: int = 4
     object_views: int = 4
@@ -48,6 +48,15 @@ class FramesConfig:
     rooms_per_shard: int = 20
     designs: Literal["typical", "all"] = "typical"
     version: int = 3
+
+    def __post_init__(self) -> None:
+        """Check that there is something to render."""
+        if min(self.num_rooms, self.rooms_per_shard) < 1:
+            raise InputError(
+                "frames: at least 1 room is needed, got "
+                f"{self.num_rooms} in shards of {self.rooms_per_shard}. "
+                "Give more rooms."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +84,7 @@ class RoomFrames:
       instance: uint8 [n, H, W]; 0 where nothing was hit.
       room: int32 [n], seed of each frame's room.
       instances: room seed -> instance id -> what it is.
+      key: content key of what they were made from; empty where nobody gave one.
     """
 
     rgb: UInt8[np.ndarray, "n H W 3"]
@@ -82,6 +92,7 @@ class RoomFrames:
     instance: UInt8[np.ndarray, "n H W"]
     room: np.ndarray
     instances: dict[int, dict[int, InstanceInfo]]
+    key: str = ""
 
 
 def shards(
@@ -116,6 +127,7 @@ def load_frames(config: FramesConfig, folder: pathlib.Path) -> RoomFrames:
         instance=np.concatenate([p.instance for p in parts]),
         room=np.concatenate([p.room for p in parts]),
         instances={k: v for p in parts for k, v in p.instances.items()},
+        key=content_key(config),
     )
 
 

@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Float, Int32
 from torch.nn import functional
 
-from sas_jax.errors import InputError
 from sas_jax.teachers.contracts import Image, Segments, TeacherSpec
 from sas_jax.teachers.rooms_nets import (
     MEAN,
@@ -94,20 +93,15 @@ class RoomsMask:
 
         Args:
           images: uint8 RGB of any sizes.
-          vocabulary: must be None or contain the teacher's names: they are fixed.
+          vocabulary: not used; the teacher's names are fixed.
 
         Returns:
           Masks with labels, scores (mean probability of the label inside the mask)
           and the semantic argmax as `label_map`.
 
         Raises:
-          InputError: when an image breaks the contract, or for other names.
+          InputError: when an image breaks the contract.
         """
-        if vocabulary is not None and not set(CLASS_NAMES) <= set(vocabulary):
-            raise InputError(
-                "rooms-mask: the vocabulary must contain its fixed names, got none for "
-                f"{sorted(set(CLASS_NAMES) - set(vocabulary))[0]}. Ask for all of them."
-            )
         out: list[Segments | None] = [None] * len(images)
         device = next(self._net.parameters()).device
         for members in groups_by_size(images, BATCH_SIZE):

@@ -12,6 +12,7 @@ moving average (EMA) over steps.
 import copy
 import dataclasses
 import functools
+import io
 import math
 import pathlib
 import time
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 
 from sas_jax.errors import InputError
-from sas_jax.files import atomic_path, content_key
+from sas_jax.files import atomic_write, content_key
 from sas_jax.teachers.rooms_augment import AugmentConfig, Batch, draw_batch
 from sas_jax.teachers.rooms_data import RoomFrames
 from sas_jax.teachers.rooms_dense import DENSE_NET, RoomsDense
@@ -115,9 +116,10 @@ def train(
     """Train, or go on from the checkpoint, and return the averaged network.
 
     Args:
-      config: the training; a checkpoint of another one is refused.
+      config: the training.
       frames: training frames.
-      checkpoint: file that is written about every `save_every_s` and at the end.
+      checkpoint: file that is written about every `save_every_s` and at the end; one
+        of another training is refused.
       report: called after every step with the step and the loss terms.
       initial: weights to begin with instead of random ones, the last one's trunk;
         heads that no file holds stay random.
@@ -126,13 +128,14 @@ def train(
       The averaged network in evaluation mode, with the heads of all its teachers.
 
     Raises:
-      InputError: for a checkpoint of another configuration, or when the loss is not
-        finite.
+      InputError: for a checkpoint of other settings, frames or initial weights, when
+        the loss is not finite, or when the disk is full.
 
     Deterministic: for one number of threads, also across a restart.
     """
-    state = _start(config, initial)
-    _restore(state, config, checkpoint)
+    state, start = _start(config, initial)
+    key = _run_key(config, frames, start)
+    _restore(state, key, checkpoint)
     loss_of = _loss(config, frames)
     saved = time.monotonic()
     state.net.train()
@@ -151,9 +154,9 @@ def train(
             state.step += 1
             report(state.step, terms)
             if time.monotonic() - saved > config.save_every_s:
-                _save(state, config, checkpoint)
+                _save(state, key, checkpoint)
                 saved = time.monotonic()
-    _save(state, config, checkpoint)
+    _save(state, key, checkpoint)
     return state.average.eval()
 
 
@@ -180,18 +183,26 @@ def teacher_of(
     return _WRAPPERS[model](net.eval(), f"training:{content_key(config)}")
 
 
-def _start(config: TrainConfig, initial: Sequence[pathlib.Path] = ()) -> State:
+def _run_key(config: TrainConfig, frames: RoomFrames, start: list[str]) -> str:
+    """Return the content key of everything that a training's weights follow from."""
+    config = dataclasses.replace(config, save_every_s=0.0)
+    return content_key([config, frames.key, start])
+
+
+def _start(
+    config: TrainConfig, initial: Sequence[pathlib.Path] = ()
+) -> tuple[State, list[str]]:
+    """Return the state before the first step and the keys of the initial weights."""
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         heads = [_NETS[model].heads for model in config.teachers]
         net = RoomsNet(NetConfig(heads={k: v for h in heads for k, v in h.items()}))
-    for path in initial:
-        load_weights(net, path, missing_heads=True)
+    keys = [load_weights(net, path, missing_heads=True) for path in initial]
     net = net.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(
         net.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
-    return State(net, copy.deepcopy(net), optimiser)
+    return State(net, copy.deepcopy(net), optimiser), keys
 
 
 def _loss(config: TrainConfig, frames: RoomFrames) -> Callable:
@@ -259,26 +270,29 @@ def _average(state: State, decay: float) -> None:
             value.lerp_(new[name], 1.0 - decay)
 
 
-def _save(state: State, config: TrainConfig, path: pathlib.Path) -> None:
+def _save(state: State, key: str, path: pathlib.Path) -> None:
     record = {
-        "key": content_key(config),
+        "key": key,
         "net": state.net.state_dict(),
         "average": state.average.state_dict(),
         "optimiser": state.optimiser.state_dict(),
         "step": state.step,
     }
-    with atomic_path(path) as temporary:
-        torch.save(record, temporary)
+    # put together in memory: `torch.save` reports a full disk by no OSError
+    data = io.BytesIO()
+    torch.save(record, data)
+    atomic_write(path, data.getvalue())
 
 
-def _restore(state: State, config: TrainConfig, path: pathlib.Path) -> None:
+def _restore(state: State, key: str, path: pathlib.Path) -> None:
     if not path.exists():
         return
     record = torch.load(path, weights_only=True)
-    if record["key"] != content_key(config):
+    if record["key"] != key:
         raise InputError(
-            f"train: the checkpoint must be of the same configuration, got another "
-            f"({path}). Delete it or choose another --workspace."
+            "train: the checkpoint must be of the same training (settings, frames, "
+            f"initial weights), got another one's ({path}). Delete that file to begin "
+            "again, or choose another --workspace."
         )
     state.net.load_state_dict(record["net"])
     state.average.load_state_dict(record["average"])

@@ -1,10 +1,8 @@
-"""The MiniLM-L6 tower in PyTorch, for the teachers' half, with its token states.
+"""The MiniLM-L6 tower in PyTorch for the teachers' half; which tokens spell a word.
 
-Same files and same numbers as `sas_jax.text.minilm` (a test holds them equal). Token
-states condition the diffusion model; offsets tell which tokens spell a word.
+Same files and same numbers as `sas_jax.text.minilm` (a test holds them equal).
 """
 
-import dataclasses
 import functools
 import re
 from collections.abc import Sequence
@@ -12,26 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import transformers
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from sas_jax.errors import InputError
 from sas_jax.text import minilm_files
-
-
-@dataclasses.dataclass(frozen=True)
-class TokenStates:
-    """Hold the last hidden states of a padded batch of texts.
-
-    Attributes:
-      hidden: float32 [n, L, 384]; rows of padding are 0.
-      attention_mask: int64 [n, L], 1 for a real token.
-      offsets: per text L pairs (start, end) of characters; (0, 0) for the special
-        and the padding tokens.
-    """
-
-    hidden: Float[torch.Tensor, "n L 384"]
-    attention_mask: Int[torch.Tensor, "n L"]
-    offsets: list[list[tuple[int, int]]]
 
 
 class TorchTextTower:
@@ -58,50 +40,22 @@ class TorchTextTower:
 
         Returns:
           float32 [n, 384] in the order given.
+
+        Deterministic: a text's vector does not depend on the other texts.
         """
-        new = [t for t in dict.fromkeys(texts) if t not in self._known]
-        for start in range(0, len(new), 64):
-            chunk = new[start : start + 64]
-            states = self.token_states(chunk)
-            count = states.attention_mask.sum(1, keepdim=True)
-            mean = states.hidden.sum(1) / count
-            unit = torch.nn.functional.normalize(mean, dim=-1).numpy()
-            self._known.update(zip(chunk, unit, strict=True))
+        for text in dict.fromkeys(texts):
+            if text not in self._known:
+                self._known[text] = self._encode_one(text)
         if not texts:
             return np.zeros((0, self.dim), np.float32)
         return np.stack([self._known[t] for t in texts])
 
-    @torch.no_grad()
-    def token_states(
-        self, texts: Sequence[str], length: int | None = None
-    ) -> TokenStates:
-        """Return the hidden state of every token.
-
-        Args:
-          texts: n strings.
-          length: L; texts are padded to it. Default: the longest text.
-
-        Raises:
-          InputError: when a text has more than `length` tokens.
-        """
-        encodings = self._tokenizer.encode_batch(list(texts))
-        longest = max((len(e.ids) for e in encodings), default=1)
-        length = length or longest
-        if longest > length:
-            raise InputError(
-                f"token_states: texts must have at most {length} tokens, got "
-                f"{longest}. Shorten the text or raise the length."
-            )
-        ids = torch.zeros((len(encodings), length), dtype=torch.int64)
-        mask = torch.zeros_like(ids)
-        offsets = []
-        for row, encoding in enumerate(encodings):
-            num = len(encoding.ids)
-            ids[row, :num] = torch.tensor(encoding.ids)
-            mask[row, :num] = 1
-            offsets.append(list(encoding.offsets) + [(0, 0)] * (length - num))
-        hidden = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
-        return TokenStates(hidden * mask[..., None], mask, offsets)
+    def _encode_one(self, text: str) -> Float[np.ndarray, " 384"]:
+        # Alone: in a batch its last bits would follow from the others' lengths, and a
+        # resumed run meets texts in other company.
+        ids = torch.tensor([self._tokenizer.encode(text).ids])
+        mean = self._model(input_ids=ids).last_hidden_state[0].mean(0)
+        return torch.nn.functional.normalize(mean, dim=0).numpy()
 
 
 @functools.cache
@@ -117,7 +71,7 @@ def word_tokens(text: str, word: str, offsets: Sequence[tuple[int, int]]) -> lis
       text: the text that was tokenized.
       word: one or several words, e.g. `shower curtain`; matched whole and whatever
         their case, at every place where they stand.
-      offsets: the text's row of `TokenStates.offsets`.
+      offsets: characters (start, end) of every token; (0, 0) for special tokens.
 
     Returns:
       Token positions, ascending.

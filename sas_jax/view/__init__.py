@@ -1,1 +1,1 @@
-"""Pictures, coloured point clouds and the HTML report (numpy only)."""
+"""Pictures, coloured point clouds and the HTML report of a finished run."""

@@ -9,20 +9,10 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 BACKGROUND = (255, 255, 255)
-UNLABELLED = (200, 200, 200)
-
-
-def label_colors(
-    labels: Int[np.ndarray, "P"], palette: UInt8[np.ndarray, "K 3"]
-) -> UInt8[np.ndarray, "P 3"]:
-    """Give every point its class colour; grey for anything outside the palette."""
-    table = np.vstack([palette[:, :3], UNLABELLED]).astype(np.uint8)
-    known = (labels >= 0) & (labels < len(palette))
-    return table[np.where(known, labels, len(palette))]
 
 
 def heat_colors(

@@ -5,7 +5,8 @@ import struct
 
 import numpy as np
 from jaxtyping import Float
-from tensorboardX.proto.event_pb2 import Event
+
+from sas_jax.view.tensorboard import Event
 
 _HEADER = struct.Struct("<QI")  # length of the record, checksum of the length
 _FOOTER_BYTES = 4

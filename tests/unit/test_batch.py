@@ -10,6 +10,7 @@ from distill_world import CHANNELS, Box, boxes, tiny_config
 
 from sas_jax.distill import batch as batches
 from sas_jax.distill import loader
+from sas_jax.distill.augment import NO_AUGMENTATION, AugmentConfig
 from sas_jax.distill.buckets import Bucket, measure_policy
 from sas_jax.distill.config import RunConfig
 from sas_jax.distill.data import SceneCache
@@ -137,6 +138,38 @@ def test_one_scene_with_one_point():
     scene = Box("dot", num_points=1).load(config)
     sample = batches.make_sample(scene, config, np.random.default_rng(0))
     assert collate([sample]).plan.levels[0].num_valid == 1
+
+
+@pytest.mark.parametrize(
+    ("factor", "stray", "config"),
+    [
+        (1000, None, {"augment": AugmentConfig()}),  # millimetres: 100 TiB of noise
+        (1, 3e7, {}),
+        (1, 3e7, {"augment": NO_AUGMENTATION}),
+        (1, np.nan, {}),
+        (1, np.inf, {}),
+    ],
+)
+def test_points_in_another_unit_and_stray_ones_are_refused_by_name(
+    factor, stray, config
+):
+    config = tiny_config(**config)
+    scene = Box("room7").load(config)
+    points = factor * scene.points * np.float32(5)
+    if stray is not None:
+        points[3, 1] = stray
+    scene = dataclasses.replace(scene, points=points)
+    for rng in (np.random.default_rng(0), None):
+        with pytest.raises(InputError, match=r"scene room7: finite points .* \(metres"):
+            batches.make_sample(scene, config, rng)
+
+
+def test_a_building_is_not_too_large():
+    config = tiny_config(augment=AugmentConfig())
+    scene = Box("house").load(config)
+    points = scene.points * np.array([60, 40, 12], np.float32)
+    scene = dataclasses.replace(scene, points=points)
+    batches.make_sample(scene, config, np.random.default_rng(0))
 
 
 def test_a_scene_with_arrays_of_different_length_is_refused():

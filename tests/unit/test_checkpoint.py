@@ -1,16 +1,26 @@
 """Checkpoints: complete, exact, the right ones kept, mismatches named."""
 
 import dataclasses
+import itertools
+import time
+import types
 
 import jax
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 from distill_world import CHANNELS, TEXT, Mixer, boxes, tiny_config
 
 from sas_jax.distill import start as starts
 from sas_jax.distill import step as steps
-from sas_jax.distill.checkpoint import Checkpoint, Checkpoints, load_student
+from sas_jax.distill import train as training
+from sas_jax.distill.checkpoint import (
+    Checkpoint,
+    Checkpoints,
+    load_student,
+    read_first_stage,
+)
 from sas_jax.distill.config import RunConfig
 from sas_jax.distill.start import Vocabulary, make_world
 from sas_jax.distill.train import train
@@ -117,6 +127,43 @@ def test_a_student_is_read_with_its_configuration(tmp_path):
         load_student(tmp_path / "nowhere")
 
 
+def test_the_history_is_read_only_where_it_is_wanted(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path / "c")
+    # One scene and four epochs: the first stage ends at step 2.
+    for step, stage in ((1, 1), (2, 1), (3, 2)):
+        checkpoints.save(example(step), {"stage": stage, "rank": 1})
+    checkpoints.close()
+    for path in (tmp_path / "c").glob("*/history/**/*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    closed = []
+    close = ocp.CheckpointManager.close
+    monkeypatch.setattr(
+        ocp.CheckpointManager, "close", lambda self: closed.append(1) or close(self)
+    )
+    student = load_student(tmp_path / "c")
+    same_bits(student.variables["params"], example(3).state.params)
+    assert student.step == 3 and len(closed) == 1
+    for up_to, wanted in ((9, 2), (2, 2)):
+        saved = read_first_stage(tmp_path / "c", up_to)
+        same_bits(saved.state, example(wanted).state)
+        assert not saved.history
+    assert len(closed) == 3
+    with pytest.raises(InputError, match="Delete this folder"):
+        Checkpoints(tmp_path / "c").restore(3)
+
+
+def test_the_step_says_which_stage_a_checkpoint_is_of(tmp_path):
+    assert read_first_stage(tmp_path / "nowhere", 9) is None
+    checkpoints = Checkpoints(tmp_path / "c")
+    assert read_first_stage(tmp_path / "c", 9) is None
+    for step in (2, 3):
+        checkpoints.save(example(step, history=False), {"stage": 1, "rank": 1})
+    checkpoints.close()
+    assert int(read_first_stage(tmp_path / "c", 9).state.step) == 2
+    assert read_first_stage(tmp_path / "c", 1) is None
+
+
 @pytest.fixture
 def mixer(monkeypatch):
     monkeypatch.setattr(steps, "make_network", lambda config: Mixer())
@@ -209,6 +256,87 @@ def test_stopping_saves_and_starting_again_ends_with_the_same_bits(tmp_path, mix
     same_bits(dict(one.history), dict(two.history))
 
 
+def test_text_features_may_differ_by_rounding_and_the_first_ones_stay(tmp_path, mixer):
+    config = tiny_config(epochs=4)
+    whole = train(config, boxes(4), VOCABULARY, tmp_path / "whole", run=QUIET)
+    # After step 2 of 8, in the first stage, and after step 6, in the second.
+    for number, shift in enumerate((0, 3e-7, -5e-6)):
+        near = Vocabulary(VOCABULARY.names, TEXT + np.float32(shift))
+        stop = itertools.chain([False] * (1 + 2 * number), itertools.repeat(True))
+        if number == 2:
+            stop = itertools.repeat(False)
+        parts = train(
+            config,
+            boxes(4),
+            near,
+            tmp_path / "parts",
+            run=QUIET,
+            stop=lambda stop=stop: next(stop),
+        )
+    assert parts.step == whole.step == 8
+    one, two = (
+        Checkpoints(tmp_path / name / "checkpoints").restore(8)
+        for name in ("whole", "parts")
+    )
+    same_bits((one.state, dict(one.history)), (two.state, dict(two.history)))
+    same_bits(one.text_features, two.text_features)
+    with pytest.raises(InputError, match="text features"):
+        other = Vocabulary(VOCABULARY.names, TEXT + np.float32(1e-3))
+        train(config, boxes(4), other, tmp_path / "parts", run=QUIET)
+
+
+class Killed(Exception):
+    pass
+
+
+def test_long_epochs_and_a_long_start_of_stage_2_are_saved_on_the_way(
+    tmp_path, mixer, monkeypatch
+):
+    """Steps take three minutes, the first history half an hour; late means ten."""
+    config = tiny_config(epochs=2, loop=5)
+    whole = train(config, boxes(2), VOCABULARY, tmp_path / "whole", run=QUIET)
+    now, saved = [time.monotonic()], []
+    clock = types.SimpleNamespace(
+        monotonic=lambda: now[0], perf_counter=time.perf_counter
+    )
+    first_history, save = training.first_history, Checkpoints.save
+
+    def slow_history(*arguments):
+        now[0] += 1800
+        return first_history(*arguments)
+
+    def record(self, checkpoint, metrics):
+        entry = (int(checkpoint.state.step), bool(checkpoint.history))
+        saved.append((*entry, "loss" in metrics))
+        save(self, checkpoint, metrics)
+
+    def kill():
+        now[0] += 180
+        if saved and saved[-1][0] == 6:
+            raise Killed
+        return False
+
+    def go(stop):
+        return train(
+            config, boxes(2), VOCABULARY, tmp_path / "parts", run=QUIET, stop=stop
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "time", clock)
+        patched.setattr(training, "first_history", slow_history)
+        patched.setattr(Checkpoints, "save", record)
+        with pytest.raises(Killed):
+            go(kill)
+    # Step 5 ends the first stage and the first epoch; only means over all scenes count.
+    assert saved == [(4, False, False), (5, False, True), (6, True, False)]
+    assert go(lambda: False).step == whole.step == 10
+    one, two = (
+        Checkpoints(tmp_path / name / "checkpoints").restore(10)
+        for name in ("whole", "parts")
+    )
+    same_bits((one.state, dict(one.history)), (two.state, dict(two.history)))
+
+
 def test_a_run_that_branches_off_ends_with_the_bits_of_its_own_run(
     tmp_path, mixer, caplog
 ):
@@ -265,7 +393,7 @@ def test_validation_is_called_only_where_asked_for(tmp_path, mixer):
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path, mixer):
-    from sas_jax.files import workspace_lock
+    from sas_jax.lock import workspace_lock
 
     with workspace_lock(tmp_path), pytest.raises(InputError, match="only one run"):
         train(tiny_config(), boxes(2), VOCABULARY, tmp_path, run=QUIET)

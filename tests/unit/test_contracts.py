@@ -69,11 +69,19 @@ def test_every_field_of_a_spec_changes_its_key():
         "sas_jax.teachers.extract",
     ],
 )
-def test_these_modules_import_neither_torch_nor_transformers(module):
+def test_these_modules_import_neither_torch_nor_transformers_nor_flax(module):
+    check_imports(module, {"torch", "transformers", "diffusers", "flax"})
+
+
+@pytest.mark.parametrize("script", ["pipeline", "train", "evaluate", "query", "report"])
+def test_scripts_of_the_jax_half_do_not_import_torch(script, root):
+    check_imports(script, {"torch"}, root / "experiments")
+
+
+def check_imports(module, banned, *places):
     code = (
-        f"import sys, {module}; "
-        "bad = {'torch', 'transformers', 'diffusers', 'flax'} & set(sys.modules); "
-        "sys.exit(' '.join(bad) or 0)"
+        f"import sys; sys.path[:0] = {[str(p) for p in places]}; import {module}; "
+        f"sys.exit(' '.join({banned} & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -2,15 +2,17 @@
 
 import dataclasses
 import pathlib
+import shutil
 import threading
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from distill_world import CHANNELS, boxes, tiny_config
+from scene_files import write_scannet
 
 from sas_jax.distill.config import RunConfig
-from sas_jax.distill.data import SceneCache, SceneFiles
+from sas_jax.distill.data import SceneCache, SceneFiles, read_scannet_points
 from sas_jax.errors import InputError
 from sas_jax.fusion import store
 
@@ -121,6 +123,15 @@ def test_files_that_disagree_are_named(scene, tmp_path):
     fewer = dataclasses.replace(files, read_points=lambda path: points_of(path)[:-1])
     with pytest.raises(InputError, match="same scene"):
         fewer.load(tiny_config())
+
+
+def test_points_of_a_scan_need_the_mesh_only(tmp_path):
+    folder = write_scannet(tmp_path)
+    for path in folder.iterdir():
+        if path.is_file() and path.name != "scene0000_00_vh_clean_2.ply":
+            path.write_bytes(b"damaged")
+    shutil.rmtree(folder / "intrinsic")
+    assert read_scannet_points(folder).shape == (4, 3)
 
 
 def test_a_damaged_file_is_refused(scene):

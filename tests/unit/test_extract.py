@@ -14,7 +14,6 @@ from sas_jax.teachers.extract import (
     extract_scene,
     extraction_key,
     feature_images,
-    folder_key,
 )
 
 SPEC = TeacherSpec("pixel-colour", "dense", "colours", 3, "none", {})
@@ -150,23 +149,27 @@ def test_a_teacher_without_features_is_refused(changes, message):
         extract_scene(scene([frame("a", 0)]), teacher, NO_BORDER)
 
 
-def test_the_key_follows_all_that_changes_features(tmp_path):
-    (tmp_path / "color").mkdir()
-    (tmp_path / "color" / "0.jpg").write_bytes(b"one")
+def test_the_key_follows_all_that_changes_features():
     teacher, masks = ColourTeacher(), LeftRightTeacher()
 
     class Captioner:
         id = "fixed"
 
     keys = [
-        extraction_key(folder_key(tmp_path), teacher, ExtractConfig()),
-        extraction_key(folder_key(tmp_path), masks, ExtractConfig()),
-        extraction_key(folder_key(tmp_path), masks, ExtractConfig(), Captioner()),
-        extraction_key(folder_key(tmp_path), teacher, NO_BORDER),
-        extraction_key(folder_key(tmp_path), teacher, ExtractConfig(frame_stride=2)),
+        extraction_key("scene", teacher, ExtractConfig()),
+        extraction_key("scene", masks, ExtractConfig()),
+        extraction_key("scene", masks, ExtractConfig(), Captioner()),
+        extraction_key("scene", teacher, NO_BORDER),
+        extraction_key("scene", teacher, ExtractConfig(frame_stride=2)),
+        extraction_key("scene", teacher, ExtractConfig(image_size_wh=(160, 120))),
+        extraction_key("other", teacher, ExtractConfig()),
     ]
-    (tmp_path / "color" / "0.jpg").write_bytes(b"two")
-    keys.append(extraction_key(folder_key(tmp_path), teacher, ExtractConfig()))
     assert len(set(keys)) == len(keys)
     batch = ExtractConfig(batch_size=1)
-    assert extraction_key(folder_key(tmp_path), teacher, batch) == keys[-1]
+    assert extraction_key("other", teacher, batch) == keys[-1]
+
+
+@pytest.mark.parametrize("size", [(320,), (0, 240)])
+def test_an_image_size_is_a_width_and_a_height(size):
+    with pytest.raises(InputError, match="width and a height"):
+        ExtractConfig(image_size_wh=size)

@@ -1,4 +1,4 @@
-"""Atomic writes, checksums, content keys and the lock."""
+"""Atomic writes, checksums and content keys."""
 
 import dataclasses
 import errno
@@ -10,9 +10,10 @@ import sys
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from sas_jax import files
-from sas_jax.errors import DamagedFile, InputError, WorkspaceBusy
+from sas_jax.errors import DamagedFile, InputError
 
 SCHEMA = "sas_jax.test/1"
 
@@ -113,27 +114,67 @@ def test_full_disk_is_one_clear_line(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_second_run_in_one_workspace_is_refused_and_a_kill_frees_it(tmp_path):
+def test_tensors_are_the_bytes_that_save_file_writes(tmp_path):
+    tensors = {
+        "z": np.arange(6, dtype=np.float16).reshape(2, 3),
+        "a": np.array([True, False]),
+        "turned": np.arange(6, dtype=np.int64).reshape(2, 3).T,
+    }
+    path = tmp_path / "x.safetensors"
+    files.write_tensors(path, tensors, key="k", schema=SCHEMA)
+    plain = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    safetensors.numpy.save_file(plain, tmp_path / "plain")
+    assert path.read_bytes() == (tmp_path / "plain").read_bytes()
+    manifest = json.loads((tmp_path / "x.safetensors.json").read_text())
+    assert manifest["sha256"] == files.sha256_file(path)
+
+
+def test_tensors_on_a_full_disk_are_one_clear_line(tmp_path):
     code = (
-        "import sys, time\nfrom sas_jax.files import workspace_lock\n"
-        "with workspace_lock(sys.argv[1]):\n print('held', flush=True)\n"
-        " sys.stdin.readline()\n"
+        "import resource, signal, sys\nimport numpy as np\n"
+        "from sas_jax import files\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try:\n"
+        "    files.write_tensors(sys.argv[1], {'a': np.zeros(9999)}, key='k', "
+        "schema='s/1')\n"
+        "except files.InputError as error:\n"
+        "    print(error)\n"
     )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+    path = tmp_path / "x.safetensors"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True
     )
-    try:
-        assert holder.stdout.readline().strip() == "held"
-        with (
-            pytest.raises(WorkspaceBusy, match=str(holder.pid)),
-            files.workspace_lock(tmp_path),
-        ):
-            pass
-    finally:
-        holder.kill()
-        holder.communicate()
-    with files.workspace_lock(tmp_path):
-        pass
+    assert done.returncode == 0, done.stderr
+    assert f"write: could not write ({path}): File too large" in done.stdout
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("field", ["schema", "key", "sha256", "size", "meta"])
+def test_manifest_without_a_field_is_damaged(tmp_path, field):
+    path = tmp_path / "x.safetensors"
+    files.write_tensors(path, {"a": np.arange(3)}, key="k", schema=SCHEMA)
+    sidecar = tmp_path / "x.safetensors.json"
+    manifest = json.loads(sidecar.read_text())
+    for change in ({}, {field: None}):
+        rest = {name: v for name, v in manifest.items() if name != field}
+        sidecar.write_text(json.dumps(rest | change))
+        assert not files.is_current(path, "k")
+        with pytest.raises(DamagedFile, match=rf"no {field} .*x\.safetensors\.json"):
+            files.read_tensors(path, schema=SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "null", "3", '"text"', "{}", "[" * 100_000, '{"data": 1}']
+)
+def test_json_of_another_kind_is_damaged(tmp_path, text):
+    path = tmp_path / "x.safetensors"
+    files.write_tensors(path, {"a": np.arange(3)}, key="k", schema=SCHEMA)
+    for damaged in (tmp_path / "x.safetensors.json", tmp_path / "y.json"):
+        damaged.write_text(text)
+    assert not files.is_current(path, "k")
+    assert not files.is_current(tmp_path / "y.json", "k")
+    with pytest.raises(DamagedFile, match=r"x\.safetensors\.json"):
+        files.read_tensors(path, schema=SCHEMA)
+    with pytest.raises(DamagedFile, match=r"y\.json"):
+        files.read_json(tmp_path / "y.json", schema=SCHEMA)

@@ -1,6 +1,8 @@
 """Capability: Eq. 3-5 by hand, both kinds of teachers, resuming, artefacts."""
 
+import contextlib
 import dataclasses
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -171,11 +173,14 @@ def test_another_contract_is_refused():
         teacher_prediction(teacher, images, WORDS, CapabilityConfig())
 
 
+def painter_of(synthesizer):
+    return stage.Painter(synthesizer, Unchanged(), MaskConfig(threshold=0.5))
+
+
 def measure(folder, teacher, painter=None, config=None):
     config = config or CapabilityConfig(images_per_class=3)
-    masks = MaskConfig(threshold=0.5)
-    painter = painter or SquarePainter()
-    stage.make_images(folder, VOCABULARY, painter, Unchanged(), config, masks)
+    painter = painter_of(painter or SquarePainter())
+    stage.make_images(folder, VOCABULARY, painter, config)
     return stage.measure_teacher(folder, VOCABULARY, teacher, config)
 
 
@@ -245,13 +250,62 @@ def test_damaged_table_is_refused(tmp_path):
         store.read_table(path)
 
 
+class FailingPainter(SquarePainter):
+    """Cannot paint blue."""
+
+    def synthesize(self, prompt, word, seeds):
+        if word == "blue":
+            raise InputError(f"paint: no {word}.")
+        return super().synthesize(prompt, word, seeds)
+
+
+def test_processes_leave_the_same_files_and_their_errors_are_told(tmp_path):
+    config, done = CapabilityConfig(images_per_class=3), []
+    stage.make_images(tmp_path / "a", VOCABULARY, painter_of(SquarePainter()), config)
+    folder, failing = tmp_path / "b", painter_of(FailingPainter())
+    with pytest.raises(InputError, match=r"paint: no blue\."):
+        stage.make_images(folder, VOCABULARY, failing, config, done.append, workers=2)
+    assert done == ["red", "green"]
+    assert failing.synthesizer.calls == []  # not in this process
+    rest = painter_of(SquarePainter())
+    stage.make_images(folder, VOCABULARY, rest, config, done.append)
+    assert sorted(done[2:]) == sorted(WORDS)
+    assert set(rest.synthesizer.calls) <= {"blue", "other furniture"}
+    for name in WORDS:
+        one, two = (store.images_path(tmp_path / part, name) for part in "ab")
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_killed_process_is_told_in_words(tmp_path, monkeypatch):
+    class DeadPool:
+        def map(self, *_):
+            raise BrokenProcessPool("a process in the pool was terminated abruptly")
+
+    monkeypatch.setattr(
+        stage, "worker_pool", lambda workers: contextlib.nullcontext(DeadPool())
+    )
+    painter = painter_of(SquarePainter())
+    with pytest.raises(InputError, match="Lower --threads"):
+        stage.make_images(tmp_path, VOCABULARY, painter, CapabilityConfig(), workers=2)
+
+
 def test_sheets_show_every_row(tmp_path):
+    config = CapabilityConfig(images_per_class=3)
     measure(tmp_path, ColorDense())
     measure(tmp_path, HalfMask())
-    paths = stage.write_sheets(tmp_path, WORDS, ["color-dense", "half-mask"])
+    teachers = ["color-dense", "half-mask"]
+    paths = stage.write_sheets(tmp_path, VOCABULARY, teachers, config)
     assert [path.stem for path in paths] == [*WORDS[:3], "other_furniture"]
     with Image.open(paths[0]) as sheet:
         assert sheet.size == (92 + 3 * 96, 6 * 96)
+
+
+def test_sheets_are_of_what_this_run_measures(tmp_path):
+    measure(tmp_path, HalfMask())  # leaves images of the collecting class
+    config = CapabilityConfig(images_per_class=2, compat="official")
+    measure(tmp_path, ColorDense(), config=config)
+    paths = stage.write_sheets(tmp_path, VOCABULARY, ["color-dense"], config)
+    assert [path.stem for path in paths] == list(WORDS[:3])
 
 
 def test_number_of_images_must_be_positive():

@@ -6,7 +6,7 @@ from PIL import Image
 from scene_files import INTRINSICS, write_frame, write_scannet
 
 from sas_jax.errors import InputError
-from sas_jax.scenes import layouts, posed_rgbd
+from sas_jax.scenes import layouts, posed_rgbd, scannet
 from sas_jax.scenes.cloud import VoxelCloud, estimate_normals
 
 
@@ -183,6 +183,15 @@ def test_bad_frames_are_skipped_and_none_left_is_an_error(tmp_path):
         posed_rgbd.open_scene(folder)
 
 
+def test_a_frame_of_another_size_adds_no_points(tmp_path):
+    expected = posed_rgbd.open_scene(write_capture(tmp_path / "a", [LEVEL] * 2))
+    folder = write_capture(tmp_path / "b", [LEVEL] * 3)
+    write_frame(folder, 1, LEVEL, size_wh=(128, 96))
+    scene = posed_rgbd.open_scene(folder)
+    assert scene.skipped == {"image of another size": 1}
+    np.testing.assert_array_equal(scene.points, expected.points)
+
+
 def test_empty_depth_gives_no_scene(tmp_path):
     folder = write_capture(tmp_path / "c", depth_mm=0)
     with pytest.raises(InputError, match="at least one frame"):
@@ -207,10 +216,17 @@ def test_absurd_positions_are_refused():
 
 
 def test_layouts_are_told_apart(tmp_path):
-    scan = layouts.open_folder(write_scannet(tmp_path))
+    folder = write_scannet(tmp_path)
+    scan = layouts.open_folder(folder, image_size_wh=(32, 24), compat="official")
+    official = scannet.open_scene(folder, image_size_wh=(32, 24), compat="official")
+    np.testing.assert_array_equal(
+        scan.frame_source.intrinsics, official.frame_source.intrinsics
+    )
     assert scan.faces is not None and len(scan.points) == 4
     write_capture(tmp_path / "c", depth_mm=12000)
-    capture = layouts.open_folder(tmp_path / "c", depth_scale=5000, up="camera")
+    capture = layouts.open_folder(
+        tmp_path / "c", depth_scale=5000, up="camera", annotations=False
+    )
     assert capture.faces is None and capture.normals is not None
     with pytest.raises(InputError, match="got neither"):
         layouts.open_folder(tmp_path)

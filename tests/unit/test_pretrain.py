@@ -13,6 +13,7 @@ from sas_jax.capability.diffusion_net import SmallDiffusionConfig
 from sas_jax.capability.pretrain import PretrainConfig
 from sas_jax.capability.windows import draw_window
 from sas_jax.errors import DamagedFile, InputError
+from sas_jax.scenes.rooms.scan import FIRST_PRETRAINING_SEED
 
 NETWORK = SmallDiffusionConfig(image_size=16, channels=(8, 8, 16), heads=2)
 QUICK = PretrainConfig(
@@ -98,9 +99,10 @@ def test_long_captions_lose_their_last_things():
 
 def test_crops_survive_the_disk(tmp_path):
     path = tmp_path / "crops.safetensors"
-    made = plain_crops()
-    made.write(path, "key")
+    made = dataclasses.replace(plain_crops(), key="rooms")
+    made.write(path)
     back = crops.read_crops(path)
+    assert back.key == "rooms"
     assert (back.images == made.images).all()
     assert back.seen == made.seen
     path.write_bytes(path.read_bytes()[:-3])
@@ -111,9 +113,10 @@ def test_crops_survive_the_disk(tmp_path):
 def test_crops_of_a_room_show_their_focus():
     pytest.importorskip("embreex")
     config = crops.CropConfig(image_size=32, per_class=1, wide=1)
-    made = crops.make_crops([crops.FIRST_SEED], config)
-    again = crops.make_crops([crops.FIRST_SEED], config)
+    made = crops.make_crops([FIRST_PRETRAINING_SEED], config)
+    again = crops.make_crops([FIRST_PRETRAINING_SEED], config)
     assert (made.images == again.images).all()
+    assert made.key == crops.crops_key([FIRST_PRETRAINING_SEED], config)
     assert made.images.shape[1:] == (32, 32, 3)
     assert (made.focus == 255).sum() == 1
     for label, focus, seen in zip(made.labels, made.focus, made.seen, strict=True):
@@ -138,21 +141,24 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path):
     data, log = plain_crops(), []
     whole = pretrain.train(data, tmp_path / "a", QUICK, NETWORK, log=log.append)
     pretrain.train(data, tmp_path / "b", QUICK, NETWORK, seconds=0, log=log.append)
-    stopped = pretrain.restore(
-        tmp_path / "b" / "checkpoint.safetensors", NETWORK, QUICK
+    stopped, key = (
+        pretrain.begin(NETWORK, QUICK),
+        pretrain.run_key(data, NETWORK, QUICK),
     )
+    pretrain.restore(stopped, tmp_path / "b" / "checkpoint.safetensors", key)
     assert stopped.step == 1
-    resumed = pretrain.train(data, tmp_path / "b", QUICK, NETWORK, log=log.append)
+    often = dataclasses.replace(QUICK, checkpoint_seconds=0.0)  # not another run
+    resumed = pretrain.train(data, tmp_path / "b", often, NETWORK, log=log.append)
     for name, value in whole.unet.state_dict().items():
         assert torch.equal(value, resumed.unet.state_dict()[name]), name
     assert any("step 6 loss" in line for line in log)
 
 
-def test_training_lowers_the_loss(tmp_path):
+def test_training_lowers_the_loss():
     data = plain_crops()
     config = dataclasses.replace(QUICK, steps=40, rate=3e-3, batch=8)
     losses = []
-    state = pretrain.restore(tmp_path / "none.safetensors", NETWORK, config)
+    state = pretrain.begin(NETWORK, config)
     source = pretrain._BatchSource(data, NETWORK, config)
     for step in range(config.steps):
         losses.append(pretrain.train_step(state, source(step), config))
@@ -171,19 +177,32 @@ def test_the_rate_warms_up_and_falls():
 def test_training_begins_at_given_weights(tmp_path):
     data, config = plain_crops(), dataclasses.replace(QUICK, steps=1)
     given = pretrain.train(data, tmp_path / "a", config, NETWORK, log=str)
-    state = pretrain.restore(tmp_path / "none", NETWORK, config, given)
+    state = pretrain.begin(NETWORK, config, given)
     for name, value in given.unet.state_dict().items():
         assert torch.equal(value, state.unet.state_dict()[name]), name
         assert torch.equal(value, state.average[name]), name
     with pytest.raises(InputError, match="same network"):
         other = dataclasses.replace(NETWORK, heads=4)
-        pretrain.restore(tmp_path / "none", other, config, given)
+        pretrain.begin(other, config, given)
 
 
-def test_a_checkpoint_of_another_network_is_refused(tmp_path):
-    pretrain.train(
-        plain_crops(), tmp_path, dataclasses.replace(QUICK, steps=1), NETWORK, log=str
-    )
-    other = dataclasses.replace(NETWORK, heads=4)
-    with pytest.raises(InputError, match="same network"):
-        pretrain.restore(tmp_path / "checkpoint.safetensors", other, QUICK)
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    data, config = plain_crops(), dataclasses.replace(QUICK, steps=1)
+    given = pretrain.train(data, tmp_path, config, NETWORK, log=str)
+    path = tmp_path / "checkpoint.safetensors"
+    before = path.read_bytes()
+
+    def again(data=data, config=config, network=NETWORK, initial=None):
+        pretrain.train(data, tmp_path, config, network, initial=initial, log=str)
+
+    for change in (
+        {"data": dataclasses.replace(data, key="other rooms")},
+        {"config": dataclasses.replace(config, rate=1e-4)},
+        {"config": dataclasses.replace(config, steps=2)},
+        {"network": dataclasses.replace(NETWORK, heads=4)},
+        {"initial": given},
+    ):
+        with pytest.raises(InputError, match=r"same run.*Delete that file"):
+            again(**change)
+    assert path.read_bytes() == before
+    again()

@@ -10,6 +10,9 @@ from sas_jax.capability.crops import Crops
 from sas_jax.capability.prompt_masks import MaskConfig
 from sas_jax.capability.quality import QualityConfig, judge, measure_quality
 from sas_jax.capability.synthesize import Synthesized
+from sas_jax.scenes.rooms.catalogue import named_designs
+from sas_jax.scenes.rooms.layout import RoomConfig
+from sas_jax.scenes.rooms.scan import FIRST_HELD_OUT_SEED
 
 CHAIR, TABLE, SIZE = 4, 6, 16
 MASKS = MaskConfig(threshold=0.5)
@@ -76,18 +79,22 @@ def test_table_holds_classes_and_means():
 def test_judging_is_done_once_and_leaves_pictures(tmp_path, monkeypatch):
     made = []
 
-    def rooms(seeds, config, progress):
-        made.append(list(seeds))
-        assert min(seeds) >= quality.HELD_OUT_SEED
+    def rooms(seeds, config, room, progress):
+        made.append(room)
+        assert min(seeds) >= FIRST_HELD_OUT_SEED
         return renders()
 
     monkeypatch.setattr(quality, "make_crops", rooms)
-    painter = BrightPainter()
-    first = judge(tmp_path, painter, OneColumnMore(), MASKS)
-    again = judge(tmp_path, painter, OneColumnMore(), MASKS)
+    painter, typical = BrightPainter(), RoomConfig(designs=named_designs("typical"))
+    first = judge(tmp_path, painter, OneColumnMore(), MASKS, typical)
+    again = judge(tmp_path, painter, OneColumnMore(), MASKS, typical)
     assert first == again
-    assert len(made) == 1
+    assert made == [typical]
     with Image.open(tmp_path / "quality" / "chair.png") as sheet:
         assert sheet.size == (92 + 3 * 96, 5 * 96)
-    judge(tmp_path, painter, OneColumnMore(), MASKS, QualityConfig(seed=1))
+    judge(tmp_path, painter, OneColumnMore(), MASKS, typical, QualityConfig(seed=1))
     assert len(made) == 2
+    judge(
+        tmp_path, painter, OneColumnMore(), MASKS, RoomConfig(), QualityConfig(seed=1)
+    )
+    assert made == [typical, typical, RoomConfig()]

@@ -45,3 +45,24 @@ def test_every_row_loads_with_what_it_says(name):
         assert model.spec.name == name
         assert model.spec.contract == row.contract
         assert model.spec.weights_id == "random:0"
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "message"),
+    [
+        (
+            "none",
+            {"contracts": ("dense", "mask")},
+            r"rooms-dense.*got none, a captioner",
+        ),
+        ("none", {"device": "tpu"}, r"cpu or a GPU.*got tpu\."),
+        ("none", {"device": "cuda:99"}, r"got cuda:99, and PyTorch sees \d+ GPUs"),
+        ("rooms-dense", {"weights": "random:x"}, r"teacher_weights=rooms-dense="),
+    ],
+)
+def test_what_cannot_be_loaded_is_refused_before_loading(name, asked, message):
+    pytest.importorskip("torch")
+    with pytest.raises(InputError, match=message):
+        registry.check(name, **asked)
+    with pytest.raises(InputError, match=message):
+        registry.load(name, **asked)

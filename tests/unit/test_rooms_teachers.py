@@ -1,7 +1,9 @@
 """The small teachers: contract, grouping, labels, crops, losses, resume, weights."""
 
 import dataclasses
+import errno
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ pytest.importorskip("transformers")
 import torch
 
 from sas_jax.errors import DamagedFile, InputError, WeightsMissing
+from sas_jax.files import content_key
 from sas_jax.teachers import (
     registry,
     rooms_data,
@@ -116,8 +119,10 @@ def test_masks_have_the_image_size_and_known_labels(images):
         assert masks.ids.max() <= len(masks.labels) == len(masks.scores)
         assert set(masks.labels) <= set(CLASS_NAMES) == set(masks.label_names)
     assert teacher.segment([]) == []
-    with pytest.raises(InputError, match="fixed names"):
-        teacher.segment(images, vocabulary=["chair"])
+    asked = teacher.segment(images[:1], vocabulary=["chair"])[0]
+    free = teacher.segment(images[:1])[0]
+    assert asked.labels == free.labels  # the names are fixed
+    np.testing.assert_array_equal(asked.ids, free.ids)
     with pytest.raises(InputError, match="uint8"):
         teacher.segment([images[0].astype(np.float32)])
 
@@ -261,9 +266,40 @@ def test_a_resumed_training_equals_an_uninterrupted_one(frames, tmp_path, model)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
     assert all(np.isfinite(losses)) and len(losses) == 4
-    other = dataclasses.replace(config, seed=1)
-    with pytest.raises(InputError, match="same configuration"):
-        rooms_train.train(other, frames, path, lambda s, t: None)
+
+
+def test_a_checkpoint_of_another_training_is_refused(frames, tmp_path):
+    config = rooms_train.TrainConfig("mask", steps=1, batch_size=2, augment=SMALL)
+    path, weights = tmp_path / "c.pt", tmp_path / "net.safetensors"
+
+    def train(config=config, frames=frames, initial=()):
+        return rooms_train.train(
+            config, frames, path, lambda s, t: None, initial=initial
+        )
+
+    rooms_nets.save_weights(train(), weights, {})
+    before = path.read_bytes()
+    for change in (
+        {"config": dataclasses.replace(config, seed=1)},
+        {"frames": dataclasses.replace(frames, key="other rooms")},
+        {"initial": [weights]},
+    ):
+        with pytest.raises(InputError, match=r"same training.*Delete that file"):
+            train(**change)
+    assert path.read_bytes() == before
+    train(dataclasses.replace(config, save_every_s=1.0))  # not another training
+
+
+def test_a_full_disk_is_told_in_one_line(frames, tmp_path, monkeypatch):
+    config = rooms_train.TrainConfig("mask", steps=1, batch_size=2, augment=SMALL)
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    with pytest.raises(InputError, match=r"No space left.*Free disk space"):
+        rooms_train.train(config, frames, tmp_path / "c.pt", lambda s, t: None)
+    assert not list(tmp_path.iterdir())
 
 
 def test_training_lowers_the_loss(frames, tmp_path):
@@ -313,11 +349,17 @@ def test_frames_survive_the_shard_and_are_made_once(tmp_path, monkeypatch, frame
         make()
     assert not list(rooms_data.shards(config, tmp_path))
     loaded = rooms_data.load_frames(config, tmp_path)
+    assert loaded.key == content_key(config)
     np.testing.assert_array_equal(loaded.rgb, frames.rgb)
     assert loaded.instances == frames.instances
     for change in ({"object_views": 1}, {"designs": "all"}):
         changed = dataclasses.replace(config, **change)
         assert len(list(rooms_data.shards(changed, tmp_path))) == 1
+
+
+def test_frames_of_no_room_are_refused_before_any_work():
+    with pytest.raises(InputError, match="at least 1 room"):
+        FramesConfig(num_rooms=0)
 
 
 def test_looking_at_a_target_puts_it_in_the_middle():

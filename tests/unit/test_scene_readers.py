@@ -8,7 +8,7 @@ from PIL import Image
 from scene_files import INTRINSICS, write_frame, write_ply, write_scannet
 
 from sas_jax.errors import InputError
-from sas_jax.scenes import scannet
+from sas_jax.scenes import layouts, scannet
 from sas_jax.scenes.frames import natural_key
 from sas_jax.scenes.labels import MATTERPORT21
 from sas_jax.scenes.scene import Frame, Scene
@@ -74,6 +74,7 @@ def test_official_takes_one_matrix_for_all_scenes(tmp_path):
     assert frame.intrinsics[0, 0] == 250
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("pose", "reason"),
     [
@@ -83,6 +84,7 @@ def test_official_takes_one_matrix_for_all_scenes(tmp_path):
         (np.diag([-1.0, 1, 1, 1]), "invalid pose"),
         (np.eye(3), "invalid pose"),
         (np.diag([1.0, 1, 1, 2]), "invalid pose"),
+        (np.full((4, 4), 1e300), "invalid pose"),
     ],
 )
 def test_unusable_poses_are_skipped_counted_and_logged_once(
@@ -142,6 +144,49 @@ def test_depth_of_another_size_than_the_intrinsics_say(tmp_path):
     (folder / "scene0000_00.txt").write_text("depthWidth = 64\ndepthHeight = 50\n")
     write_frame(folder, 0, np.eye(4))
     with pytest.raises(InputError, match=r"64 x 50; got 64 x 48"):
+        next(scannet.open_scene(folder).frames())
+
+
+@pytest.mark.parametrize("stated", [False, True])
+@pytest.mark.parametrize("odd", ["0", "5", "10"])
+@pytest.mark.parametrize("size_wh", [(128, 96), (60, 48)])
+def test_one_image_of_another_size_is_skipped(tmp_path, odd, stated, size_wh):
+    folder = write_scannet(tmp_path)
+    write_frame(folder, odd, np.eye(4), size_wh=size_wh)
+    if stated:
+        text = "depthWidth = 64\ndepthHeight = 48\n"
+        (folder / "scene0000_00.txt").write_text(text)
+    scene = scannet.open_scene(folder, image_size_wh=None)
+    frames = list(scene.frames())
+    assert [f.name for f in frames] == [n for n in ("0", "5", "10") if n != odd]
+    assert all(f.size_hw == (48, 64) for f in frames)
+    assert scene.skipped == {"image of another size": 1}
+
+
+def test_one_of_two_images_fits_the_intrinsics(tmp_path):
+    folder = write_scannet(tmp_path, num_frames=2)
+    write_frame(folder, 0, np.eye(4), size_wh=(128, 96))
+    (folder / "color" / "7.jpg").write_bytes(b"")
+    scene = scannet.open_scene(folder)
+    assert [f.name for f in scene.frames()] == ["5"]
+    assert scene.skipped == {"image of another size": 1, "missing pose": 1}
+
+
+def test_colour_of_another_size_without_depth(tmp_path):
+    folder = write_scannet(tmp_path)
+    shutil.rmtree(folder / "depth")
+    Image.new("RGB", (32, 24)).save(folder / "color" / "5.jpg")
+    scene = scannet.open_scene(folder)
+    assert [f.name for f in scene.frames()] == ["0", "10"]
+    assert scene.skipped == {"image of another size": 1}
+
+
+def test_a_whole_capture_of_another_size_is_an_error(tmp_path):
+    folder = write_scannet(tmp_path, size_wh=(128, 96))
+    with pytest.raises(InputError, match=r"about 64 x 48; got 128 x 96"):
+        next(scannet.open_scene(folder).frames())
+    write_frame(folder, 0, np.eye(4), size_wh=(100, 90))
+    with pytest.raises(InputError, match=r"about 64 x 48; got 128 x 96"):
         next(scannet.open_scene(folder).frames())
 
 
@@ -229,6 +274,76 @@ def test_damaged_aggregation_and_intrinsics_name_the_file(tmp_path):
         scannet.open_scene(folder)
 
 
+@pytest.mark.parametrize(
+    "segments", [[7, [7], 100, 3], [7, 7, 100, 2**70], "text", [7, 7, 1.5, 3], None]
+)
+def test_segments_that_are_no_integers_name_the_file(tmp_path, segments):
+    folder = write_scannet(tmp_path)
+    path = folder / f"{STEM}.0.010000.segs.json"
+    path.write_text(json.dumps({"segIndices": segments}))
+    with pytest.raises(InputError, match=r"\(4\) is required.*segs\.json"):
+        scannet.open_scene(folder)
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        {"objectId": 2**31, "segments": [7]},
+        {"objectId": float("inf"), "segments": [7]},
+        {"objectId": 1, "segments": [7, [7]]},
+        {"objectId": "one", "segments": [7]},
+        7,
+    ],
+)
+def test_groups_that_make_no_sense_name_the_file(tmp_path, group):
+    folder = write_scannet(tmp_path)
+    path = folder / "scene0000_00.aggregation.json"
+    path.write_text(json.dumps({"segGroups": [group]}))
+    with pytest.raises(InputError, match=r"2\^31.*0000_00\.aggregation\.json\)"):
+        scannet.open_scene(folder)
+    path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"0000_00\.aggregation\.json\)"):
+        scannet.open_scene(folder)
+
+
+def test_absurd_labels_name_the_file(tmp_path):
+    folder = write_scannet(tmp_path)
+    path = folder / f"{STEM}.labels.ply"
+    table = tmp_path / scannet.LABEL_MAP
+    table.write_text("id\tnyu40id\n2\t5\n")
+    header = (
+        "ply\nformat ascii 1.0\nelement vertex 4\nproperty float x\nproperty float y\n"
+        "property float z\nproperty {} label\nend_header\n"
+    )
+    text = header.format("uint") + "".join(
+        f"0 0 0 {label}\n" for label in (2, 4294967295, 0, 2)
+    )
+    path.write_text(text)
+    # Ids that the map does not know are unlabelled.
+    np.testing.assert_array_equal(scannet.open_scene(folder).labels, [4, 255, 255, 4])
+    table.write_text("id\tnyu40id\n2\t99\n")
+    with pytest.raises(InputError, match=r"0\.\.40.*combined\.tsv"):
+        scannet.open_scene(folder)
+    path.write_text(header.format("float") + "0 0 0 nan\n" * 4)
+    with pytest.raises(InputError, match=r"labels must be >= 0.*labels\.ply"):
+        scannet.open_scene(folder)
+    path.write_text(header.format("int") + "0 0 0 -1\n0 0 0 50\n" * 2)
+    with pytest.raises(InputError, match=r"labels must be >= 0.*labels\.ply"):
+        scannet.open_scene(folder)
+
+
+def test_without_annotations_their_files_are_not_touched(tmp_path):
+    folder = write_scannet(tmp_path)
+    for file in (f"{STEM}.labels.ply", f"{STEM}.0.010000.segs.json"):
+        (folder / file).write_bytes(b"damaged")
+    scene = scannet.open_scene(folder, annotations=False)
+    assert scene.labels is None and scene.instances is None
+    assert len(scene.points) == 4 and len(list(scene.frames())) == 3
+    assert layouts.open_folder(folder, annotations=False).labels is None
+    with pytest.raises(InputError, match=r"labels\.ply"):
+        layouts.open_folder(folder)
+
+
 def test_list_scenes(tmp_path):
     write_scannet(tmp_path)
     (tmp_path / "splits").mkdir()
@@ -237,8 +352,10 @@ def test_list_scenes(tmp_path):
     (tmp_path / "splits" / "train.txt").write_text("scene0000_00\nscene0001_00\n")
     with pytest.raises(InputError, match=r"1 of 2 have none, e\.g\. scene0001_00"):
         scannet.list_scenes(tmp_path, "train")
-    with pytest.raises(InputError, match=r"test\.txt"):
-        scannet.list_scenes(tmp_path, "test")
+    for split in ("test", "binary"):
+        (tmp_path / "splits" / "binary.txt").write_bytes(b"\xff\xfe")
+        with pytest.raises(InputError, match=rf"{split}\.txt"):
+            scannet.list_scenes(tmp_path, split)
 
 
 def test_scene_and_frame_check_themselves():
@@ -258,3 +375,4 @@ def test_names_with_letters_sort_by_their_numbers():
     names = ["frame_10", "frame_9", "b", "frame_09", "7"]
     expected = ["7", "b", "frame_09", "frame_9", "frame_10"]
     assert sorted(names, key=natural_key) == expected
+    assert sorted(["²", "2"], key=natural_key)  # a digit that is no number

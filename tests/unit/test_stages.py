@@ -1,6 +1,7 @@
 """Superpoints and fusion of whole scenes, and the two scripts around them."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -143,6 +144,54 @@ def test_fuse_features_makes_once_and_tells_what_is_missing(root, data):
     assert (store.load_point_features(path).feat == 1.5).all()
     done = run_script(root, "fuse_features", *arguments, "--level=superpoint")
     assert done.returncode == 1 and "superpoints" in done.stderr.splitlines()[-1]
+
+
+def test_a_scene_that_one_teacher_or_none_sees_is_fused(root, data):
+    arguments = (*flags_of(data), "--teachers=a,b", "--strategy=add")
+    features = data / "run" / "features"
+    path = data / "run" / "fused" / "add" / "scene0000_00.safetensors"
+    write_features(features / "b" / "scene0000_00.safetensors", 1.5, seen=())
+    for seen in ((0, 3), ()):  # the second replaces what the first left
+        write_features(features / "a" / "scene0000_00.safetensors", 2.5, seen=seen)
+        done = run_script(root, "fuse_features", *arguments)
+        assert done.returncode == 0, done.stderr
+        np.testing.assert_array_equal(store.load_point_features(path).point_index, seen)
+
+
+def evaluate(root, data, *arguments):
+    return run_script(root, "evaluate", *flags_of(data), *arguments)
+
+
+def test_scores_are_of_one_split_and_of_methods_that_were_made(root, data):
+    features = data / "run" / "features"
+    feat = np.zeros((4, 384), np.float16)
+    whole = store.PointFeatures(
+        feat, np.arange(4, dtype=np.int32), np.ones(4, np.int32), 4
+    )
+    path = features / "a" / "scene0000_00.safetensors"
+    store.save_point_features(path, whole, key="k")
+    (data / "run" / "train" / "begun" / "checkpoints").mkdir(parents=True)
+    done = evaluate(root, data, "--eval_split=val")
+    assert done.returncode == 0, done.stderr
+    assert "without a checkpoint yet: begun" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("teacher/a")
+    scores = data / "run" / "eval"
+    assert [p.relative_to(scores) for p in scores.rglob("*.json")] == [
+        pathlib.Path("val/teacher-a.json")
+    ]
+    done = evaluate(root, data, "--eval_split=val", "--methods=teacher/b")
+    assert done.returncode == 1
+    assert "features of every scene are required" in done.stderr.splitlines()[-1]
+    done = evaluate(root, data, "--eval_split=val", "--methods=student/begun")
+    assert done.returncode == 1 and "checkpoint" in done.stderr.splitlines()[-1]
+
+
+def test_scenes_without_labels_are_not_scored(root, data):
+    labels = "scene0000_00_vh_clean_2.labels.ply"
+    (data / "data" / "scans" / "scene0000_00" / labels).unlink()
+    done = evaluate(root, data, "--eval_split=val")
+    assert done.returncode == 1
+    assert "scenes with labels are required" in done.stderr.splitlines()[-1]
 
 
 def test_flag_typos_and_damaged_scenes_are_one_line(root, data):

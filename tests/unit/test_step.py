@@ -12,7 +12,8 @@ from sas_jax.distill import batch as batches
 from sas_jax.distill import loader
 from sas_jax.distill import step as steps
 from sas_jax.distill.buckets import Bucket
-from sas_jax.distill.config import TrainConfig, official_config
+from sas_jax.distill.checkpoint import load_student
+from sas_jax.distill.config import RunConfig, TrainConfig, official_config
 from sas_jax.distill.data import SceneCache
 from sas_jax.distill.factored import FactoredFeatures
 from sas_jax.distill.objective import StepInputs, class_logits, step_config
@@ -21,6 +22,7 @@ from sas_jax.distill.schedule import Schedule, Stage, learning_rate
 from sas_jax.distill.start import Vocabulary
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
+from sas_jax.models.init import init_student
 from sas_jax.models.minkunet import HEAD
 from sas_jax.sparse import native
 from sas_jax.sparse.rungs import Rung
@@ -79,7 +81,8 @@ def test_losses_fall(number, level):
         near = np.random.default_rng(2).normal(size=(rows, CHANNELS))
         batch = dataclasses.replace(batch, targets=near.astype(np.float16))
     first = run(config, number, batch)[1]["loss"].total
-    last = run(config, number, batch, 30)[1]["loss"].total
+    # Enough steps to make up for a superpoint whose pseudo label changes on the way.
+    last = run(config, number, batch, 60)[1]["loss"].total
     assert last < first - 0.01
 
 
@@ -229,7 +232,8 @@ def test_the_official_rate_is_ten_times_the_base_after_the_first_step():
         np.testing.assert_allclose(got, wanted, rtol=1e-4)
 
 
-def test_a_poisoned_scene_stops_the_run_and_is_named(tmp_path, monkeypatch):
+@pytest.mark.parametrize("minutes", [0, 60])
+def test_a_poisoned_scene_stops_the_run_and_is_named(tmp_path, monkeypatch, minutes):
     monkeypatch.setattr(steps, "make_network", lambda config: Mixer())
     sources = boxes(4)
 
@@ -248,7 +252,20 @@ def test_a_poisoned_scene_stops_the_run_and_is_named(tmp_path, monkeypatch):
             [*sources[1:], Poisoned()],
             vocabulary,
             tmp_path,
+            run=RunConfig(checkpoint_minutes=minutes, progress=False),
         )
+    if (tmp_path / "checkpoints" / "1").exists():
+        student = load_student(tmp_path / "checkpoints")
+        assert np.isfinite(student.variables["params"][HEAD]["kernel"]).all()
+
+
+def test_students_begin_with_the_weights_of_models_init():
+    config = tiny_config(sync_bn=True)
+    state = steps.create_state(steps.make_network(config), config)
+    wanted = init_student(config.student, config.seed)
+    got = {"params": state.params, "batch_stats": state.batch_stats}
+    jax.tree.map(np.testing.assert_array_equal, got, wanted)
+    assert state.step == 0 and not any(map(np.any, jax.tree.leaves(state.opt_state)))
 
 
 def test_text_features_of_another_size_are_refused(tmp_path):

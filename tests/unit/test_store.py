@@ -117,3 +117,20 @@ def test_inconsistent_features_are_refused():
     for index in ([1, 0], [0, 0], [0, 4], [-1, 0], [0]):
         with pytest.raises(InputError, match="point features"):
             PointFeatures(feat, np.array(index, np.int32), counts, 4)
+
+
+def test_whether_any_frame_saw_a_scene(tmp_path):
+    path = tmp_path / "f.safetensors"
+    for seen in ((), (2,)):
+        index = np.array(seen, np.int32)
+        counts = np.ones(len(seen), np.int32)
+        feat = np.zeros((len(seen), 3), np.float16)
+        features = store.PointFeatures(feat, index, counts, 4)
+        store.save_point_features(path, features, key="k")
+        assert store.has_features(path) == bool(seen)
+        means = store.superpoint_means(features, np.zeros(4, np.int32))
+        store.save_superpoint_features(path, means, key="k")
+        assert store.has_features(path) == bool(seen)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"f\.safetensors"):
+        store.has_features(path)

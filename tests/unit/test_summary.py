@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sas_jax.errors import InputError
 from sas_jax.evaluate import protocol, summary
 
 
@@ -62,3 +63,12 @@ def test_claims_name_what_does_not_hold_and_what_is_missing():
         True,
         None,
     ]
+
+
+def test_rows_of_different_scenes_make_no_table():
+    one, other = evaluation([[1, 0, 0], [0, 1, 0]]), evaluation([[1, 0, 0], [0, 1, 0]])
+    summary.check_same_scenes([])
+    summary.check_same_scenes([one, other])
+    other.counts["b"] = other.counts.pop("a")
+    with pytest.raises(InputError, match=r"same scenes, got 2 .*e\.g\. a\."):
+        summary.check_same_scenes([one, other])

@@ -1,5 +1,7 @@
 """Both painters: determinism, guidance, token choice, weights on disk."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,36 @@ def test_same_seed_same_bits_and_other_seed_other_image(painter):
     assert (first.images[0] != first.images[1]).any()
     assert first.attention.min() == 0
     assert first.attention.max() == 1
+
+
+@pytest.mark.parametrize("draw", ["synthesize", "redraw"])
+def test_the_network_works_on_one_thread(painter, model, draw):
+    before, seen = torch.get_num_threads(), []
+    hook = model.unet.register_forward_hook(
+        lambda *_: seen.append(torch.get_num_threads())
+    )
+    torch.set_num_threads(3)
+    try:
+        if draw == "synthesize":
+            painter.synthesize(PROMPT, "shower curtain", [0])
+        else:
+            images = np.zeros((1, 32, 32, 3), np.uint8)
+            painter.redraw(images, PROMPT, "shower curtain", [0], strength=0.7)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+        hook.remove()
+    assert seen and set(seen) == {1}
+
+
+def test_a_painter_can_be_sent_to_another_process(painter):
+    sent = pickle.dumps(painter)
+    assert len(sent) < 5e6  # without the tables of token states
+    there = pickle.loads(sent)
+    one, two = (p.synthesize(PROMPT, "shower curtain", [0]) for p in (painter, there))
+    assert (one.images == two.images).all()
+    assert (one.attention == two.attention).all()
+    assert there.spec == painter.spec
 
 
 def test_an_image_hardly_depends_on_its_batch(painter):

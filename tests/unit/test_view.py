@@ -38,12 +38,6 @@ def test_outside_view_contains_the_cloud():
         assert np.linalg.det(pose[:3, :3]) > 0.999
 
 
-def test_label_colours_of_unknown_labels_are_grey():
-    palette = np.array([[1, 2, 3], [4, 5, 6]], np.uint8)
-    got = pictures.label_colors(np.array([1, 255, -1]), palette)
-    np.testing.assert_array_equal(got, [[4, 5, 6], [200, 200, 200], [200, 200, 200]])
-
-
 def test_contact_sheet_keeps_every_picture():
     images = [np.full((10, 12, 3), value, np.uint8) for value in (10, 20, 30)]
     sheet = pictures.contact_sheet(images, 2, gap=2)

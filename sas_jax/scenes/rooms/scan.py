@@ -6,7 +6,8 @@ room and the settings, and the size of every file: an unchanged scene is skipped
 damaged one is made again.
 
 Seeds: the rooms of a world have seeds below `FIRST_PRETRAINING_SEED`; networks are
-pre-trained on rooms with seeds from there on, so no network ever saw a test room.
+pre-trained on rooms with seeds from there on and measured on rooms with seeds from
+`FIRST_HELD_OUT_SEED` on, so no network ever saw a test room.
 """
 
 import os
@@ -32,6 +33,7 @@ from sas_jax.scenes.rooms.surface import SurfaceConfig, scan_surface
 
 SCHEMA = "sas_jax.room_scene/1"
 FIRST_PRETRAINING_SEED = 1_000_000
+FIRST_HELD_OUT_SEED = 1_900_000
 # Raised whenever the same room would give other files.
 _WRITER_VERSION = 2
 _MANIFEST = "manifest.json"

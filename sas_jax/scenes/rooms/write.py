@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pathlib
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +18,8 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from sas_jax.errors import InputError
-from sas_jax.files import atomic_write, workspace_lock
+from sas_jax.files import atomic_write
+from sas_jax.lock import workspace_lock
 from sas_jax.scenes.rooms.layout import RoomConfig, make_room
 from sas_jax.scenes.rooms.scan import (
     FIRST_PRETRAINING_SEED,
@@ -165,7 +167,11 @@ def worker_pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _end_with_parent() -> None:
-    """Let a thread wait for the end of the parent; idle workers never notice it."""
+    """Let a thread wait for the end of the parent; idle workers never notice it.
+
+    Ctrl-C reaches workers too, and is for the parent to answer.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def wait() -> None:

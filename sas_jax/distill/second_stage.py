@@ -1,0 +1,50 @@
+"""What the second stage begins with: logits of every scene after the first stage."""
+
+import jax
+import numpy as np
+import tqdm
+
+from sas_jax.distill import step
+from sas_jax.distill.batch import batch_coords, make_sample, needs_of
+from sas_jax.distill.history import History
+from sas_jax.distill.start import World, scaled_text
+from sas_jax.sparse.plan import build_plan
+
+
+def first_history(world: World, state: step.TrainState) -> History:
+    """Return the history with which the second stage begins.
+
+    The student in evaluation mode, on scenes without augmentation; logits are averaged
+    per superpoint. Scenes go in groups as large as a training batch, so that all of
+    them share one compiled program.
+
+    Source: authors' code (run/distill_EMA.py); the paper does not say.
+    """
+    student = world.config.student
+    logits_of = step.make_logits(
+        world.network,
+        student.in_channels,
+        unit=world.config.logit_scale is not None,
+        impl=student.impl,
+    )
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    variables, text = jax.device_put(
+        jax.device_get((variables, scaled_text(world))), world.devices[0]
+    )
+    group = -(-world.schedule.largest_batch // len(world.devices))
+    history = History()
+    count = len(world.scenes)
+    firsts = range(0, count, group)
+    for first in tqdm.tqdm(firsts, desc="history", disable=not world.run.progress):
+        indices = range(first, min(first + group, count))
+        scenes = [world.cache.load(i) for i in indices]
+        samples = [make_sample(scene, world.config, None) for scene in scenes]
+        _, bucket = world.policy.choose([needs_of(samples)])
+        plan, _ = build_plan(batch_coords(samples), bucket.rung)
+        logits = np.asarray(logits_of(variables, plan, text))
+        start_row = 0
+        for scene, sample in zip(scenes, samples, strict=True):
+            rows = start_row + sample.voxels.inverse
+            history.start(scene.name, logits[rows], scene.superpoint)
+            start_row += len(sample.voxels.coords)
+    return history
