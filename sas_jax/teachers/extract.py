@@ -70,7 +70,8 @@ def extract_scene(
     Raises:
       InputError: for a teacher without an extraction, or faults of the scene.
 
-    Deterministic: yes; frames are added in their order.
+    Deterministic: as far as the teacher is; PyTorch's last bits depend on the number
+    of threads. Frames are added in their order.
     Source: SAS (arXiv 2503.08512) section 3.1.
     """
     config = config or ExtractConfig()
