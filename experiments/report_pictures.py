@@ -38,6 +38,13 @@ def _run_name() -> str | None:
     return next(iter(full or names), None)
 
 
+def _colors(scene: Scene) -> np.ndarray:
+    """Return the colours of the points; grey where the file has none."""
+    if scene.colors is not None:
+        return scene.colors
+    return np.full((len(scene.points), 3), 160, np.uint8)
+
+
 def _view(scene: Scene, colors: np.ndarray) -> np.ndarray:
     views = pictures.render_views(
         scene.points,
@@ -78,7 +85,7 @@ def predictions() -> Section | None:
     texts, labels = settings.class_texts(), settings.label_set()
     run, images, captions = _run_name(), [], []
     for scene in _scenes():
-        shown = {"colour": scene.colors, "truth": labels.colors(scene.labels)}
+        shown = {"colour": _colors(scene), "truth": labels.colors(scene.labels)}
         shown |= _predictions(scene, texts)
         if run is not None:
             prediction = settings.predict_student(run, scene, texts)
@@ -128,7 +135,7 @@ def _answers(features_of: Callable[[Scene], SceneFeatures]) -> np.ndarray:
     for scene in _scenes():
         features = features_of(scene)
         rows, seen = query.unit(features.feat), features.row >= 0
-        images.append(_view(scene, scene.colors))
+        images.append(_view(scene, _colors(scene)))
         captions.append(scene.name)
         for text in _QUERIES:
             values = query.relevancy(rows, encode([text])[0], anything)[features.row]
