@@ -12,6 +12,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
+from scipy import ndimage
 
 from sas_jax.errors import InputError
 
@@ -142,7 +143,9 @@ def _deepest(part: np.ndarray, count: int) -> list[tuple[int, int]]:
     left = np.pad(part.astype(np.uint8), 1)
     points = []
     for _ in range(min(count, int(part.sum()))):
-        depth = cv2.distanceTransform(left, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        # OpenCV's rounds by where the array lies in memory: equal depths then differ,
+        # and another pixel is the deepest.
+        depth = ndimage.distance_transform_edt(left)
         row, column = np.unravel_index(int(np.argmax(depth)), depth.shape)
         left[row, column] = 0
         points.append((int(row) - 1, int(column) - 1))

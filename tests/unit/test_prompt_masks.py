@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from scipy import ndimage
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from sas_jax.capability.prompt_masks import (
@@ -219,3 +220,15 @@ def test_sam_without_weights_says_what_to_do(tmp_path):
     image = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(WeightsMissing, match="hf download"):
         prompter.mask(image, np.array([[4, 4]]))
+
+
+@pytest.mark.parametrize("seed", [14, 43, 51])  # two pixels are equally deep in these
+def test_points_do_not_depend_on_where_the_mask_lies_in_memory(seed):
+    noise = np.random.default_rng(seed).standard_normal((64, 64))
+    mask = ndimage.gaussian_filter(noise, 6) > 0
+    others, found = [], set()
+    for number in range(60):
+        size = np.random.default_rng(number).integers(1, 3000)
+        others.append(bytearray(int(size)))  # moves what is allocated next
+        found.add(sample_points(mask, OPEN).tobytes())
+    assert len(found) == 1
