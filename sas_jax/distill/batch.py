@@ -20,6 +20,7 @@ from sas_jax.distill.voxelize import Voxels, grid_cells, unique_voxels
 from sas_jax.errors import InputError
 from sas_jax.sparse.keys import MAX_COORD
 from sas_jax.sparse.plan import Plan, build_plan, level_counts
+from sas_jax.sparse.plan_spec import MINKUNET, PlanSpec
 
 # 3 GB of noise while it is smoothed: 200 m x 200 m x 20 m at the finest default grid.
 _MAX_NOISE_NODES = 2**27
@@ -146,10 +147,10 @@ def batch_coords(samples: Sequence[Sample]) -> Int32[np.ndarray, "N 4"]:
     return np.concatenate(parts)
 
 
-def needs_of(samples: Sequence[Sample]) -> Need:
-    """Return the rows that these scenes take together."""
+def needs_of(samples: Sequence[Sample], spec: PlanSpec = MINKUNET) -> Need:
+    """Return the rows that these scenes take together, on the levels of a network."""
     return Need(
-        levels=level_counts(batch_coords(samples)),
+        levels=level_counts(batch_coords(samples), spec),
         superpoints=sum(sample.scene.num_superpoints for sample in samples),
         points=sum(len(sample.scene.points) for sample in samples),
     )
@@ -176,7 +177,8 @@ def collate(
     Raises:
       InputError: if the scenes do not fit the bucket.
     """
-    plan, _ = build_plan(batch_coords(samples), bucket.rung)
+    spec = config.student.plan_spec
+    plan, _ = build_plan(batch_coords(samples), bucket.rung, spec=spec)
     superpoint, target_row = _voxel_rows(samples)
     mask = _sampled(target_row >= 0, config.max_sample_voxels, rng)
     rows = bucket.rung.capacities[0]

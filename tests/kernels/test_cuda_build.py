@@ -130,7 +130,7 @@ def custom_calls(text):
 
 @pytest.mark.parametrize("tf32", [False, True])
 def test_value_and_gradients_lower_to_the_custom_calls(tf32):
-    kmap = plan().subm3[0]
+    kmap = plan().within(0, 3)
 
     def value_and_gradients(x, w, kmap):
         conv = lambda x, w: sparse_conv(x, w, kmap, impl="native")  # noqa: E731
@@ -167,7 +167,7 @@ def test_pointwise_lowers_without_an_order():
 
 def test_a_block_lowers_with_native_convolutions_and_norms_of_xla(monkeypatch):
     monkeypatch.setattr(native_norm, "is_available", lambda: False)
-    kmap = plan().subm3[1]
+    kmap = plan().within(1, 3)
     block = ResidualBlock(8, impl="native")
     x = np.ones((kmap.capacity_in, 4), np.float32)
     variables = block.init(jax.random.key(0), x, kmap, train=False)

@@ -42,11 +42,11 @@ def plan(count=9000):
 
 def kernel_map(which):
     return {
-        "stem": plan().stem,
-        "block": plan().subm3[0],
-        "deep": plan().subm3[3],
-        "down": plan().down[0],
-        "up": plan().down[0].transpose(),
+        "stem": plan().within(0, 5),
+        "block": plan().within(0, 3),
+        "deep": plan().within(3, 3),
+        "down": plan().down(0, 2),
+        "up": plan().down(0, 2).transpose(),
     }[which]
 
 
@@ -127,7 +127,7 @@ def test_runs_and_capacities_agree_bitwise(precision):
 @pytest.mark.parametrize("num_out", [0, 1])
 def test_few_voxels(num_out):
     coords = np.zeros((num_out, 4), np.int32)
-    kmap = build_plan(coords)[0].subm3[0]
+    kmap = build_plan(coords)[0].within(0, 3)
     x, w, dy = operands(kmap, 16, 16)
     y, dx, dw = value_and_gradients(x, w, dy, kmap, "native")
     assert not np.asarray(y)[num_out:].any() and not np.asarray(dx)[num_out:].any()
