@@ -7,9 +7,10 @@ are padding up to the capacity that the rung fixes. Coordinates of every level a
 level-0 voxels: those of a level of stride s are multiples of s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
+import jax
 import numpy as np
 from jaxtyping import Array, Int, Int32, Shaped, UInt64
 
@@ -120,33 +121,78 @@ def build_plan(
             'points first, or pass duplicates="first".'
         )
     pyramid = _pyramid(keys, spec)
-    caps = _checked_rung(rung, [len(level) for level in pyramid]).capacities
-    memory.require(plan_bytes(spec, Rung(caps)), f"the plan of {len(keys)} voxels")
-    strides, levels = spec.strides, range(spec.num_levels)
-    plan = Plan(
-        levels=tuple(_level(pyramid[i], caps[i], strides[i]) for i in levels),
+    rung = _checked_rung(rung, [len(level) for level in pyramid])
+    caps, strides = rung.capacities, spec.strides
+    memory.require(plan_bytes(spec, rung), f"the plan of {len(keys)} voxels")
+
+    def level(index: int) -> Level:
+        padded = pad_rows(voxel_keys.unpack(pyramid[index]), caps[index])
+        return Level(padded, np.asarray(len(pyramid[index]), np.int32), strides[index])
+
+    def kernel_map(kernel: Kernel, fine: int, coarse: int, step: int) -> KernelMap:
+        size, stride, dilation = kernel.size, strides[fine], kernel.dilation
+        if fine == coarse and size % 2:
+            return submanifold_map(pyramid[fine], size, stride, caps[fine], dilation)
+        both = [(values[fine], values[coarse]) for values in (pyramid, caps)]
+        return strided_map(both[0], size, step, stride, both[1], dilation)
+
+    return assemble(spec, level, kernel_map), order.astype(np.int32)
+
+
+def assemble(
+    spec: PlanSpec,
+    level: Callable[[int], Level],
+    kernel_map: Callable[[Kernel, int, int, int], KernelMap],
+) -> Plan:
+    """Put the parts of a plan together.
+
+    Args:
+      spec: which parts there are.
+      level: makes the level of that index.
+      kernel_map: makes the map of a kernel from one level to another, which is the same
+        or the next one, whose voxels are that many times as large.
+    """
+    levels = range(spec.num_levels)
+    return Plan(
+        levels=tuple(level(i) for i in levels),
         inside=tuple(
-            tuple(_within(pyramid[i], k, strides[i], caps[i]) for k in spec.within[i])
+            tuple(kernel_map(kernel, i, i, 1) for kernel in spec.within[i])
             for i in levels
         ),
         downward=tuple(
-            tuple(_down(pyramid[i : i + 2], k, spec, i, caps) for k in spec.down[i])
+            tuple(
+                kernel_map(kernel, i, i + 1, spec.steps[i]) for kernel in spec.down[i]
+            )
             for i in levels[:-1]
         ),
     )
-    return plan, order.astype(np.int32)
+
+
+def abstract_plan(spec: PlanSpec, rung: Rung) -> Plan:
+    """Return a plan of shapes alone, to compile for before any voxel is there."""
+    caps = rung.capacities
+
+    def array(*shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, np.int32)
+
+    def level(index: int) -> Level:
+        return Level(array(caps[index], 4), array(), spec.strides[index])
+
+    def kernel_map(kernel: Kernel, fine: int, coarse: int, step: int) -> KernelMap:
+        mirrored = fine == coarse and kernel.size % 2
+        back = None if mirrored else array(kernel.size**3, caps[fine])
+        nbr = array(kernel.size**3, caps[coarse])
+        return KernelMap(
+            nbr, back, array(), array(), kernel.size, step, kernel.dilation
+        )
+
+    return assemble(spec, level, kernel_map)
 
 
 def plan_bytes(spec: PlanSpec, rung: Rung) -> int:
     """Return the memory that a plan takes."""
-    words = 0
-    for level, rows in enumerate(rung.capacities):
-        words += 4 * rows
-        for kernel in spec.within[level]:
-            words += kernel.volume * rows * (1 + (kernel.size % 2 == 0))
-        for kernel in spec.down[level] if level + 1 < spec.num_levels else ():
-            words += kernel.volume * (rows + rung.capacities[level + 1])
-    return np.dtype(np.int32).itemsize * words
+    leaves = jax.tree.leaves(abstract_plan(spec, rung))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
 def pad_rows(
@@ -172,39 +218,6 @@ def _pyramid(
         coarse = voxel_keys.floor_keys(pyramid[-1], stride)
         pyramid.append(table_builder().sort_unique(coarse)[0])
     return pyramid
-
-
-def _level(keys: UInt64[np.ndarray, " N"], capacity: int, stride: int) -> Level:
-    coords = pad_rows(voxel_keys.unpack(keys), capacity)
-    return Level(coords, np.asarray(len(keys), np.int32), stride)
-
-
-def _within(
-    keys: UInt64[np.ndarray, " N"], kernel: Kernel, stride: int, capacity: int
-) -> KernelMap:
-    if kernel.size % 2:
-        return submanifold_map(keys, kernel.size, stride, capacity, kernel.dilation)
-    # Not its own mirror image: a strided map of stride 1.
-    return strided_map(
-        (keys, keys), kernel.size, 1, stride, (capacity, capacity), kernel.dilation
-    )
-
-
-def _down(
-    keys: Sequence[UInt64[np.ndarray, " _"]],
-    kernel: Kernel,
-    spec: PlanSpec,
-    level: int,
-    capacities: Sequence[int],
-) -> KernelMap:
-    return strided_map(
-        keys,
-        kernel.size,
-        spec.steps[level],
-        spec.strides[level],
-        capacities[level : level + 2],
-        kernel.dilation,
-    )
 
 
 def _find(

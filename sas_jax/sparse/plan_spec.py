@@ -26,11 +26,6 @@ class Kernel:
     dilation: int = 1
 
     @property
-    def volume(self) -> int:
-        """Return the number of offsets."""
-        return self.size**3
-
-    @property
     def reach(self) -> int:
         """Return the largest offset along an axis, in voxels of the input level."""
         steps = self.size // 2 if self.size % 2 else self.size - 1

@@ -18,7 +18,7 @@ from sas_jax.sparse import keys as voxel_keys
 from sas_jax.sparse import xla_keys as words
 from sas_jax.sparse.kernel_map import KernelMap
 from sas_jax.sparse.native_call import mark_varying, varying_axes
-from sas_jax.sparse.plan import Level, Plan
+from sas_jax.sparse.plan import Level, Plan, assemble
 from sas_jax.sparse.plan_spec import MINKUNET, Kernel, PlanSpec
 from sas_jax.sparse.rungs import Rung
 from sas_jax.sparse.tables import kernel_offsets
@@ -125,40 +125,24 @@ def check(built: BuiltPlan, *, repeated_ok: bool = False) -> None:
 
 
 def _plan(pyramid: list[Keys], counts: list[Int32[Array, ""]], spec: PlanSpec) -> Plan:
-    strides, levels = spec.strides, range(spec.num_levels)
+    strides = spec.strides
 
-    def between(kernel: Kernel, level: int, other: int, stride: int) -> KernelMap:
-        fine, coarse = pyramid[level], pyramid[other]
-        deltas = _deltas(kernel, strides[level])
-        nbr = _neighbours(fine, coarse, counts[other], deltas)
-        back = None
-        if level != other or kernel.size % 2 == 0:
+    def level(index: int) -> Level:
+        keys, count = pyramid[index], counts[index]
+        return Level(words.unpack(keys, count), count, strides[index])
+
+    def kernel_map(kernel: Kernel, fine: int, coarse: int, step: int) -> KernelMap:
+        inputs, outputs = pyramid[fine], pyramid[coarse]
+        num_in, num_out = counts[fine], counts[coarse]
+        deltas = _deltas(kernel, strides[fine])
+        nbr, back = _neighbours(inputs, outputs, num_out, deltas), None
+        if fine != coarse or kernel.size % 2 == 0:
             # Looking back from the input along the opposite offsets needs no scatter.
             # Offsets are looked up in ascending order, so opposites go backwards.
-            back = _neighbours(coarse, fine, counts[level], -deltas[::-1, ::-1])[::-1]
-        return KernelMap(
-            nbr,
-            back,
-            counts[other],
-            counts[level],
-            kernel.size,
-            stride,
-            kernel.dilation,
-        )
+            back = _neighbours(outputs, inputs, num_in, -deltas[::-1, ::-1])[::-1]
+        return KernelMap(nbr, back, num_out, num_in, kernel.size, step, kernel.dilation)
 
-    return Plan(
-        levels=tuple(
-            Level(words.unpack(pyramid[i], counts[i]), counts[i], strides[i])
-            for i in levels
-        ),
-        inside=tuple(
-            tuple(between(kernel, i, i, 1) for kernel in spec.within[i]) for i in levels
-        ),
-        downward=tuple(
-            tuple(between(kernel, i, i + 1, spec.steps[i]) for kernel in spec.down[i])
-            for i in levels[:-1]
-        ),
-    )
+    return assemble(spec, level, kernel_map)
 
 
 def _pyramid(

@@ -9,7 +9,13 @@ from sas_jax import memory
 from sas_jax.errors import InputError
 from sas_jax.sparse import kernel_map, native_plan, tables
 from sas_jax.sparse import keys as voxel_keys
-from sas_jax.sparse.plan import build_plan, level_counts, pad_rows, plan_bytes
+from sas_jax.sparse.plan import (
+    abstract_plan,
+    build_plan,
+    level_counts,
+    pad_rows,
+    plan_bytes,
+)
 from sas_jax.sparse.plan_spec import MINKUNET, Kernel, PlanSpec, unet_spec
 from sas_jax.sparse.rungs import Rung, choose_rung, exact_rung
 
@@ -99,9 +105,11 @@ def test_a_network_gets_the_levels_and_kernels_it_asks_for(name):
 def test_a_plan_takes_the_memory_that_is_said_beforehand(name):
     coords, spec = random_voxels(4), SPECS[name]
     plan, _ = build_plan(coords, spec=spec)
-    arrays = jax.tree.leaves(plan)
-    scalars = {id(a) for a in arrays if a.ndim == 0}
-    taken = sum(a.nbytes for a in arrays if id(a) not in scalars)
+    shapes = abstract_plan(spec, plan.rung)
+    assert jax.tree.structure(shapes) == jax.tree.structure(plan)
+    for shape, array in zip(*map(jax.tree.leaves, (shapes, plan)), strict=True):
+        assert (shape.shape, shape.dtype) == (array.shape, array.dtype)
+    taken = sum(array.nbytes for array in jax.tree.leaves(plan))
     assert taken == plan_bytes(spec, plan.rung)
 
 
