@@ -57,11 +57,16 @@ def require(needed: int, what: str, free: int | None = None, remedy: str = "") -
     """
     free = available_bytes() if free is None else free
     if free is not None and needed > free:
-        remedy = remedy or "Use larger voxels (--voxel_size_m)."
-        raise InputError(
-            f"memory: about {gigabytes(needed)} are required for {what}, got "
-            f"{gigabytes(free)} free. {remedy}"
-        )
+        raise shortage(needed, what, free, remedy)
+
+
+def shortage(needed: float, what: str, free: float, remedy: str = "") -> InputError:
+    """Return the error of `require`."""
+    remedy = remedy or "Use larger voxels (--voxel_size_m)."
+    return InputError(
+        f"memory: about {gigabytes(needed)} are required for {what}, got "
+        f"{gigabytes(free)} free. {remedy}"
+    )
 
 
 def gigabytes(size: float) -> str:

@@ -18,6 +18,7 @@ from sas_jax.distill.config import TrainConfig
 from sas_jax.distill.data import TrainScene
 from sas_jax.distill.voxelize import Voxels, grid_cells, unique_voxels
 from sas_jax.errors import InputError
+from sas_jax.sparse.extent import check_extent
 from sas_jax.sparse.keys import MAX_COORD
 from sas_jax.sparse.plan import Plan, build_plan, level_counts
 from sas_jax.sparse.plan_spec import MINKUNET, PlanSpec
@@ -124,6 +125,7 @@ def _check_extent(scene: TrainScene, config: TrainConfig) -> None:
     """
     if len(scene.points) == 0:
         return
+    check_extent(scene.points, config.voxel_size_m, f"scene {scene.name}")
     extent_m = np.ptp(scene.points, axis=0).astype(np.float64)
     # This way round, NaN and infinity are refused as well.
     if not (

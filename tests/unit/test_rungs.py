@@ -15,8 +15,8 @@ from sas_jax.sparse.rungs import (
 )
 
 
-def surfaces(rng, voxel_size_m, spacing_m):
-    """The voxels of a floor and of boxes on it, their points as far apart as given."""
+def surface_points(rng, spacing_m):
+    """Sides of boxes, their points about as far apart as given."""
     points = []
     for _ in range(12):
         size, corner = rng.uniform(0.3, 2.0, 3), rng.uniform(0, 4, 3)
@@ -25,11 +25,11 @@ def surfaces(rng, voxel_size_m, spacing_m):
             unit = rng.random((count, 3))
             unit[:, axis] = rng.integers(0, 2, count)
             points.append(corner + unit * size)
-    return voxels(np.concatenate(points), voxel_size_m)
+    return np.concatenate(points)
 
 
-def sweep(rng, voxel_size_m):
-    """The voxels of a LiDAR with 32 beams over flat ground between two walls."""
+def sweep_points(rng):
+    """What a LiDAR with 32 beams sees of flat ground between two walls."""
     elevation = np.radians(np.linspace(-30, 10, 32))[:, None]
     azimuth = np.linspace(0, 2 * np.pi, 1100, endpoint=False)[None]
     x, y = np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth)
@@ -40,7 +40,7 @@ def sweep(rng, voxel_size_m):
     distance = np.minimum(ground, walls)
     distance += rng.normal(0, 0.02, len(distance))
     near = distance < 70
-    return voxels(distance[near, None] * direction[near], voxel_size_m)
+    return distance[near, None] * direction[near]
 
 
 def scattered(rng, count):
@@ -55,9 +55,14 @@ def clouds(kind):
     rng = np.random.default_rng(0)
     if kind == "rooms":
         grids = ((0.02, 0.017), (0.02, 0.04), (0.05, 0.04), (0.1, 0.04))
-        return [surfaces(rng, *grid) for grid in grids for _ in range(3)]
+        return [
+            voxels(surface_points(rng, spacing), size)
+            for size, spacing in grids
+            for _ in range(3)
+        ]
     if kind == "sweeps":
-        return [sweep(rng, size) for size in (0.05, 0.05, 0.05, 0.1, 0.1, 0.2)]
+        sizes = (0.05, 0.05, 0.05, 0.1, 0.1, 0.2)
+        return [voxels(sweep_points(rng), size) for size in sizes]
     return [scattered(rng, n) for n in (600, 1000, 2000, 5000, 10_000, 30_000, 80_000)]
 
 
