@@ -34,13 +34,13 @@ def available_bytes() -> int | None:
 
 
 def device_bytes(device: Any) -> int | None:
-    """Return how much more memory a JAX device can give; for a CPU, the process."""
-    if device.platform == "cpu":
-        return available_bytes()
-    stats = device.memory_stats() or {}
+    """Return how much more a computation may take on a JAX device and beside it."""
+    free = available_bytes()
+    stats = {} if device.platform == "cpu" else device.memory_stats() or {}
     if "bytes_limit" not in stats:
-        return None
-    return max(0, stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+        return free
+    there = max(0, stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    return there if free is None else min(free, there)
 
 
 def require(needed: int, what: str, free: int | None = None, remedy: str = "") -> None:

@@ -28,6 +28,9 @@ from sas_jax.sparse.rungs import Rung, choose_rung
 # Of the memory that is free, what a network may take; the rest is for what it is too
 # small to count, and for other programs.
 _SHARE = 0.85
+# Features take this many times their size while they are written to disk in half
+# precision, after the network's memory is free again.
+_WRITING = 2.5
 # Overlaps to try, as shares of the receptive radius, and how often on average a voxel
 # may be seen with each: then a smaller overlap is tried, or the scene refused.
 _OVERLAPS = ((1, 4), (1 / 2, 4), (1 / 4, 16))
@@ -82,12 +85,13 @@ def features(
     result = np.dtype(np.float32).itemsize * network.width * len(coords)
     needed = network.program_bytes(rung) + result
     budget = math.inf if free is None else _SHARE * free
-    if needed <= budget:
+    if max(needed, _WRITING * result) <= budget:
         return network.run(coords, rung)
-    left = budget - result
-    plan = _plan_tiles(network, coords, left, rung) if left > 0 else None
+    what = f"features of {len(coords)} voxels"
+    if _WRITING * result > budget:
+        raise memory.shortage(_WRITING * result, what, budget, _REMEDY)
+    plan = _plan_tiles(network, coords, budget - result, rung)
     if plan is None:
-        what = f"features of {len(coords)} voxels"
         raise memory.shortage(needed, what, budget, _REMEDY)
     overlap, tiles, rung = plan
     _say(network, len(coords), needed, overlap, tiles)
