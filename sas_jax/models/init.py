@@ -53,19 +53,20 @@ def init_network(
     Source: authors' code, MinkUNet weight_initialization, which visits plain
     convolutions only; transposed ones keep the library's default.
     """
-    flat = flax.traverse_util.flatten_dict(_shapes(init, in_channels, spec))
+    flat = flax.traverse_util.flatten_dict(network_shapes(init, in_channels, spec))
     drawn = {path: _draw(path, leaf.shape, seed) for path, leaf in flat.items()}
     return flax.traverse_util.unflatten_dict(drawn)
 
 
 def variable_shapes(config: StudentConfig) -> dict[str, Any]:
     """Return the variables of a student as shapes, without computing anything."""
-    return _shapes(MinkUNet(config).init, config.in_channels, config.plan_spec)
+    return network_shapes(MinkUNet(config).init, config.in_channels, config.plan_spec)
 
 
-def _shapes(
+def network_shapes(
     init: Callable[..., Any], in_channels: int, spec: PlanSpec
 ) -> dict[str, Any]:
+    """Return the variables that a network's `init` asks for, as shapes."""
     # The shapes of parameters do not depend on the voxels: one is enough.
     rung = exact_rung((1,) * spec.num_levels)
     plan, _ = build_plan(np.zeros((1, 4), np.int32), rung, spec=spec)
