@@ -1,4 +1,4 @@
-// Forward and input gradient: a block owns 64 output rows by kColumns channels.
+// Exact forward and input gradient: a block owns 64 output rows by kColumns channels.
 //
 // The sums stay in registers from the first offset to the last. Rows of x come by way of the
 // neighbour table straight into shared memory, absent ones as zeros, so nothing is gathered into a
@@ -28,7 +28,7 @@ SAS_DEVICE int64_t NumValid(const Conv& conv) {
   return rows < 0 ? 0 : rows > conv.capacity ? conv.capacity : rows;
 }
 
-template <int kColumns, Precision kPrecision, bool kTransposed>
+template <int kColumns, bool kTransposed>
 class ForwardTile {
  public:
   using Args = ConvForward;
@@ -71,7 +71,7 @@ class ForwardTile {
             const int listed = shared_.active[step / num_chunks_];
             Load(first, listed, step % num_chunks_ * kDepth, stage);
           },
-          [&](int stage) { product.template Add<kPrecision>(shared_.x[stage], shared_.w[stage]); });
+          [&](int stage) { product.Add(shared_.x[stage], shared_.w[stage]); });
     }
     product.ForEach([&](int i, int column, float sum) { Store(i, first_column_ + column, sum); });
   }

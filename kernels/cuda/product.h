@@ -1,8 +1,7 @@
-// The matrix product of a block: 64 rows by kColumns columns in the registers of four warps.
+// The exact matrix product of a block: 64 rows by kColumns columns in the registers of four warps.
 //
 // Two by two warps own 32 x kColumns/2 each, as tiles of 16 x 8 whose elements lie in the lanes as
-// the tensor core wants them: lane 4g + m holds rows g and g + 8, columns 2m and 2m + 1. The exact
-// product keeps that distribution, so that both share everything else.
+// in tensor_product.h: lane 4g + m holds rows g and g + 8, columns 2m and 2m + 1.
 #ifndef SAS_JAX_KERNELS_CUDA_PRODUCT_H_
 #define SAS_JAX_KERNELS_CUDA_PRODUCT_H_
 
@@ -33,15 +32,10 @@ class Product {
   }
 
   // Adds a b^T: a is a panel of kTileRows, b one of kColumns.
-  template <Precision kPrecision, class PanelA, class PanelB>
+  template <class PanelA, class PanelB>
   SAS_DEVICE void Add(const PanelA& a, const PanelB& b) {
-    if constexpr (kPrecision == Precision::kTf32) {
-      SAS_UNROLL
-      for (int term = 0; term < kDepth; term += 8) AddTf32(a, b, term);
-    } else {
-      SAS_UNROLL
-      for (int term = 0; term < kDepth; term += 4) AddF32(a, b, term);
-    }
+    SAS_UNROLL
+    for (int term = 0; term < kDepth; term += 4) AddFourTerms(a, b, term);
   }
 
   // Calls store(row, column, sum) for this thread's elements.
@@ -69,27 +63,7 @@ class Product {
   }
 
   template <class PanelA, class PanelB>
-  SAS_DEVICE void AddTf32(const PanelA& a, const PanelB& b, int term) {
-    uint32_t a_part[kRowTiles][4];
-    SAS_UNROLL
-    for (int i = 0; i < kRowTiles; ++i) {
-      SAS_UNROLL
-      for (int e = 0; e < 4; ++e) {
-        a_part[i][e] = ToTf32(a.At(Row(i, e % 2), term + member_ + e / 2 * 4));
-      }
-    }
-    SAS_UNROLL
-    for (int j = 0; j < kColumnTiles; ++j) {
-      const int column = first_column_ + 8 * j + group_;
-      const uint32_t b_part[2] = {ToTf32(b.At(column, term + member_)),
-                                  ToTf32(b.At(column, term + member_ + 4))};
-      SAS_UNROLL
-      for (int i = 0; i < kRowTiles; ++i) MmaTf32(sums_[i][j], a_part[i], b_part);
-    }
-  }
-
-  template <class PanelA, class PanelB>
-  SAS_DEVICE void AddF32(const PanelA& a, const PanelB& b, int term) {
+  SAS_DEVICE void AddFourTerms(const PanelA& a, const PanelB& b, int term) {
     Float4 a_part[kRowTiles][2];
     SAS_UNROLL
     for (int i = 0; i < kRowTiles; ++i) {

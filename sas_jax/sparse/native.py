@@ -152,7 +152,7 @@ def _forward_call(
     return jax.lax.platform_dependent(
         *(features, weights, table, num_rows),
         cpu=functools.partial(_forward_on_cpu, **options),
-        cuda=functools.partial(_forward_on_cuda, **options),
+        cuda=functools.partial(native_cuda.forward, **options),
     )
 
 
@@ -165,7 +165,7 @@ def _weight_grad_call(
     return jax.lax.platform_dependent(
         *(features, cotangent, table, num_rows),
         cpu=_weight_grad_on_cpu,
-        cuda=_weight_grad_on_cuda,
+        cuda=native_cuda.weight_grad,
     )
 
 
@@ -176,20 +176,6 @@ def _forward_on_cpu(
         "sas_conv_forward", (shape,), features, *operands, dtype=features.dtype, **flags
     )
     return result
-
-
-def _forward_on_cuda(
-    features: Array, *operands: Array, shape: tuple[int, int], **flags: bool
-) -> Array:
-    # These kernels read and write float32 only.
-    wide = features.astype(jnp.float32)
-    result = native_cuda.forward(wide, *operands, shape=shape, **flags)
-    return result.astype(features.dtype)
-
-
-def _weight_grad_on_cuda(features: Array, cotangent: Array, *operands: Array) -> Array:
-    wide = (rows.astype(jnp.float32) for rows in (features, cotangent))
-    return native_cuda.weight_grad(*wide, *operands)
 
 
 def _weight_grad_on_cpu(

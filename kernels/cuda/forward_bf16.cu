@@ -4,9 +4,9 @@
 
 namespace sas::cuda {
 
-const char* RunWeightGrad(const ConvWeightGrad& conv, Precision precision, void* stream) {
+const char* RunForwardBf16(const ConvForwardOf<Bfloat16>& conv, Tile tile, void* stream) {
   StreamLaunch launch(stream);
-  LaunchWeightGrad(conv, precision, 0, launch);
+  LaunchForwardBf16(conv, tile, launch);
   return launch.Error();
 }
 

@@ -4,9 +4,9 @@
 
 namespace sas::cuda {
 
-const char* RunForward(const ConvForward& conv, Precision precision, void* stream) {
+const char* RunWeightGradBf16(const ConvWeightGradOf<Bfloat16>& conv, Tile tile, void* stream) {
   StreamLaunch launch(stream);
-  LaunchForward(conv, precision, 0, launch);
+  LaunchWeightGradBf16(conv, tile, launch);
   return launch.Error();
 }
 
