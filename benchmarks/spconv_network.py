@@ -33,6 +33,7 @@ class Layers:
     algo: Any = None
 
     def submanifold(self, c_in: int, c_out: int, size: int, key: str) -> nn.Module:
+        """Return a convolution within one level."""
         return self.package.SubMConv3d(c_in, c_out, size, bias=False, indice_key=key,
                                        algo=self.algo)  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What the machine can do: copies and matrix products by XLA, and what it is made of."""
+"""What the machine is made of, and what it can do: copies, matrix products."""
 
 import functools
 import shutil

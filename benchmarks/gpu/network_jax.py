@@ -1,4 +1,4 @@
-"""Measure MinkUNet18A as this package runs it, in one precision: a worker of network.py.
+"""Measure MinkUNet18A as this package runs it: a worker of network.py.
 
     python network_jax.py REFERENCE.npz native|xla f32|tf32|bf16
 
@@ -46,6 +46,7 @@ class Case:
         self.targets = jax.device_put(targets)
 
     def inputs(self, plan):
+        """Return the constant input in the precision's type."""
         return constant_features(plan).astype(self.precision.dtype)
 
     def programs(self) -> dict:
@@ -90,11 +91,11 @@ def compare(case: Case, what: str, result, reference) -> dict:
     if what == "forward":
         got = np.asarray(result)[: case.num_voxels]
         bound = precision.network_error
-        return {
-            "error": timing.require_close(what, got, reference["features"], bound)
-        }
+        return {"error": timing.require_close(what, got, reference["features"], bound)}
     (loss, _), grads = result
-    expected = np.concatenate([reference[f"{what}.{n}"].ravel() for n, _ in flat(grads)])
+    expected = np.concatenate(
+        [reference[f"{what}.{n}"].ravel() for n, _ in flat(grads)]
+    )
     got = np.concatenate([np.asarray(g, np.float32).ravel() for _, g in flat(grads)])
     error = abs(float(loss) / float(reference[f"{what}.loss"]) - 1)
     bound = precision.gradient_error

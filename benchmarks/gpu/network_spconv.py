@@ -75,21 +75,25 @@ class Peer:
         self.cached = keep
 
     def autocast(self):
+        """Return a context that is half precision, if this peer is."""
         if not self.half:
             return contextlib.nullcontext()
         return torch.autocast("cuda", dtype=torch.float16)
 
     def forward(self):
+        """Run the network on voxels whose pairs are there."""
         with torch.no_grad():
             known = self.make.again(self.tensor, self.tensor.features, self.cached)
             return self.network(known)
 
     def forward_new(self):
+        """Run the network from voxels in host memory."""
         with torch.no_grad():
             self.new_scene(self.tensor.features.dtype)
             return self.network(self.tensor)
 
     def train(self):
+        """Run a training step: loss and all gradients."""
         self.network.zero_grad(set_to_none=True)
         with self.autocast():
             known = self.make.again(self.tensor, self.tensor.features, self.cached)

@@ -21,7 +21,9 @@ TEACHERS = {"rooms-dense": rooms_dense, "rooms-mask": rooms_mask}
 
 
 def call(name: str, teacher, frames):
-    return teacher.features(frames) if name == "rooms-dense" else teacher.segment(frames)
+    return (
+        teacher.features(frames) if name == "rooms-dense" else teacher.segment(frames)
+    )
 
 
 def as_arrays(name: str, results) -> np.ndarray:

@@ -75,7 +75,7 @@ def _seconds_of_batch(run, wait, calls: int, clock) -> float:
 
 
 def relative_error(got: object, expected: object) -> float:
-    """Return |got - expected| / |expected| in float64; infinite where got is not finite.
+    """Return |got - expected| / |expected|; infinite where `got` is not finite.
 
     Raises:
       Unequal: if the shapes differ, or nothing or only zeros are expected.

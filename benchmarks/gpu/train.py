@@ -10,7 +10,7 @@ import rows
 import workers
 
 BATCH_SIZES = (2,) if rows.REHEARSE else (1, 4, 12)
-PRECISIONS = ("f32",) if rows.REHEARSE else ("f32", "tf32", "bf16")
+PRECISIONS = ("f32",) if rows.REHEARSE else ("f32", "tf32")
 PATIENCE = workers.Patience.of_day(ready=80, measure=40)
 
 

@@ -1,6 +1,6 @@
 """Time the trainer's step for one batch size and precision: a worker of train.py.
 
-    python train_steps.py BATCH f32|tf32|bf16
+python train_steps.py BATCH f32|tf32
 """
 
 import dataclasses
@@ -68,9 +68,8 @@ def main() -> None:
     size, precision = int(sys.argv[1]), sys.argv[2]
     row = {"batch": size, "precision": precision, "steps": STEPS}
     failures = rows.Failures("train")
-    with failures.case(**row):
-        with PRECISIONS[precision].context():
-            run(size, row)
+    with failures.case(**row), PRECISIONS[precision].context():
+        run(size, row)
     failures.exit()
 
 
