@@ -15,8 +15,8 @@ from sas_jax.sparse import spconv_bridge
 from sas_jax.sparse.conv import sparse_conv
 
 # float32 sums, and float16 results.
-ERRORS = {"float32": 2e-6, "float16": 1e-3}
-NETWORK_ERROR, GRADIENT_ERROR = 1e-5, 1e-2
+ERRORS = {"float32": 1e-5, "float16": 5e-3}
+NETWORK_ERROR, GRADIENT_ERROR = 1e-5, 2e-2
 
 
 def main() -> None:

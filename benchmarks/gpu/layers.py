@@ -8,7 +8,6 @@ precision: as many multiplications on the same shape, without looking anything u
 """
 
 import dataclasses
-import functools
 
 import bench_conv
 import jax
@@ -38,7 +37,7 @@ class Case:
       bound: relative error that it may have.
       ours: program of our kernels, with its operands.
       dense: program of the dense product, with its operands.
-      expected: function that returns the exact result of the first of the layers.
+      exact: program of the first of the layers in float32, on the same operands.
     """
 
     row: dict
@@ -46,7 +45,7 @@ class Case:
     bound: float
     ours: tuple
     dense: tuple
-    expected: functools.partial
+    exact: jax.stages.Lowered
 
 
 def passes(kmap) -> dict:
@@ -113,15 +112,18 @@ def cases_of(plan, level: int, c_in: int, c_out: int, name: str, precision: Prec
             bound=precision.layer_error,
             ours=(jax.jit(ours).lower(*operands), operands),
             dense=(jax.jit(product).lower(*dense_operands), dense_operands),
-            expected=functools.partial(jax.jit(exact), *operands),
+            exact=jax.jit(exact).lower(*operands),
         )  # fmt: skip
 
 
 def measure(case: Case, precision: str, programs: tuple, fan_work: float) -> None:
-    ours, dense = programs
+    ours, dense, exact = programs
     result = ours(*case.ours[1])
     error = timing.require_close(
-        case.row["pass"], result[0].astype(jnp.float32), case.expected(), case.bound
+        case.row["pass"],
+        result[0].astype(jnp.float32),
+        exact(*case.ours[1]),
+        case.bound,
     )
     del result
     mine = time_jax(lambda: ours(*case.ours[1]), BATCHES)
@@ -157,10 +159,13 @@ def run_level(plan, blocks, name: str, precision: Precision, failures) -> None:
             for block in blocks
             for which in ("forward", "input_grad", "weight_grad")
         ]
-        lowered = [program for c in cases for program in (c.ours[0], c.dense[0])]
+        lowered = [
+            program for c in cases for program in (c.ours[0], c.dense[0], c.exact)
+        ]
         compiled = compile_all(lowered)
-    pairs = zip(compiled[::2], compiled[1::2], strict=True)
-    for case, programs in zip(cases, pairs, strict=False):
+    for case, *programs in zip(
+        cases, compiled[::3], compiled[1::3], compiled[2::3], strict=False
+    ):
         with failures.case(**case.row, precision=name):
             (m, k), (_, n) = (a.shape for a in case.dense[1])
             measure(case, name, programs, 2e-9 * m * k * n)

@@ -36,9 +36,9 @@ class Precision:
 
 F32, BF16 = jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16)
 PRECISIONS = {
-    "f32": Precision("highest", F32, 2e-6, 1e-5, 1e-2),
-    "tf32": Precision("tensorfloat32", F32, 1e-3, 1e-2, 1e-1),
-    "bf16": Precision("bfloat16", BF16, 8e-3, 5e-2, 3e-1),
+    "f32": Precision("highest", F32, 1e-5, 1e-5, 2e-2),
+    "tf32": Precision("tensorfloat32", F32, 1e-3, 1e-2, 3e-1),
+    "bf16": Precision("bfloat16", BF16, 8e-3, 1e-1, 6e-1),
 }
 
 
