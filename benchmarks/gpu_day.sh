@@ -108,8 +108,10 @@ kernels() {
   [ $REHEARSE = 1 ] && return 0
   "${command[@]}" || return 1
   build/stress_cuda || failed=1
+  local sanitizer
+  sanitizer=$(command -v compute-sanitizer || echo "${nvcc%/*}/compute-sanitizer")
   for tool in memcheck racecheck; do
-    compute-sanitizer --tool $tool --error-exitcode 9 build/stress_cuda --quick ||
+    "$sanitizer" --tool $tool --error-exitcode 9 build/stress_cuda --quick ||
       failed=1
   done
   return $failed

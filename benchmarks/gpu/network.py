@@ -4,6 +4,7 @@ Every implementation and precision is a process of its own (workers.py), compare
 one float32 run on the CPU before it is timed. See network_jax.py, network_spconv.py.
 """
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -31,6 +32,18 @@ CASES = (
 PATIENCE = workers.Patience.of_day(ready=100, measure=40)
 
 
+def is_here(impl: str, precision: str) -> bool:
+    """Say whether what a case compares with is installed, in a row if it is not."""
+    if impl in ("native", "xla"):
+        return True
+    absent = [
+        name for name in ("torch", impl) if importlib.util.find_spec(name) is None
+    ]
+    if absent:
+        rows.write("network", impl=impl, precision=precision, skipped=f"no {absent}")
+    return not absent
+
+
 def main() -> None:
     cases = CASES[:2] if rows.REHEARSE else CASES
     with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +54,9 @@ def main() -> None:
             environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
             subprocess.run(command, check=True, env=environment)
 
-        commands = [(script, reference, *rest) for script, *rest in cases]
+        commands = [
+            (script, reference, *rest) for script, *rest in cases if is_here(*rest)
+        ]
         failed = workers.run_all(commands, PATIENCE, compute_reference)
     for name in failed:
         print(f"failed: {name}")
