@@ -117,6 +117,21 @@ kernels() {
   return $failed
 }
 
+# Every tile of the kernels, without JAX.
+tiles() {
+  local tables=$RESULTS/tables
+  JAX_PLATFORMS=cpu "$PY" benchmarks/gpu/write_table.py "$tables" || return 1
+  [ $REHEARSE = 1 ] && return 0
+  {
+    build/stress_cuda --time "$tables/level0.table" 32 32 96 96 128 96
+    build/stress_cuda --time "$tables/level1.table" 32 32 128 128
+    build/stress_cuda --time "$tables/level2.table" 128 128
+    build/stress_cuda --time "$tables/level3.table" 256 128
+    build/stress_cuda --time "$tables/level4.table" 256 256
+  } | tee "$RESULTS/gpu_tiles.jsonl"
+  rm -r "$tables"
+}
+
 tests() {
   local marked=(-m cuda)
   # Without a GPU they are collected, and skipped.
@@ -146,15 +161,16 @@ bridge() {
 PARALLEL=()
 if "$PY" -c 'import xdist' 2>/dev/null; then PARALLEL=(-n 4); fi
 
-export -f wheels build kernels tests golden with_peers bridge
+export -f wheels build kernels tiles tests golden with_peers bridge
 # Functions run in a shell of their own, so that `timeout` can end them.
-call() { echo "$(declare -p PARALLEL); PY=$PY PEERS=$PEERS REHEARSE=$REHEARSE; $1"; }
+call() { echo "$(declare -p PARALLEL); PY=$PY PEERS=$PEERS REHEARSE=$REHEARSE RESULTS=$RESULTS; $1"; }
 
 if [ -n "${SAS_GPU_WHEELS:-}" ]; then part wheels 60 bash -c "$(call wheels)"; fi
 part machine 45 "$PY" "$GPU/machine.py"
 part build 150 bash -c "$(call build)"
 part kernels 90 bash -c "$(call kernels)"
 part tests 120 bash -c "$(call tests)"
+part tiles 45 bash -c "$(call tiles)"
 part golden 90 bash -c "$(call golden)"
 part network 240 bash -c "$(call "with_peers benchmarks/gpu/network.py")"
 part layers 120 "$PY" "$GPU/layers.py"

@@ -4,7 +4,9 @@
 //       kernels/stress/stress_cuda.cu kernels/cuda/*.cu -o build/stress_cuda
 //   build/stress_cuda                 every kernel, smallest shapes first
 //   build/stress_cuda --quick         a few of them: for compute-sanitizer
-//   build/stress_cuda --time TABLE    every tile over a table of benchmarks/gpu/write_table.py
+//   build/stress_cuda --time TABLE C_IN C_OUT ...     every tile, for these channels; the table is
+//                                                     one of benchmarks/gpu/write_table.py
+//   build/stress_cuda --default TABLE C_IN C_OUT ...  the tiles that would be chosen: to profile
 //
 // Prints a JSON row a case; exits with 1 if one is wrong.
 #include <cuda_runtime.h>
@@ -408,7 +410,8 @@ std::vector<T> Random(int64_t count) {
 }
 
 template <class T>
-void TimeLayer(const Table& table, const char* name, Precision precision, int c_in, int c_out) {
+void TimeLayer(const Table& table, const char* name, Precision precision, int c_in, int c_out,
+               bool every_tile) {
   Device<T> x(Random<T>(int64_t{table.capacity} * c_in));
   Device<T> dy(Random<T>(int64_t{table.capacity} * c_out));
   Device<T> w(Random<T>(int64_t{table.num_offsets} * c_in * c_out));
@@ -443,6 +446,9 @@ void TimeLayer(const Table& table, const char* name, Precision precision, int c_
         c_in,           c_out};
     CheckLaunch(RunWeightGrad(conv, precision, {rows, columns}));
   };
+  report("forward", 0, 0, MedianMs([&] { forward(0, 0); }));
+  report("weight_grad", 0, 0, MedianMs([&] { gradient(0, 0); }));
+  if (!every_tile) return;
   const bool exact = precision == Precision::kF32;
   for (int rows : {64, 128}) {
     for (int columns : {32, 64, 96, 128}) {
@@ -461,12 +467,12 @@ void TimeLayer(const Table& table, const char* name, Precision precision, int c_
   }
 }
 
-void TimeTable(const char* path, const std::vector<std::pair<int, int>>& layers) {
+void TimeTable(const char* path, const std::vector<std::pair<int, int>>& layers, bool every_tile) {
   const Table table(path);
   for (const auto& [c_in, c_out] : layers) {
-    TimeLayer<float>(table, path, Precision::kF32, c_in, c_out);
-    TimeLayer<float>(table, path, Precision::kTf32, c_in, c_out);
-    TimeLayer<Bfloat16>(table, path, Precision::kBf16, c_in, c_out);
+    TimeLayer<float>(table, path, Precision::kF32, c_in, c_out, every_tile);
+    TimeLayer<float>(table, path, Precision::kTf32, c_in, c_out, every_tile);
+    TimeLayer<Bfloat16>(table, path, Precision::kBf16, c_in, c_out, every_tile);
   }
 }
 
@@ -474,13 +480,12 @@ void TimeTable(const char* path, const std::vector<std::pair<int, int>>& layers)
 
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
-  if (mode == "--time") {
-    // TABLE C_IN C_OUT [C_IN C_OUT ...]
+  if (argc > 2 && (mode == "--time" || mode == "--default")) {
     std::vector<std::pair<int, int>> layers;
     for (int i = 3; i + 1 < argc; i += 2) {
       layers.emplace_back(std::atoi(argv[i]), std::atoi(argv[i + 1]));
     }
-    TimeTable(argv[2], layers);
+    TimeTable(argv[2], layers, mode == "--time");
     return 0;
   }
   const bool right = CheckAll(mode == "--quick");
