@@ -20,12 +20,19 @@ PRODUCTS = {
 }
 
 
+def toolkit() -> str:
+    """Return the last line of what nvcc says of itself, or "none"."""
+    nvcc = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
+    if nvcc is None:
+        return "none"
+    done = subprocess.run([nvcc, "--version"], capture_output=True, text=True)
+    return done.stdout.strip().rpartition("\n")[2]
+
+
 def main() -> None:
     failures = rows.Failures("machine")
     with failures.case(what="toolkit"):
-        nvcc = shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
-        text = subprocess.run([nvcc, "--version"], capture_output=True, text=True)
-        rows.write("machine", what="toolkit", nvcc=text.stdout.strip()[-60:],
+        rows.write("machine", what="toolkit", nvcc=toolkit(),
                    device=str(jax.devices()[0].device_kind))  # fmt: skip
     with failures.case(what="copy"):
         # Adding reads and writes every byte once, as a copy does.
