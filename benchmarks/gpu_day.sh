@@ -15,6 +15,7 @@
 #   SAS_GPU_PEERS     folder with the packages spconv, cumm, spconv_triton, unpacked
 #   SAS_JAX_GOLDEN    folder of the golden outputs
 #   SAS_CUDA_ARCHS    architectures to build for; here 90 unless set
+#   SAS_GPU_NETWORK   which networks, e.g. "native:bf16 spconv:f16"; all unless set
 set -u
 shopt -s nullglob
 
@@ -164,7 +165,7 @@ bridge() {
 }
 
 PARALLEL=()
-if "$PY" -c 'import xdist' 2>/dev/null; then PARALLEL=(-n 4); fi
+if "$PY" -c 'import xdist' 2>/dev/null; then PARALLEL=(-n 8); fi
 
 export -f wheels build kernels tiles tests golden with_peers bridge
 # Functions run in a shell of their own, so that `timeout` can end them.

@@ -10,7 +10,6 @@ precision: as many multiplications on the same shape, without looking anything u
 import dataclasses
 import functools
 
-import bench_conv
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +24,8 @@ from sas_jax.sparse.plan import build_plan
 
 REPEATS = 4
 LEVELS = (0, 3) if rows.REHEARSE else (0, 1, 2, 3)
+# (level, C_in, C_out) of residual blocks.
+BLOCKS = ((0, 32, 32), (0, 96, 96), (1, 128, 128), (2, 128, 128), (3, 256, 128))
 BATCHES = timing.DAY if rows.REHEARSE else timing.Batches(5, 0.03, 200)
 
 
@@ -49,23 +50,19 @@ class Case:
     exact: jax.stages.Lowered
 
 
-def passes(kmap) -> dict:
-    """Return the three passes as functions of (x, w, dy)."""
+def forward(kmap, x, w, dy, impl):
+    return sparse_conv(x, w, kmap, impl=impl)
 
-    def conv(x, w, impl):
-        return sparse_conv(x, w, kmap, impl=impl)
 
-    def input_grad(x, w, dy, impl):
-        return jax.vjp(lambda x: conv(x, w, impl), x)[1](dy)[0]
+def input_grad(kmap, x, w, dy, impl):
+    return jax.vjp(lambda x: forward(kmap, x, w, dy, impl), x)[1](dy)[0]
 
-    def weight_grad(x, w, dy, impl):
-        return jax.vjp(lambda w: conv(x, w, impl), w)[1](dy)[0]
 
-    return {
-        "forward": lambda x, w, dy, impl: conv(x, w, impl),
-        "input_grad": input_grad,
-        "weight_grad": weight_grad,
-    }
+def weight_grad(kmap, x, w, dy, impl):
+    return jax.vjp(lambda w: forward(kmap, x, w, dy, impl), w)[1](dy)[0]
+
+
+PASSES = {"forward": forward, "input_grad": input_grad, "weight_grad": weight_grad}
 
 
 @functools.cache
@@ -96,17 +93,18 @@ def cases_of(plan, level: int, c_in: int, c_out: int, name: str, precision: Prec
     w = draw(REPEATS, 27, c_in, c_out, seed=2, scale=0.1)
     dy = draw(REPEATS, kmap.capacity_out, c_out, seed=3)
     x, dy = (jnp.asarray(a, precision.dtype) for a in (x, dy))
-    run = passes(kmap)[name]
+    run = PASSES[name]
 
-    def ours(x, w, dy):
-        return [run(x, w[i], dy[i], "native") for i in range(REPEATS)]
+    # The table is an operand: XLA would take hours to fold a constant of its size.
+    def ours(kmap, x, w, dy):
+        return [run(kmap, x, w[i], dy[i], "native") for i in range(REPEATS)]
 
-    def exact(x, w, dy):
+    def exact(kmap, x, w, dy):
         wide = (a.astype(jnp.float32) for a in (x, w[0], dy[0]))
-        return run(*wide, "xla")
+        return run(kmap, *wide, "xla")
 
     weights = jnp.asarray(w, precision.dtype)
-    operands = (x, weights, dy)
+    operands = (kmap, x, weights, dy)
     fan = round(pairs / num_rows)
     shapes = dense_shape(name, num_rows, fan, c_in, c_out)
     dense_operands = tuple(
@@ -151,10 +149,9 @@ def main() -> None:
     plan, _ = build_plan(room.voxels())
     plan = jax.device_put(plan)
     time_order(plan, failures)
-    blocks = [block for block in bench_conv.BLOCKS if block[0] in LEVELS]
     for level in LEVELS:
         for name, precision in PRECISIONS.items():
-            run_level(plan, [b for b in blocks if b[0] == level], name, precision,
+            run_level(plan, [b for b in BLOCKS if b[0] == level], name, precision,
                       failures)  # fmt: skip
     failures.exit()
 

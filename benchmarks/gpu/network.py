@@ -1,5 +1,7 @@
 """MinkUNet18A on the room: ours, plain XLA and spconv, forward and training step.
 
+    python benchmarks/gpu/network.py [native:bf16 spconv:f16 ...]
+
 Every implementation and precision is a process of its own (workers.py), compared with
 one float32 run on the CPU before it is timed. See network_jax.py, network_spconv.py.
 """
@@ -45,7 +47,9 @@ def is_here(impl: str, precision: str) -> bool:
 
 
 def main() -> None:
+    chosen = {tuple(case.split(":")) for case in sys.argv[1:]}
     cases = CASES[:2] if rows.REHEARSE else CASES
+    cases = [case for case in cases if not chosen or case[1:] in chosen]
     with tempfile.TemporaryDirectory() as folder:
         reference = str(Path(folder) / "reference.npz")
 

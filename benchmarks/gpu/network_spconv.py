@@ -26,7 +26,9 @@ from sas_jax.models.minkunet import constant_features
 from sas_jax.sparse.plan import build_plan
 
 # Features, gradients: relative errors, as in precisions.py; f16 keeps 11 bits as well.
-ERRORS = {"f32": (1e-5, 2e-2), "tf32": (1e-2, 3e-1), "f16": (1e-2, 3e-1)}
+# Relative errors that the features and the gradients may have. spconv's tf32 is off by
+# 2.4e-2 and its float16 by 1.2e-2 after some fifty layers: rows say so.
+ERRORS = {"f32": (1e-5, 2e-2), "tf32": (5e-2, 3e-1), "f16": (2e-2, 3e-1)}
 
 
 class PairMemo:

@@ -61,15 +61,19 @@ void LaunchFewChannels(const ConvForward& conv, Launch& launch) {
   launch(KernelTag<FewChannels>(), CeilDiv(conv.capacity, FewChannels::kRows) * column_tiles, conv);
 }
 
+// Rows of a block: the widest, unless that leaves a large GPU idle.
+inline int ChooseRows(int widest, int64_t capacity, int64_t c_out) {
+  int rows = widest;
+  while (rows > 32 && CeilDiv(capacity, rows) * CeilDiv(c_out, 96) < kEnoughBlocks) rows /= 2;
+  return rows;
+}
+
 template <class T, class Launch>
 void LaunchTensorForward(const ConvForwardOf<T>& conv, Tile tile, Launch& launch) {
-  if (tile.rows == 0) {
-    const bool enough = CeilDiv(conv.capacity, 128) * CeilDiv(conv.c_out, 128) >= kEnoughBlocks;
-    tile.rows = enough ? 128 : 64;
-  }
+  if (tile.rows == 0) tile.rows = ChooseRows(128, conv.capacity, conv.c_out);
   const int64_t row_blocks = CeilDiv(conv.capacity, tile.rows);
   if (tile.columns == 0) tile.columns = ChooseWidth({32, 64, 96, 128}, row_blocks, conv.c_out);
-  WithWidth<64, 128>(tile.rows, [&](auto height) {
+  WithWidth<32, 64, 128>(tile.rows, [&](auto height) {
     WithWidth<32, 64, 96, 128>(tile.columns, [&](auto width) {
       const int64_t blocks = row_blocks * CeilDiv(conv.c_out, width());
       launch(KernelTag<TensorForward<T, height(), width()>>(), blocks, conv);
@@ -77,20 +81,22 @@ void LaunchTensorForward(const ConvForwardOf<T>& conv, Tile tile, Launch& launch
   });
 }
 
-// Rows of exact tiles are always kTileRows.
 template <class Launch>
 void LaunchForwardF32(const ConvForward& conv, Tile tile, Launch& launch) {
   if (IsEmpty(conv)) return;
   if (conv.c_in <= kFewChannels) return LaunchFewChannels(conv, launch);
-  const int64_t row_blocks = CeilDiv(conv.capacity, kTileRows);
+  if (tile.rows == 0) tile.rows = ChooseRows(64, conv.capacity, conv.c_out);
+  const int64_t row_blocks = CeilDiv(conv.capacity, tile.rows);
   if (tile.columns == 0) tile.columns = ChooseWidth({32, 64, 96}, row_blocks, conv.c_out);
-  WithWidth<32, 64, 96>(tile.columns, [&](auto width) {
-    const int64_t blocks = row_blocks * CeilDiv(conv.c_out, width());
-    if (conv.transpose_weights) {
-      launch(KernelTag<ForwardTile<width(), true>>(), blocks, conv);
-    } else {
-      launch(KernelTag<ForwardTile<width(), false>>(), blocks, conv);
-    }
+  WithWidth<32, 64>(tile.rows, [&](auto height) {
+    WithWidth<32, 64, 96>(tile.columns, [&](auto width) {
+      const int64_t blocks = row_blocks * CeilDiv(conv.c_out, width());
+      if (conv.transpose_weights) {
+        launch(KernelTag<ForwardTile<height(), width(), true>>(), blocks, conv);
+      } else {
+        launch(KernelTag<ForwardTile<height(), width(), false>>(), blocks, conv);
+      }
+    });
   });
 }
 
@@ -121,17 +127,9 @@ void LaunchWeightGradTiles(const Args& conv, Launch& launch) {
   launch(KernelTag<AddSlabs<typename Math::Element>>(), CeilDiv(num_weights, kThreads), conv);
 }
 
-template <class Launch>
-void LaunchWeightGradF32(const ConvWeightGrad& conv, Tile tile, Launch& launch) {
-  const int64_t row_blocks = SlabsOf(conv) * conv.num_offsets * CeilDiv(conv.c_in, kTileRows);
-  if (tile.columns == 0) tile.columns = ChooseWidth({32, 64, 96}, row_blocks, conv.c_out);
-  WithWidth<32, 64, 96>(
-      tile.columns, [&](auto width) { LaunchWeightGradTiles<ExactMath<width()>>(conv, launch); });
-}
-
-// Math: a template of rows and columns, on tensor cores.
+// Math: a template of rows and columns.
 template <template <int, int> class Math, class T, class Launch>
-void LaunchTensorWeightGrad(const ConvWeightGradOf<T>& conv, Tile tile, Launch& launch) {
+void LaunchWeightGradMath(const ConvWeightGradOf<T>& conv, Tile tile, Launch& launch) {
   int64_t blocks = SlabsOf(conv) * conv.num_offsets;
   if (tile.rows == 0) {
     tile.rows = ChooseWidth({32, 64, 96}, blocks * CeilDiv(conv.c_out, 64), conv.c_in);
@@ -146,13 +144,18 @@ void LaunchTensorWeightGrad(const ConvWeightGradOf<T>& conv, Tile tile, Launch& 
 }
 
 template <class Launch>
+void LaunchWeightGradF32(const ConvWeightGrad& conv, Tile tile, Launch& launch) {
+  LaunchWeightGradMath<ExactMath>(conv, tile, launch);
+}
+
+template <class Launch>
 void LaunchWeightGradTf32(const ConvWeightGrad& conv, Tile tile, Launch& launch) {
-  LaunchTensorWeightGrad<Tf32Math>(conv, tile, launch);
+  LaunchWeightGradMath<Tf32Math>(conv, tile, launch);
 }
 
 template <class Launch>
 void LaunchWeightGradBf16(const ConvWeightGradOf<Bfloat16>& conv, Tile tile, Launch& launch) {
-  LaunchTensorWeightGrad<Bf16Math>(conv, tile, launch);
+  LaunchWeightGradMath<Bf16Math>(conv, tile, launch);
 }
 
 }  // namespace sas::cuda

@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "device.h"
-#include "forward_tile.h"
+#include "offset_list.h"
 #include "sas_conv_cuda.h"
 
 namespace sas::cuda {
@@ -16,6 +16,8 @@ namespace sas::cuda {
 class FewChannels {
  public:
   using Args = ConvForward;
+
+  static constexpr int kBlock = kThreads;
 
   static constexpr int kRows = 32;  // of a block
   static constexpr int kColumns = kWarp;

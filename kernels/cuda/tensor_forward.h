@@ -10,7 +10,8 @@
 
 #include "device.h"
 #include "elements.h"
-#include "forward_tile.h"
+#include "offset_list.h"
+#include "panel.h"
 #include "sas_conv_cuda.h"
 #include "tensor_panel.h"
 #include "tensor_product.h"
@@ -22,18 +23,17 @@ class TensorForward {
  public:
   using Args = ConvForwardOf<T>;
 
-  static constexpr int kOffsets = kWarp;  // listed at a time
-  static constexpr int kTerms = 32;       // of a stage
+  static constexpr int kTerms = 32;  // of a stage
+  // A warp's share of the sums is the same for 64 and 128 rows.
+  static constexpr int kBlock = kRows < 128 ? kThreads : 2 * kThreads;
+  using PanelX = TensorPanel<T, kRows, kTerms>;
+  using PanelW = TensorPanel<T, kColumns, kTerms>;
+  static constexpr int kStages = Stages(sizeof(PanelX) + sizeof(PanelW), 3);
 
   struct Shared {
-    TensorPanel<T, kRows, kTerms> x[kStages];
-    TensorPanel<T, kColumns, kTerms> w[kStages];
-    int32_t rows[kRows];  // of y; -1 beyond the capacity
-    int32_t in[kOffsets][kRows];
-    uint32_t tiles[kOffsets][kRows / kWarp];  // two bits: tiles of 16 rows that have the offset
-    int32_t active[kOffsets];                 // the offsets that any row has, ascending
-    uint32_t active_tiles[kOffsets];          // and their tiles, a bit each
-    int32_t num_active;
+    PanelX x[kStages];
+    PanelW w[kStages];
+    OffsetList<kRows, kBlock> list;
   };
 
   static SAS_DEVICE void Run(const Args& conv, Shared& shared) {
@@ -41,19 +41,6 @@ class TensorForward {
   }
 
  private:
-  // One step of the loop over offsets and channels, without divisions.
-  struct Step {
-    int listed = 0;
-    int channel = 0;
-
-    SAS_DEVICE void Next(int c_in) {
-      channel += kTerms;
-      if (channel < c_in) return;
-      channel = 0;
-      ++listed;
-    }
-  };
-
   SAS_DEVICE TensorForward(const Args& conv, Shared& shared)
       : conv_(conv), shared_(shared), num_out_(NumValid(conv)) {
     const int64_t column_tiles = CeilDiv(conv.c_out, kColumns);
@@ -62,73 +49,28 @@ class TensorForward {
   }
 
   SAS_DEVICE void Run() {
-    ListRows();
+    auto& list = shared_.list;
+    list.ListRows(conv_, first_row_);
     const int num_chunks = static_cast<int>(CeilDiv(conv_.c_in, kTerms));
-    TensorProduct<T, kRows, kColumns> product;
-    for (int first = 0; first < conv_.num_offsets; first += kOffsets) {
-      ListOffsets(first);
-      Step load;
-      Step use;
-      RunPipeline(
-          shared_.num_active * num_chunks,
+    TensorProduct<T, kRows, kColumns, kBlock / kWarp / 2> product;
+    for (int first = 0; first < conv_.num_offsets; first += list.kOffsets) {
+      list.ListOffsets(conv_, num_out_, first);
+      OffsetStep load;
+      OffsetStep use;
+      RunPipeline<kStages>(
+          list.num_active * num_chunks,
           [&](int, int stage) {
-            Load(first, shared_.active[load.listed], load.channel, stage);
-            load.Next(conv_.c_in);
+            Load(first, list.active[load.listed], load.channel, stage);
+            load.Next(conv_.c_in, kTerms);
           },
           [&](int stage) {
-            product.Add(shared_.x[stage], shared_.w[stage], shared_.active_tiles[use.listed]);
-            use.Next(conv_.c_in);
+            product.Add(shared_.x[stage], shared_.w[stage], list.active_tiles[use.listed]);
+            use.Next(conv_.c_in, kTerms);
           });
     }
     product.ForEachPair([&](int i, int column, float even, float odd) {
-      Store(shared_.rows[i], first_column_ + column, even, odd);
+      Store(list.rows[i], first_column_ + column, even, odd);
     });
-  }
-
-  SAS_DEVICE void ListRows() {
-    for (int i = ThreadIndex(); i < kRows; i += kThreads) {
-      const int64_t row = first_row_ + i;
-      int32_t listed = -1;
-      if (row < conv_.capacity) {
-        listed = conv_.order == nullptr ? static_cast<int32_t>(row) : conv_.order[row];
-      }
-      shared_.rows[i] = listed;
-    }
-    SyncThreads();
-  }
-
-  // Lists the input rows of up to kOffsets offsets, and which tiles of these have any.
-  SAS_DEVICE void ListOffsets(int first) {
-    static_assert(kRows % kWarp == 0, "a warp reads rows of one offset");
-    const int left = conv_.num_offsets - first;
-    const int count = left < kOffsets ? left : kOffsets;
-    for (int i = ThreadIndex(); i < count * kRows; i += kThreads) {
-      const int k = i / kRows;
-      const int32_t row = shared_.rows[i % kRows];
-      const int32_t in = row >= 0 && row < num_out_ ? Neighbour(conv_, first + k, row) : -1;
-      shared_.in[k][i % kRows] = in;
-      const uint32_t present = Ballot(in >= 0);
-      if (Lane() == 0) {
-        shared_.tiles[k][i % kRows / kWarp] =
-            ((present & 0xffffu) != 0 ? 1u : 0u) | ((present >> 16) != 0 ? 2u : 0u);
-      }
-    }
-    SyncThreads();
-    if (WarpIndex() == 0) {
-      uint32_t tiles = 0;
-      if (Lane() < count) {
-        SAS_UNROLL
-        for (int j = 0; j < kRows / kWarp; ++j) tiles |= shared_.tiles[Lane()][j] << 2 * j;
-      }
-      const uint32_t all = Ballot(tiles != 0);
-      if (tiles != 0) {
-        const int place = CountBits(all & ((1u << Lane()) - 1));
-        shared_.active[place] = Lane();
-        shared_.active_tiles[place] = tiles;
-      }
-      if (Lane() == 0) shared_.num_active = CountBits(all);
-    }
-    SyncThreads();
   }
 
   // Starts copying what offset first + listed needs for kTerms channels from first_channel on.
@@ -136,15 +78,15 @@ class TensorForward {
     const int64_t c_in = conv_.c_in;
     const int channels_left = conv_.c_in - first_channel;
     const int columns_left = conv_.c_out - first_column_;
-    shared_.x[stage].Fill(conv_.x, channels_left, [&](int i) -> int64_t {
-      const int32_t in = shared_.in[listed][i];
+    shared_.x[stage].template Fill<kBlock, false>(conv_.x, channels_left, [&](int i) -> int64_t {
+      const int32_t in = shared_.list.in[listed][i];
       return in < 0 ? -1 : in * c_in + first_channel;
     });
     const int k = first + listed;
     const int64_t source = conv_.reverse_offsets ? conv_.num_offsets - 1 - k : k;
     const T* w = conv_.w + (source * conv_.c_out + first_column_) * c_in + first_channel;
-    shared_.w[stage].Fill(w, channels_left,
-                          [&](int i) -> int64_t { return i < columns_left ? i * c_in : -1; });
+    shared_.w[stage].template Fill<kBlock, true>(
+        w, channels_left, [&](int i) -> int64_t { return i < columns_left ? i * c_in : -1; });
   }
 
   SAS_DEVICE void Store(int32_t row, int column, float even, float odd) {

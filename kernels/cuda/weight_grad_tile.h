@@ -10,7 +10,7 @@
 #include <cstdint>
 
 #include "device.h"
-#include "forward_tile.h"
+#include "offset_list.h"
 #include "panel.h"
 #include "product.h"
 #include "sas_conv_cuda.h"
@@ -20,22 +20,24 @@
 namespace sas::cuda {
 
 // How a block multiplies: exactly, in float.
-template <int kColumns_>
+template <int kRows_, int kColumns_>
 struct ExactMath {
   using Element = float;
-  static constexpr int kRows = kTileRows;
+  static constexpr int kRows = kRows_;
   static constexpr int kColumns = kColumns_;
   static constexpr int kWindow = 1024;
   using PanelX = Panel<kRows, true>;
   using PanelDy = Panel<kColumns, true>;
-  using Sums = Product<kColumns>;
+  using Sums = Product<kRows, kColumns>;
 
   template <class AnyPanel, class RowAt>
   static SAS_DEVICE void Fill(AnyPanel& panel, const float* base, int width, int row_length,
                               RowAt row_at) {
     panel.Fill(base, width, CopiesBy16(base, row_length), row_at);
   }
-  static SAS_DEVICE void Add(Sums& sums, const PanelX& x, const PanelDy& dy) { sums.Add(x, dy); }
+  static SAS_DEVICE void Add(Sums& sums, const PanelX& x, const PanelDy& dy) {
+    sums.Add(x, dy, ~0u);
+  }
   template <class Store>
   static SAS_DEVICE void ForEach(const Sums& sums, Store store) {
     sums.ForEach(store);
@@ -83,7 +85,7 @@ struct Bf16Math {
 
   template <class AnyPanel, class RowAt>
   static SAS_DEVICE void Fill(AnyPanel& panel, const Bfloat16* base, int width, int, RowAt row_at) {
-    panel.Fill(base, width, row_at);
+    panel.template Fill<kThreads, false>(base, width, row_at);
   }
   static SAS_DEVICE void Add(Sums& sums, const PanelX& x, const PanelDy& dy) {
     sums.AddTransposed(x, dy);
@@ -106,6 +108,8 @@ class WeightGradTile {
   static constexpr int kRows = Math::kRows;
   static constexpr int kColumns = Math::kColumns;
   static constexpr int kWindow = Math::kWindow;  // rows whose pairs are listed at a time
+  static constexpr int kBlock = kThreads;
+  static constexpr int kStages = 3;
 
   struct Shared {
     typename Math::PanelX x[kStages];
@@ -142,7 +146,7 @@ class WeightGradTile {
     typename Math::Sums sums;
     for (int64_t row = slab_ * slab_rows; row < end; row += kWindow) {
       const int num_pairs = ListPairs(row, end);
-      RunPipeline(
+      RunPipeline<kStages>(
           static_cast<int>(CeilDiv(num_pairs, kDepth)),
           [&](int step, int stage) { Load(step * kDepth, num_pairs, stage); },
           [&](int stage) { Math::Add(sums, shared_.x[stage], shared_.dy[stage]); });
@@ -221,6 +225,7 @@ template <class T>
 class AddSlabs {
  public:
   using Args = ConvWeightGradOf<T>;
+  static constexpr int kBlock = kThreads;
   struct Shared {};
 
   static SAS_DEVICE void Run(const Args& conv, Shared&) {

@@ -309,13 +309,13 @@ bool CheckShape(Shape shape, Precision precision, bool quick) {
   bool right = true;
   shape.c_in = Channels(shape.c_in, precision);
   const std::vector<int> heights =
-      precision == Precision::kF32 ? std::vector<int>{64} : std::vector<int>{64, 128};
+      precision == Precision::kF32 ? std::vector<int>{32, 64} : std::vector<int>{32, 64, 128};
   std::vector<int> widths{32, 64, 96};
   if (precision != Precision::kF32) widths.push_back(128);
   const Case<T> forward(shape, 1);
   for (int height : heights) {
     for (int width : widths) {
-      if (quick && width != 96) continue;
+      if (quick && (width != 96 || height == 32)) continue;
       right &= Report("forward", shape, precision, height, width,
                       CheckForward(forward, precision, height, width));
     }
@@ -324,7 +324,6 @@ bool CheckShape(Shape shape, Precision precision, bool quick) {
   const Case<T> gradient(shape, 2);
   for (int height : {32, 64, 96}) {
     for (int width : {32, 64, 96}) {
-      if (precision == Precision::kF32 && height != 64) continue;
       if (quick && (width != 96 || height != 64)) continue;
       right &= Report("weight_grad", shape, precision, height, width,
                       CheckWeightGrad(gradient, precision, height, width));
@@ -450,16 +449,15 @@ void TimeLayer(const Table& table, const char* name, Precision precision, int c_
   report("weight_grad", 0, 0, MedianMs([&] { gradient(0, 0); }));
   if (!every_tile) return;
   const bool exact = precision == Precision::kF32;
-  for (int rows : {64, 128}) {
+  for (int rows : {32, 64, 128}) {
     for (int columns : {32, 64, 96, 128}) {
-      if (exact && (rows != 64 || columns == 128)) continue;
+      if (exact && (rows == 128 || columns == 128)) continue;
       if (columns > 32 && CeilDiv(c_out, columns) * columns > c_out * 3 / 2) continue;
       report("forward", rows, columns, MedianMs([&] { forward(rows, columns); }));
     }
   }
   for (int rows : {32, 64, 96}) {
     for (int columns : {32, 64, 96}) {
-      if (exact && rows != 64) continue;
       if (CeilDiv(c_in, rows) * rows > c_in * 3 / 2 && rows > 32) continue;
       if (CeilDiv(c_out, columns) * columns > c_out * 3 / 2 && columns > 32) continue;
       report("weight_grad", rows, columns, MedianMs([&] { gradient(rows, columns); }));

@@ -6,6 +6,7 @@ must not depend on it.
 
 import ctypes
 import dataclasses
+import itertools
 import shutil
 import subprocess
 
@@ -28,16 +29,13 @@ FOLDERS = ("include", "cuda", "emulate")
 SCHEDULES = (0, 1, 2, 3)
 PRECISIONS = ("f32", "tf32", "bf16")
 # Rows and columns of a block's tile, by precision: of the forward, of the weight gradient.
+_WIDTHS = (32, 64, 96)
 FORWARD_TILES = {
-    "f32": [(64, columns) for columns in (32, 64, 96)],
-    "tf32": [(rows, columns) for rows in (64, 128) for columns in (32, 64, 96, 128)],
-    "bf16": [(rows, columns) for rows in (64, 128) for columns in (32, 64, 96, 128)],
+    "f32": list(itertools.product((32, 64), _WIDTHS)),
+    "tf32": list(itertools.product((32, 64, 128), (*_WIDTHS, 128))),
+    "bf16": list(itertools.product((32, 64, 128), (*_WIDTHS, 128))),
 }
-GRAD_TILES = {
-    "f32": FORWARD_TILES["f32"],
-    "tf32": [(rows, columns) for rows in (32, 64, 96) for columns in (32, 64, 96)],
-    "bf16": [(rows, columns) for rows in (32, 64, 96) for columns in (32, 64, 96)],
-}
+GRAD_TILES = dict.fromkeys(PRECISIONS, list(itertools.product(_WIDTHS, _WIDTHS)))
 # Channels that tensor cores take are multiples of these.
 CHANNEL_STEP = {"f32": 1, "tf32": 4, "bf16": 8}
 FEW_CHANNELS = 4

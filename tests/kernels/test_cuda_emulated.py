@@ -230,7 +230,7 @@ MUTANTS = {
     "stage in use": ("panel.h", "step + kStages - 1;", "step + kStages;"),
     "padding of rows": ("forward_tile.h", "in < 0 ? -1 :", "in < 0 ? 0 :"),
     "padding of tensors": ("tensor_forward.h", "in < 0 ? -1 :", "in < 0 ? 0 :"),
-    "present tiles": ("tensor_forward.h", "(present >> 16) != 0 ? 2u", "false ? 2u"),
+    "present tiles": ("offset_list.h", "(present >> 16) != 0 ? 2u", "false ? 2u"),
     "misaligned": ("panel.h", "(kDepthMajor ? 8 : 4)", "(kDepthMajor ? 8 : 5)"),
     "missing barrier": (
         "weight_grad_tile.h", "SyncThreads();\n    return total;", "return total;"
