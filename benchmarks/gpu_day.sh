@@ -39,6 +39,8 @@ mkdir -p "$RESULTS" "$ROOT/build"
 [ $REHEARSE = 1 ] && BUDGET=$((BUDGET * 10))
 export SAS_JAX_RESULTS=$RESULTS
 export PYTHONPATH=$ROOT:$ROOT/benchmarks:$RESULTS/packages${PYTHONPATH:+:$PYTHONPATH}
+# A part that is cut off must have told what failed.
+export SAS_JAX_TELL_AT_ONCE=1
 export PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=2
 # The memory of one process is what it uses, and processes share the card.
 export XLA_PYTHON_CLIENT_PREALLOCATE=false
@@ -147,7 +149,7 @@ tests() {
 golden() {
   local chosen="operation or evaluation or stage_of_the_network"
   [ $REHEARSE = 1 ] && chosen="k3s1 or trk2s2 or edge_single"
-  "$PY" -m pytest tests/golden/test_sparse_golden.py -k "$chosen" "${PARALLEL[@]}" \
+  "$PY" -m pytest -s tests/golden/test_sparse_golden.py -k "$chosen" "${PARALLEL[@]}" \
     -p no:cacheprovider
 }
 

@@ -61,19 +61,17 @@ void LaunchFewChannels(const ConvForward& conv, Launch& launch) {
   launch(KernelTag<FewChannels>(), CeilDiv(conv.capacity, FewChannels::kRows) * column_tiles, conv);
 }
 
-// Rows of a block: the widest, unless that leaves a large GPU idle.
-inline int ChooseRows(int widest, int64_t capacity, int64_t c_out) {
-  int rows = widest;
-  while (rows > 32 && CeilDiv(capacity, rows) * CeilDiv(c_out, 96) < kEnoughBlocks) rows /= 2;
-  return rows;
+// Rows of a block: 64, unless that leaves a large GPU idle.
+inline int ChooseRows(int64_t capacity, int64_t c_out) {
+  return CeilDiv(capacity, 64) * CeilDiv(c_out, 64) >= kEnoughBlocks ? 64 : 32;
 }
 
 template <class T, class Launch>
 void LaunchTensorForward(const ConvForwardOf<T>& conv, Tile tile, Launch& launch) {
-  if (tile.rows == 0) tile.rows = ChooseRows(128, conv.capacity, conv.c_out);
+  if (tile.rows == 0) tile.rows = ChooseRows(conv.capacity, conv.c_out);
   const int64_t row_blocks = CeilDiv(conv.capacity, tile.rows);
   if (tile.columns == 0) tile.columns = ChooseWidth({32, 64, 96, 128}, row_blocks, conv.c_out);
-  WithWidth<32, 64, 128>(tile.rows, [&](auto height) {
+  WithWidth<32, 64>(tile.rows, [&](auto height) {
     WithWidth<32, 64, 96, 128>(tile.columns, [&](auto width) {
       const int64_t blocks = row_blocks * CeilDiv(conv.c_out, width());
       launch(KernelTag<TensorForward<T, height(), width()>>(), blocks, conv);
@@ -85,7 +83,7 @@ template <class Launch>
 void LaunchForwardF32(const ConvForward& conv, Tile tile, Launch& launch) {
   if (IsEmpty(conv)) return;
   if (conv.c_in <= kFewChannels) return LaunchFewChannels(conv, launch);
-  if (tile.rows == 0) tile.rows = ChooseRows(64, conv.capacity, conv.c_out);
+  if (tile.rows == 0) tile.rows = ChooseRows(conv.capacity, conv.c_out);
   const int64_t row_blocks = CeilDiv(conv.capacity, tile.rows);
   if (tile.columns == 0) tile.columns = ChooseWidth({32, 64, 96}, row_blocks, conv.c_out);
   WithWidth<32, 64>(tile.rows, [&](auto height) {

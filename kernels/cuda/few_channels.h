@@ -17,8 +17,6 @@ class FewChannels {
  public:
   using Args = ConvForward;
 
-  static constexpr int kBlock = kThreads;
-
   static constexpr int kRows = 32;  // of a block
   static constexpr int kColumns = kWarp;
   static constexpr int kOffsets = kWarp;  // listed at a time

@@ -24,13 +24,12 @@ class ForwardTile {
   using PanelX = Panel<kRows, false>;
   using PanelW = Panel<kColumns, !kTransposed>;
 
-  static constexpr int kBlock = kThreads;
   static constexpr int kStages = Stages(sizeof(PanelX) + sizeof(PanelW), 2);
 
   struct Shared {
     PanelX x[kStages];
     PanelW w[kStages];
-    OffsetList<kRows, kBlock> list;
+    OffsetList<kRows> list;
   };
 
   static SAS_DEVICE void Run(const Args& conv, Shared& shared) { ForwardTile(conv, shared).Run(); }

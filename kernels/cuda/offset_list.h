@@ -23,8 +23,8 @@ SAS_DEVICE int64_t NumValid(const Conv& conv) {
   return rows < 0 ? 0 : rows > conv.capacity ? conv.capacity : rows;
 }
 
-// In shared memory, for a block of kBlock threads.
-template <int kRows, int kBlock>
+// In shared memory.
+template <int kRows>
 struct OffsetList {
   static constexpr int kOffsets = kWarp;  // listed at a time
   static_assert(kRows % kWarp == 0, "a warp reads rows of one offset");
@@ -39,7 +39,7 @@ struct OffsetList {
   // Lists the output rows from first_row on.
   template <class Conv>
   SAS_DEVICE void ListRows(const Conv& conv, int64_t first_row) {
-    for (int i = ThreadIndex(); i < kRows; i += kBlock) {
+    for (int i = ThreadIndex(); i < kRows; i += kThreads) {
       const int64_t row = first_row + i;
       int32_t listed = -1;
       if (row < conv.capacity) {
@@ -55,7 +55,7 @@ struct OffsetList {
   SAS_DEVICE void ListOffsets(const Conv& conv, int64_t num_valid, int first) {
     const int left = conv.num_offsets - first;
     const int count = left < kOffsets ? left : kOffsets;
-    for (int i = ThreadIndex(); i < count * kRows; i += kBlock) {
+    for (int i = ThreadIndex(); i < count * kRows; i += kThreads) {
       const int k = i / kRows;
       const int32_t row = rows[i % kRows];
       const int32_t found = row >= 0 && row < num_valid ? Neighbour(conv, first + k, row) : -1;

@@ -84,11 +84,11 @@ struct Panel {
   }
 };
 
-// How many steps' panels are in flight: few rows need many to cover the way from memory, and large
-// panels must leave room for other blocks.
+// How many steps' panels are in flight. Narrow tiles are for few rows, where nothing else covers
+// the way from memory; wide ones must leave room for other blocks.
 constexpr int Stages(int bytes_of_step, int least) {
   constexpr int kMost = 8;
-  const int stages = 48 * 1024 / bytes_of_step;
+  const int stages = 32 * 1024 / bytes_of_step;
   return stages < least ? least : stages > kMost ? kMost : stages;
 }
 

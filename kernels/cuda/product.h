@@ -29,7 +29,14 @@ class Product {
     }
   }
 
-  // Adds a b^T: a is a panel of kRows, b one of kColumns. Bit i of `tiles` says whether rows
+  // Adds a b^T: a is a panel of kRows, b one of kColumns.
+  template <class PanelA, class PanelB>
+  SAS_DEVICE void AddAll(const PanelA& a, const PanelB& b) {
+    SAS_UNROLL
+    for (int term = 0; term < kDepth; term += 4) AddFourTerms<0, kRowTiles>(a, b, term);
+  }
+
+  // The same for some of the rows. Bit i of `tiles` says whether rows
   // [16 i, 16 i + 16) of the block have anything to add.
   template <class PanelA, class PanelB>
   SAS_DEVICE void Add(const PanelA& a, const PanelB& b, uint32_t tiles) {

@@ -24,8 +24,6 @@ class TensorForward {
   using Args = ConvForwardOf<T>;
 
   static constexpr int kTerms = 32;  // of a stage
-  // A warp's share of the sums is the same for 64 and 128 rows.
-  static constexpr int kBlock = kRows < 128 ? kThreads : 2 * kThreads;
   using PanelX = TensorPanel<T, kRows, kTerms>;
   using PanelW = TensorPanel<T, kColumns, kTerms>;
   static constexpr int kStages = Stages(sizeof(PanelX) + sizeof(PanelW), 3);
@@ -33,7 +31,7 @@ class TensorForward {
   struct Shared {
     PanelX x[kStages];
     PanelW w[kStages];
-    OffsetList<kRows, kBlock> list;
+    OffsetList<kRows> list;
   };
 
   static SAS_DEVICE void Run(const Args& conv, Shared& shared) {
@@ -52,7 +50,7 @@ class TensorForward {
     auto& list = shared_.list;
     list.ListRows(conv_, first_row_);
     const int num_chunks = static_cast<int>(CeilDiv(conv_.c_in, kTerms));
-    TensorProduct<T, kRows, kColumns, kBlock / kWarp / 2> product;
+    TensorProduct<T, kRows, kColumns> product;
     for (int first = 0; first < conv_.num_offsets; first += list.kOffsets) {
       list.ListOffsets(conv_, num_out_, first);
       OffsetStep load;
@@ -78,15 +76,15 @@ class TensorForward {
     const int64_t c_in = conv_.c_in;
     const int channels_left = conv_.c_in - first_channel;
     const int columns_left = conv_.c_out - first_column_;
-    shared_.x[stage].template Fill<kBlock, false>(conv_.x, channels_left, [&](int i) -> int64_t {
+    shared_.x[stage].Fill(conv_.x, channels_left, [&](int i) -> int64_t {
       const int32_t in = shared_.list.in[listed][i];
       return in < 0 ? -1 : in * c_in + first_channel;
     });
     const int k = first + listed;
     const int64_t source = conv_.reverse_offsets ? conv_.num_offsets - 1 - k : k;
     const T* w = conv_.w + (source * conv_.c_out + first_column_) * c_in + first_channel;
-    shared_.w[stage].template Fill<kBlock, true>(
-        w, channels_left, [&](int i) -> int64_t { return i < columns_left ? i * c_in : -1; });
+    shared_.w[stage].Fill(w, channels_left,
+                          [&](int i) -> int64_t { return i < columns_left ? i * c_in : -1; });
   }
 
   SAS_DEVICE void Store(int32_t row, int column, float even, float odd) {

@@ -30,20 +30,19 @@ struct TensorPanel {
 
   // Starts copying. Row i begins at base + row_at(i), or is zero if that is negative; what lies at
   // or beyond `width` in a row is zero too. Rows must be aligned to chunks, widths be whole chunks.
-  // kBlock: threads that copy. kShared: other blocks of the multiprocessor read the same soon.
-  template <int kBlock, bool kShared, class RowAt>
+  template <class RowAt>
   SAS_DEVICE void Fill(const T* base, int width, RowAt row_at) {
     constexpr int kPieces = kRows * kChunks;
     SAS_UNROLL
-    for (int first = 0; first < kPieces; first += kBlock) {
+    for (int first = 0; first < kPieces; first += kThreads) {
       const int i = first + ThreadIndex();
-      if (kPieces % kBlock != 0 && i >= kPieces) break;
+      if (kPieces % kThreads != 0 && i >= kPieces) break;
       const int row = i / kChunks;
       const int chunk = i % kChunks;
       const int64_t offset = row_at(row);
       const bool copy = offset >= 0 && chunk * kElements < width;
-      CopyAsync<kChunkBytes, kShared>(data + Place(row, chunk),
-                                      copy ? base + offset + chunk * kElements : base, copy);
+      CopyAsync<kChunkBytes>(data + Place(row, chunk),
+                             copy ? base + offset + chunk * kElements : base, copy);
     }
   }
 

@@ -1,5 +1,5 @@
-// The matrix product of a block on tensor cores: kRows by kColumns sums in the registers of
-// kWarpRows by two warps, from panels in shared memory.
+// The matrix product of a block on tensor cores: kRows by kColumns sums in the registers of four
+// warps, two by two, from panels in shared memory.
 //
 // A chunk of 16 bytes is 4 terms of tf32 or 8 of bfloat16; either way two chunks are one step of
 // the tensor core, and lanes hold rows, columns and sums alike (PTX ISA, "Matrix Fragments for
@@ -31,16 +31,15 @@ SAS_DEVICE void RoundRows(uint32_t (&a)[4], float) {
 }
 SAS_DEVICE void RoundRows(uint32_t (&)[4], Bfloat16) {}
 
-template <class T, int kRows, int kColumns, int kWarpRows = 2>
+template <class T, int kRows, int kColumns>
 class TensorProduct {
  public:
-  static constexpr int kRowTiles = kRows / kWarpRows / 16;  // of a warp
-  static constexpr int kColumnTiles = kColumns / 2 / 8;     // of a warp
-  static_assert(kRows % (16 * kWarpRows) == 0 && kColumns % 32 == 0, "a warp loads pairs of tiles");
+  static constexpr int kRowTiles = kRows / 2 / 16;       // of a warp
+  static constexpr int kColumnTiles = kColumns / 2 / 8;  // of a warp
+  static_assert(kRows % (32) == 0 && kColumns % 32 == 0, "a warp loads pairs of tiles");
 
   SAS_DEVICE TensorProduct()
-      : first_row_(WarpIndex() / 2 * (kRows / kWarpRows)),
-        first_column_(WarpIndex() % 2 * (kColumns / 2)) {
+      : first_row_(WarpIndex() / 2 * (kRows / 2)), first_column_(WarpIndex() % 2 * (kColumns / 2)) {
     SAS_UNROLL
     for (int i = 0; i < kRowTiles; ++i) {
       SAS_UNROLL

@@ -35,9 +35,7 @@ struct ExactMath {
                               RowAt row_at) {
     panel.Fill(base, width, CopiesBy16(base, row_length), row_at);
   }
-  static SAS_DEVICE void Add(Sums& sums, const PanelX& x, const PanelDy& dy) {
-    sums.Add(x, dy, ~0u);
-  }
+  static SAS_DEVICE void Add(Sums& sums, const PanelX& x, const PanelDy& dy) { sums.AddAll(x, dy); }
   template <class Store>
   static SAS_DEVICE void ForEach(const Sums& sums, Store store) {
     sums.ForEach(store);
@@ -85,7 +83,7 @@ struct Bf16Math {
 
   template <class AnyPanel, class RowAt>
   static SAS_DEVICE void Fill(AnyPanel& panel, const Bfloat16* base, int width, int, RowAt row_at) {
-    panel.template Fill<kThreads, false>(base, width, row_at);
+    panel.Fill(base, width, row_at);
   }
   static SAS_DEVICE void Add(Sums& sums, const PanelX& x, const PanelDy& dy) {
     sums.AddTransposed(x, dy);
@@ -108,7 +106,6 @@ class WeightGradTile {
   static constexpr int kRows = Math::kRows;
   static constexpr int kColumns = Math::kColumns;
   static constexpr int kWindow = Math::kWindow;  // rows whose pairs are listed at a time
-  static constexpr int kBlock = kThreads;
   static constexpr int kStages = 3;
 
   struct Shared {
@@ -225,7 +222,6 @@ template <class T>
 class AddSlabs {
  public:
   using Args = ConvWeightGradOf<T>;
-  static constexpr int kBlock = kThreads;
   struct Shared {};
 
   static SAS_DEVICE void Run(const Args& conv, Shared&) {

@@ -53,7 +53,7 @@ class EmulatedLaunch {
     auto& shared = *static_cast<Shared*>(memory.data());
     for (int64_t i = 0; i < num_blocks && error_.empty(); ++i) {
       memory.Spoil();
-      Block block(i, Kernel::kBlock, memory.range(), readable_, schedule_);
+      Block block(i, sas::cuda::kThreads, memory.range(), readable_, schedule_);
       error_ = block.Run([&] { Kernel::Run(args, shared); });
     }
   }

@@ -27,7 +27,7 @@ SAS_DEVICE uint32_t Ballot(bool value) { return emulate::Block::Current().Ballot
 SAS_DEVICE int CountBits(uint32_t bits) { return __builtin_popcount(bits); }
 SAS_DEVICE int LowestBit(uint32_t bits) { return __builtin_ctz(bits); }
 
-template <int kBytes, bool kKeep = true>
+template <int kBytes>
 SAS_DEVICE void CopyAsync(void* shared, const void* global, bool copy) {
   static_assert(kBytes == 4 || kBytes == 16, "unsupported size of a copy");
   emulate::Block::Current().Copy({shared, global, kBytes, copy});

@@ -32,8 +32,8 @@ PRECISIONS = ("f32", "tf32", "bf16")
 _WIDTHS = (32, 64, 96)
 FORWARD_TILES = {
     "f32": list(itertools.product((32, 64), _WIDTHS)),
-    "tf32": list(itertools.product((32, 64, 128), (*_WIDTHS, 128))),
-    "bf16": list(itertools.product((32, 64, 128), (*_WIDTHS, 128))),
+    "tf32": list(itertools.product((32, 64), (*_WIDTHS, 128))),
+    "bf16": list(itertools.product((32, 64), (*_WIDTHS, 128))),
 }
 GRAD_TILES = dict.fromkeys(PRECISIONS, list(itertools.product(_WIDTHS, _WIDTHS)))
 # Channels that tensor cores take are multiples of these.
