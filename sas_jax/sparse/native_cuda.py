@@ -1,9 +1,9 @@
 """What the CUDA kernels need beyond the CPU's: order of rows, workspace, precision.
 
-Precision: products of float32 rows are float32 by default, as on CPUs. Where JAX is told
-to take tf32 for matrix products (`jax.default_matmul_precision("tensorfloat32")`, or the
-flag `jax_default_matmul_precision`), so do these kernels, on tensor cores. Rows of
-bfloat16 are multiplied by weights rounded to bfloat16, on tensor cores too (on CPUs
+Precision: products of float32 rows are float32 by default, as on CPUs. Where JAX is
+told to take tf32 for matrix products (`jax.default_matmul_precision("tensorfloat32")`,
+or the flag `jax_default_matmul_precision`), so do these kernels, on tensor cores. Rows
+of bfloat16 are multiplied by weights rounded to bfloat16, on tensor cores too (on CPUs
 weights stay float32). Sums are float32 always.
 """
 

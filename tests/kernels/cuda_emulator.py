@@ -28,14 +28,14 @@ FOLDERS = ("include", "cuda", "emulate")
 # Bit 0: copies arrive at once, else as late as possible. Bit 1: last thread first.
 SCHEDULES = (0, 1, 2, 3)
 PRECISIONS = ("f32", "tf32", "bf16")
-# Rows and columns of a block's tile, by precision: of the forward, of the weight gradient.
+# Rows and columns of a tile, by precision: of the forward, of the weight gradient.
 _WIDTHS = (32, 64, 96)
 FORWARD_TILES = {
     "f32": list(itertools.product((32, 64), _WIDTHS)),
     "tf32": list(itertools.product((32, 64), (*_WIDTHS, 128))),
     "bf16": list(itertools.product((32, 64), (*_WIDTHS, 128))),
 }
-GRAD_TILES = dict.fromkeys(PRECISIONS, list(itertools.product(_WIDTHS, _WIDTHS)))
+GRAD_TILES = {name: list(itertools.product(_WIDTHS, _WIDTHS)) for name in PRECISIONS}
 # Channels that tensor cores take are multiples of these.
 CHANNEL_STEP = {"f32": 1, "tf32": 4, "bf16": 8}
 FEW_CHANNELS = 4
