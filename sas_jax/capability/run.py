@@ -28,7 +28,7 @@ from sas_jax.capability.prompt_masks import MaskConfig, PointPrompter, pseudo_ma
 from sas_jax.capability.store import CapabilityTable, ClassImages
 from sas_jax.capability.synthesize import Synthesizer
 from sas_jax.errors import InputError
-from sas_jax.scenes.rooms.write import worker_pool
+from sas_jax.rooms.scan.write import worker_pool
 from sas_jax.teachers.contracts import DenseTeacher, MaskTeacher
 from sas_jax.text.vocabulary import Vocabulary, image_prompt
 

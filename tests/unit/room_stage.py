@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from sas_jax.scenes.rooms.catalogue.base import Draft, finish
-from sas_jax.scenes.rooms.layout import Light, PlacedObject, Room
-from sas_jax.scenes.rooms.mesh import PLAIN, Material, transform
-from sas_jax.scenes.rooms.shapes import box
+from sas_jax.rooms.catalogue.base import Draft, finish
+from sas_jax.rooms.geometry.mesh import PLAIN, Material, transform
+from sas_jax.rooms.geometry.shapes import box
+from sas_jax.rooms.layout import Light, PlacedObject, Room
 
 SIZE_M = (4.0, 3.0, 2.4)
 BLOCK_LOW = (2.5, 1.0, 0.0)

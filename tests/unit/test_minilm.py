@@ -123,7 +123,7 @@ def test_a_verified_file_is_not_read_again(tmp_path, monkeypatch):
 
 def test_word_tokens_are_those_of_the_whole_word():
     pytest.importorskip("torch")
-    from sas_jax.capability.token_states import load_token_states
+    from sas_jax.rooms.painter.token_states import load_token_states
     from sas_jax.teachers.text import word_tokens
 
     text = "a shower and a shower curtain rod"

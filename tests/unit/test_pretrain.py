@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from sas_jax.capability import crops, pretrain
-from sas_jax.capability.captions import CaptionConfig, Seen, draw_caption, join_words
-from sas_jax.capability.diffusion_net import SmallDiffusionConfig
-from sas_jax.capability.pretrain import PretrainConfig
-from sas_jax.capability.windows import draw_window
 from sas_jax.errors import DamagedFile, InputError
-from sas_jax.scenes.rooms.scan import FIRST_PRETRAINING_SEED
+from sas_jax.rooms.painter import crops, pretrain
+from sas_jax.rooms.painter.captions import CaptionConfig, Seen, draw_caption, join_words
+from sas_jax.rooms.painter.diffusion_net import SmallDiffusionConfig
+from sas_jax.rooms.painter.pretrain import PretrainConfig
+from sas_jax.rooms.painter.windows import draw_window
+from sas_jax.rooms.scan.scene import FIRST_PRETRAINING_SEED
 
 NETWORK = SmallDiffusionConfig(image_size=16, channels=(8, 8, 16), heads=2)
 QUICK = PretrainConfig(

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sas_jax.capability import quality
-from sas_jax.capability.captions import Seen
-from sas_jax.capability.crops import Crops
 from sas_jax.capability.prompt_masks import MaskConfig
-from sas_jax.capability.quality import QualityConfig, judge, measure_quality
 from sas_jax.capability.synthesize import Synthesized
-from sas_jax.scenes.rooms.catalogue import named_designs
-from sas_jax.scenes.rooms.layout import RoomConfig
-from sas_jax.scenes.rooms.scan import FIRST_HELD_OUT_SEED
+from sas_jax.rooms.catalogue import named_designs
+from sas_jax.rooms.layout import RoomConfig
+from sas_jax.rooms.painter import quality
+from sas_jax.rooms.painter.captions import Seen
+from sas_jax.rooms.painter.crops import Crops
+from sas_jax.rooms.painter.quality import QualityConfig, judge, measure_quality
+from sas_jax.rooms.scan.scene import FIRST_HELD_OUT_SEED
 
 CHAIR, TABLE, SIZE = 4, 6, 16
 MASKS = MaskConfig(threshold=0.5)

@@ -5,16 +5,16 @@ import pytest
 from room_stage import SIZE_M, make_stage, pose_at
 
 from sas_jax.errors import InputError
-from sas_jax.scenes.rooms.camera import (
+from sas_jax.rooms.layout import make_room
+from sas_jax.rooms.render.renderer import Renderer
+from sas_jax.rooms.scan.camera import (
     DOWN_RAD,
     EYE_M,
     camera_path,
     default_intrinsics,
     look,
 )
-from sas_jax.scenes.rooms.layout import make_room
-from sas_jax.scenes.rooms.render import Renderer
-from sas_jax.scenes.rooms.walk import free_floor, routes, spread_cells
+from sas_jax.rooms.scan.walk import free_floor, routes, spread_cells
 
 
 def test_intrinsics_of_the_documented_camera():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import InputError
-from sas_jax.scenes.rooms.catalogue import (
+from sas_jax.rooms.catalogue import (
     CLASS_NAMES,
     DESIGNS,
     TYPICAL,
@@ -12,7 +12,7 @@ from sas_jax.scenes.rooms.catalogue import (
     make_object,
     named_designs,
 )
-from sas_jax.scenes.rooms.catalogue.colors import color_name
+from sas_jax.rooms.catalogue.colors import color_name
 
 CASES = [(name, design) for name, count in DESIGNS.items() for design in range(count)]
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import InputError
-from sas_jax.scenes.rooms.catalogue import CLASS_NAMES, DESIGNS, NYU40_IDS, TYPICAL
-from sas_jax.scenes.rooms.layout import RoomConfig, make_room
+from sas_jax.rooms.catalogue import CLASS_NAMES, DESIGNS, NYU40_IDS, TYPICAL
+from sas_jax.rooms.layout import RoomConfig, make_room
 
 NUM_ROOMS = 200
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sas_jax.scenes.rooms.lofts import (
+from sas_jax.rooms.geometry.lofts import (
     cylinder,
     ellipsoid,
     lathe,
@@ -12,7 +12,7 @@ from sas_jax.scenes.rooms.lofts import (
     ring,
     tube,
 )
-from sas_jax.scenes.rooms.mesh import (
+from sas_jax.rooms.geometry.mesh import (
     PICTURE,
     TEXTURE_NAMES,
     TILES,
@@ -22,7 +22,7 @@ from sas_jax.scenes.rooms.mesh import (
     tilt,
     transform,
 )
-from sas_jax.scenes.rooms.shapes import box, cloth, quad, sheet
+from sas_jax.rooms.geometry.shapes import box, cloth, quad, sheet
 
 RED = Material((0.8, 0.1, 0.1))
 SQUARE = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)

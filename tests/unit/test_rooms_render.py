@@ -9,10 +9,10 @@ import pytest
 from room_stage import BLOCK_HIGH, BLOCK_LOW, CLASS, SIZE_M, make_stage, pose_at
 
 from sas_jax.errors import InputError
-from sas_jax.scenes.rooms import light
-from sas_jax.scenes.rooms.camera import default_intrinsics
-from sas_jax.scenes.rooms.cast import Caster
-from sas_jax.scenes.rooms.render import Renderer
+from sas_jax.rooms.geometry.cast import Caster
+from sas_jax.rooms.render import light
+from sas_jax.rooms.render.renderer import Renderer
+from sas_jax.rooms.scan.camera import default_intrinsics
 
 SIZE_WH = (80, 60)
 EYE = np.array([0.7, 1.3, 1.1])

@@ -16,17 +16,24 @@ import torch
 
 from sas_jax.errors import DamagedFile, InputError, WeightsMissing
 from sas_jax.files import content_key
-from sas_jax.teachers import (
-    registry,
-    rooms_data,
-    rooms_dense,
-    rooms_measure,
-    rooms_nets,
-    rooms_train,
+from sas_jax.rooms.teachers import (
+    data as rooms_data,
 )
-from sas_jax.teachers.rooms_augment import AugmentConfig, Batch, draw_batch
-from sas_jax.teachers.rooms_data import FramesConfig, InstanceInfo, RoomFrames
-from sas_jax.teachers.rooms_labels import (
+from sas_jax.rooms.teachers import (
+    dense as rooms_dense,
+)
+from sas_jax.rooms.teachers import (
+    measure as rooms_measure,
+)
+from sas_jax.rooms.teachers import (
+    nets as rooms_nets,
+)
+from sas_jax.rooms.teachers import (
+    train as rooms_train,
+)
+from sas_jax.rooms.teachers.augment import AugmentConfig, Batch, draw_batch
+from sas_jax.rooms.teachers.data import FramesConfig, InstanceInfo, RoomFrames
+from sas_jax.rooms.teachers.labels import (
     DENSE_COARSE,
     DENSE_STRONG,
     MASK_COARSE,
@@ -34,14 +41,15 @@ from sas_jax.teachers.rooms_labels import (
     Knowledge,
     visible_labels,
 )
-from sas_jax.teachers.rooms_losses import centre_targets, class_weights
-from sas_jax.teachers.rooms_mask import (
+from sas_jax.rooms.teachers.losses import centre_targets, class_weights
+from sas_jax.rooms.teachers.mask import (
     CLASS_NAMES,
     MASK_NET,
     GroupConfig,
     RoomsMask,
     group_pixels,
 )
+from sas_jax.teachers import registry
 from sas_jax.text import minilm_files
 
 try:

@@ -13,13 +13,14 @@ from room_stage import BLOCK_HIGH, BLOCK_LOW, make_stage, pose_at
 from scipy.spatial import cKDTree
 
 from sas_jax.errors import InputError
+from sas_jax.rooms.catalogue import NYU40_IDS
+from sas_jax.rooms.render.renderer import Renderer
+from sas_jax.rooms.scan import refine, write
+from sas_jax.rooms.scan import scene as scan
+from sas_jax.rooms.scan.camera import camera_path, default_intrinsics
+from sas_jax.rooms.scan.sensor import apply_sensor
+from sas_jax.rooms.scan.surface import SurfaceConfig, scan_surface
 from sas_jax.scenes.ply_write import write_binary_ply
-from sas_jax.scenes.rooms import refine, scan, write
-from sas_jax.scenes.rooms.camera import camera_path, default_intrinsics
-from sas_jax.scenes.rooms.catalogue import NYU40_IDS
-from sas_jax.scenes.rooms.render import Renderer
-from sas_jax.scenes.rooms.sensor import apply_sensor
-from sas_jax.scenes.rooms.surface import SurfaceConfig, scan_surface
 
 SIZE_WH = (80, 60)
 CONFIG = write.WriteConfig(
@@ -342,7 +343,7 @@ def test_a_world_has_splits_and_is_the_same_for_any_number_of_workers(tmp_path):
 def test_workers_end_with_a_killed_run(root):
     code = (
         "import os, sys\n"
-        "from sas_jax.scenes.rooms.write import worker_pool\n"
+        "from sas_jax.rooms.scan.write import worker_pool\n"
         "if __name__ == '__main__':\n"
         "    pool = worker_pool(2)\n"
         "    jobs = [pool.submit(os.getpid) for _ in range(2)]\n"

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from sas_jax.capability import attention, diffusion_net, small_diffusion
-from sas_jax.capability.diffusion_net import SmallDiffusionConfig
-from sas_jax.capability.small_diffusion import SamplingConfig
+from sas_jax.capability import attention
 from sas_jax.capability.synthesize import (
     SmallSynthesizer,
     StableDiffusionConfig,
     StableDiffusionSynthesizer,
     prompt_tokens,
 )
-from sas_jax.capability.token_states import load_token_states
 from sas_jax.errors import DamagedFile, InputError, WeightsMissing
+from sas_jax.rooms.painter import diffusion_net, small_diffusion
+from sas_jax.rooms.painter.diffusion_net import SmallDiffusionConfig
+from sas_jax.rooms.painter.small_diffusion import SamplingConfig
+from sas_jax.rooms.painter.token_states import load_token_states
 from tests.unit.tiny_diffusion import tiny_pipeline, tiny_tokenizer
 
 TINY = SmallDiffusionConfig(image_size=32, channels=(8, 16, 16), heads=2)
