@@ -92,7 +92,7 @@ def image_size_wh() -> tuple[int, int]:
 
 def scene_folders(splits: Sequence[str]) -> list[pathlib.Path]:
     """Return the scan folders that --scenes names, or those of the splits."""
-    from sas_jax.scenes.scannet import list_scenes
+    from sas_jax.datasets.scannet import list_scenes
 
     names = given.SCENES.value or [
         name for split in splits for name in list_scenes(data_root(), split)
@@ -106,7 +106,7 @@ def labelled_folders() -> list[pathlib.Path]:
     Raises:
       InputError: where none has; ScanNet's test split, for example.
     """
-    from sas_jax.scenes.scannet import labels_path
+    from sas_jax.datasets.scannet import labels_path
 
     folders = scene_folders([given.EVAL_SPLIT.value])
     labelled = [folder for folder in folders if labels_path(folder).exists()]

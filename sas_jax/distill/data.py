@@ -80,7 +80,8 @@ class SceneSource(Protocol):
 
 def read_scannet_points(folder: pathlib.Path) -> Float32[np.ndarray, "P 3"]:
     """Return the mesh vertices of a scan in ScanNet's layout."""
-    from sas_jax.scenes import ply, scannet
+    from sas_jax.datasets import scannet
+    from sas_jax.scenes import ply
 
     return ply.read_ply(scannet.mesh_path(folder)).points
 

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from scene_files import INTRINSICS, write_frame, write_scannet
 
+from sas_jax.datasets import layouts, posed_rgbd, scannet
 from sas_jax.errors import InputError
-from sas_jax.scenes import layouts, posed_rgbd, scannet
 from sas_jax.scenes.cloud import VoxelCloud, estimate_normals
 
 

@@ -3,7 +3,7 @@
 import pytest
 from scene_files import write_scannet
 
-from sas_jax.scenes.scan_keys import labels_key, views_key
+from sas_jax.datasets.scan_keys import labels_key, views_key
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scene_files import write_frame, write_ply
 
+from sas_jax.datasets import scannet
 from sas_jax.errors import InputError
-from sas_jax.scenes import images, scannet
+from sas_jax.scenes import images
 from sas_jax.scenes.ply import read_ply
 from sas_jax.scenes.ply_write import write_binary_ply
 from sas_jax.scenes.scene import Scene

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from scene_files import INTRINSICS, write_frame, write_ply, write_scannet
 
+from sas_jax.datasets import layouts, scannet
 from sas_jax.errors import InputError
-from sas_jax.scenes import layouts, scannet
 from sas_jax.scenes.frames import natural_key
 from sas_jax.scenes.labels import MATTERPORT21
 from sas_jax.scenes.scene import Frame, Scene

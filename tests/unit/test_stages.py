@@ -10,11 +10,11 @@ import pytest
 from scene_files import write_scannet
 
 from sas_jax import files
+from sas_jax.datasets import scannet
 from sas_jax.errors import InputError
 from sas_jax.fusion import store
 from sas_jax.fusion.fuse import FuseConfig, fuse
 from sas_jax.fusion.stage import CAPABILITY, fuse_scene, fused_key, load_capability
-from sas_jax.scenes import scannet
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.segment import segment_mesh, segment_points
 from sas_jax.superpoints.stage import SuperpointConfig, segment_scene, superpoint_key

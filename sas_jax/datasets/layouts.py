@@ -2,8 +2,8 @@
 
 import pathlib
 
+from sas_jax.datasets import posed_rgbd, scannet
 from sas_jax.errors import InputError
-from sas_jax.scenes import posed_rgbd, scannet
 from sas_jax.scenes.scene import Scene
 
 
