@@ -18,8 +18,8 @@ import torch
 from absl import flags
 from tqdm import tqdm
 
-from sas_jax.files import canonical, is_current, read_tensors
-from sas_jax.lock import workspace_lock
+from sas_jax.artefacts.files import canonical, is_current, read_tensors
+from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.rooms.catalogue import named_designs
 from sas_jax.rooms.layout import RoomConfig
 from sas_jax.rooms.scan.scene import FIRST_HELD_OUT_SEED, FIRST_PRETRAINING_SEED

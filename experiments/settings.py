@@ -12,13 +12,13 @@ import numpy as np
 import stage_flags as given
 from absl import app, logging
 
-from sas_jax import files
-from sas_jax.errors import InputError
-from sas_jax.evaluate.scene_features import (
+from sas_jax.artefacts import files
+from sas_jax.artefacts.scene_features import (
     SceneFeatures,
     load_scene_features,
     save_scene_features,
 )
+from sas_jax.errors import InputError
 from sas_jax.scenes.labels import SCANNET20, LabelSet
 from sas_jax.scenes.scene import Scene
 
@@ -242,7 +242,7 @@ def fused_features(scene: Scene) -> SceneFeatures:
     Raises:
       InputError: when fusion has not made them, or made them for other points.
     """
-    from sas_jax.fusion.store import load_point_features
+    from sas_jax.artefacts.features import load_point_features
 
     path = workspace() / "fused" / fused_name() / f"{scene.name}.safetensors"
     if not path.exists():

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image
 
-from sas_jax import files
+from sas_jax.artefacts import files
 from sas_jax.capability import sheets, store
 from sas_jax.capability.measure import (
     CapabilityConfig,

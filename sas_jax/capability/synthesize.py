@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from sas_jax import files
+from sas_jax.artefacts import files
 from sas_jax.capability import attention
 from sas_jax.capability.attention import AttentionConfig
 from sas_jax.errors import InputError, WeightsMissing

@@ -6,8 +6,8 @@ concern; a key of the whole folder would read all of it and change with any of i
 
 import pathlib
 
+from sas_jax.artefacts.files import content_key, sha256_file
 from sas_jax.datasets.scannet import labels_path, mesh_path
-from sas_jax.files import content_key, sha256_file
 from sas_jax.scenes.frames import list_frames
 
 

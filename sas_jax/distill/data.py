@@ -15,10 +15,10 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float16, Float32, Int32
 
+from sas_jax.artefacts import features as store
+from sas_jax.artefacts.files import content_key
 from sas_jax.distill.config import TrainConfig
 from sas_jax.errors import InputError
-from sas_jax.files import content_key
-from sas_jax.fusion import store
 
 
 @dataclasses.dataclass(frozen=True)

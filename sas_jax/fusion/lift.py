@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int32
 
+from sas_jax.artefacts.features import PointFeatures
 from sas_jax.errors import InputError
-from sas_jax.fusion.store import PointFeatures
 
 VOID = -1
 _ROWS_AT_ONCE = 16384

@@ -393,7 +393,7 @@ def test_validation_is_called_only_where_asked_for(tmp_path, mixer):
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path, mixer):
-    from sas_jax.lock import workspace_lock
+    from sas_jax.artefacts.lock import workspace_lock
 
     with workspace_lock(tmp_path), pytest.raises(InputError, match="only one run"):
         train(tiny_config(), boxes(2), VOCABULARY, tmp_path, run=QUIET)

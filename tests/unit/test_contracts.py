@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from sas_jax.artefacts.files import content_key
 from sas_jax.errors import InputError
-from sas_jax.files import content_key
 from sas_jax.teachers.contracts import (
     Segments,
     TeacherSpec,

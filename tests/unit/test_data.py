@@ -11,10 +11,10 @@ import pytest
 from distill_world import CHANNELS, boxes, tiny_config
 from scene_files import write_scannet
 
+from sas_jax.artefacts import features as store
 from sas_jax.distill.config import RunConfig
 from sas_jax.distill.data import SceneCache, SceneFiles, read_scannet_points
 from sas_jax.errors import InputError
-from sas_jax.fusion import store
 
 P = 60
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from sas_jax import files
+from sas_jax.artefacts import files
 from sas_jax.errors import DamagedFile, InputError
 
 SCHEMA = "sas_jax.test/1"

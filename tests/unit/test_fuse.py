@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from sas_jax.artefacts.features import PointFeatures
 from sas_jax.errors import InputError
 from sas_jax.fusion import fuse as fuse_module
 from sas_jax.fusion.fuse import STRATEGIES, FuseConfig, fuse
-from sas_jax.fusion.store import PointFeatures
 
 K, C, P = 5, 8, 60
 NAMES = ("a", "b", "c")

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from sas_jax import lock
+from sas_jax.artefacts import lock
+from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.errors import InputError, WorkspaceBusy
-from sas_jax.lock import workspace_lock
 
 
 def test_second_run_in_one_workspace_is_refused_and_a_kill_frees_it(tmp_path):
     code = (
-        "import sys, time\nfrom sas_jax.lock import workspace_lock\n"
+        "import sys, time\nfrom sas_jax.artefacts.lock import workspace_lock\n"
         "with workspace_lock(sys.argv[1]):\n print('held', flush=True)\n"
         " sys.stdin.readline()\n"
     )
@@ -62,7 +62,7 @@ def test_lock_whose_process_cannot_be_noted_is_one_clear_line(tmp_path):
     code = (
         "import resource, signal, sys\n"
         "from sas_jax.errors import InputError\n"
-        "from sas_jax.lock import workspace_lock\n"
+        "from sas_jax.artefacts.lock import workspace_lock\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
         "try:\n"

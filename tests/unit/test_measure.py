@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sas_jax import files
+from sas_jax.artefacts import files
 from sas_jax.capability import run as stage
 from sas_jax.capability import store
 from sas_jax.capability.measure import (

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from sas_jax.artefacts.features import PointFeatures
 from sas_jax.errors import InputError
 from sas_jax.evaluate import protocol, semantic
-from sas_jax.fusion.store import PointFeatures
 from sas_jax.scenes.labels import SCANNET20
 from sas_jax.scenes.scene import Scene
 

@@ -14,8 +14,8 @@ pytest.importorskip("transformers")
 
 import torch
 
+from sas_jax.artefacts.files import content_key
 from sas_jax.errors import DamagedFile, InputError, WeightsMissing
-from sas_jax.files import content_key
 from sas_jax.rooms.teachers import (
     data as rooms_data,
 )

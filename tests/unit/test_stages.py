@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scene_files import write_scannet
 
-from sas_jax import files
+from sas_jax.artefacts import features as store
+from sas_jax.artefacts import files
 from sas_jax.datasets import scannet
 from sas_jax.errors import InputError
-from sas_jax.fusion import store
 from sas_jax.fusion.fuse import FuseConfig, fuse
 from sas_jax.fusion.stage import CAPABILITY, fuse_scene, fused_key, load_capability
 from sas_jax.scenes.scene import Scene

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from sas_jax.artefacts import features as store
+from sas_jax.artefacts.features import PointFeatures, superpoint_means
 from sas_jax.errors import DamagedFile, InputError
-from sas_jax.fusion import store
-from sas_jax.fusion.store import PointFeatures, superpoint_means
 
 
 def random_features(rng, num_points=200, dim=70, seen=0.6):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from sas_jax import files
+from sas_jax.artefacts import files
 from sas_jax.errors import InputError
 from sas_jax.rooms.layout import PlacedObject, Room, RoomConfig, make_room
 from sas_jax.rooms.painter.captions import Seen

@@ -14,7 +14,7 @@ import diffusers
 import numpy as np
 import torch
 
-from sas_jax import files
+from sas_jax.artefacts import files
 from sas_jax.errors import InputError
 from sas_jax.rooms.painter.captions import CaptionConfig, draw_caption
 from sas_jax.rooms.painter.crops import Crops

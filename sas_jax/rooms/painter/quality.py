@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from sas_jax import files
+from sas_jax.artefacts import files
 from sas_jax.capability import sheets
 from sas_jax.capability.measure import Compat, intersection_union
 from sas_jax.capability.prompt_masks import MaskConfig, PointPrompter, pseudo_masks

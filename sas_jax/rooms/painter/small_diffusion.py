@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from sas_jax import files
+from sas_jax.artefacts import files
 from sas_jax.errors import InputError, WeightsMissing
 from sas_jax.rooms.painter.diffusion_net import (
     SmallDiffusionConfig,

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sas_jax.artefacts.files import content_key, read_json, write_json
 from sas_jax.errors import DamagedFile, InputError
-from sas_jax.files import content_key, read_json, write_json
 from sas_jax.rooms.layout import Room
 from sas_jax.rooms.render.renderer import Renderer
 from sas_jax.rooms.scan.camera import camera_path, default_intrinsics

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
+from sas_jax.artefacts.files import atomic_write
+from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.errors import InputError
-from sas_jax.files import atomic_write
-from sas_jax.lock import workspace_lock
 from sas_jax.rooms.layout import RoomConfig, make_room
 from sas_jax.rooms.scan.scene import (
     FIRST_PRETRAINING_SEED,

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from sas_jax.artefacts.files import content_key, is_current, read_tensors, write_tensors
 from sas_jax.errors import InputError
-from sas_jax.files import content_key, is_current, read_tensors, write_tensors
 from sas_jax.rooms.scan.scene import FIRST_PRETRAINING_SEED
 
 IGNORE = 255

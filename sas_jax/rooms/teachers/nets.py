@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import nn
 from torch.nn import functional
 
+from sas_jax.artefacts.files import content_key, read_tensors, write_tensors
 from sas_jax.errors import InputError
-from sas_jax.files import content_key, read_tensors, write_tensors
 from sas_jax.teachers.contracts import Image, check_image
 
 SCHEMA = "sas_jax.rooms_net/1"

@@ -23,8 +23,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from sas_jax.artefacts.files import atomic_write, content_key
 from sas_jax.errors import InputError
-from sas_jax.files import atomic_write, content_key
 from sas_jax.rooms.teachers.augment import AugmentConfig, Batch, draw_batch
 from sas_jax.rooms.teachers.data import RoomFrames
 from sas_jax.rooms.teachers.dense import DENSE_NET, RoomsDense

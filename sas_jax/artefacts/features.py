@@ -14,8 +14,8 @@ import numpy as np
 import safetensors
 from jaxtyping import Bool, Float16, Float32, Int, Int32
 
+from sas_jax.artefacts.files import read_tensors, write_tensors
 from sas_jax.errors import InputError
-from sas_jax.files import read_tensors, write_tensors
 
 POINT_FEATURES = "sas_jax.point_features/1"
 SUPERPOINT_FEATURES = "sas_jax.superpoint_features/1"

@@ -7,8 +7,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from sas_jax.artefacts.files import TEMPORARY, PathLike, writing
 from sas_jax.errors import WorkspaceBusy
-from sas_jax.files import TEMPORARY, PathLike, writing
 
 
 @contextlib.contextmanager

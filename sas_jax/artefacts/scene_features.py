@@ -10,7 +10,7 @@ import pathlib
 import numpy as np
 from jaxtyping import Float, Int
 
-from sas_jax import files
+from sas_jax.artefacts import files
 
 SCHEMA = "sas_jax.scene_features/1"
 
