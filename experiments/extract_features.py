@@ -21,9 +21,9 @@ from sas_jax.artefacts.files import is_current, write_json
 from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.datasets.scan_keys import views_key
 from sas_jax.datasets.scannet import open_scene
-from sas_jax.fusion.lift import LiftConfig
+from sas_jax.lifting.extract import ExtractConfig, extract_scene, extraction_key
+from sas_jax.lifting.lift import LiftConfig
 from sas_jax.teachers import registry
-from sas_jax.teachers.extract import ExtractConfig, extract_scene, extraction_key
 
 
 @dataclasses.dataclass

@@ -223,7 +223,7 @@ def _steps(folder: pathlib.Path) -> list[int]:
 def _predictor(run_name: str):
     # Imported here: a query from cached features needs neither flax nor orbax.
     from sas_jax.distill.checkpoint import load_student
-    from sas_jax.evaluate.student import Predictor
+    from sas_jax.models.student import Predictor
 
     return Predictor(load_student(checkpoints(run_name)))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import InputError
-from sas_jax.teachers.align import (
+from sas_jax.lifting.align import (
     adjectives_of,
     align,
     clean_label,

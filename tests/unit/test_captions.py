@@ -7,7 +7,7 @@ pytest.importorskip("cv2")
 pytest.importorskip("webcolors")
 
 from sas_jax.errors import InputError
-from sas_jax.teachers.align import adjectives_of, is_adjective, reword
+from sas_jax.lifting.align import adjectives_of, is_adjective, reword
 from sas_jax.teachers.captions import (
     COLOUR_WORDS,
     ColourSizeCaptioner,

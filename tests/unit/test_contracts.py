@@ -65,8 +65,8 @@ def test_every_field_of_a_spec_changes_its_key():
         "sas_jax.text.minilm_files",
         "sas_jax.teachers.contracts",
         "sas_jax.teachers.registry",
-        "sas_jax.teachers.align",
-        "sas_jax.teachers.extract",
+        "sas_jax.lifting.align",
+        "sas_jax.lifting.extract",
     ],
 )
 def test_these_modules_import_neither_torch_nor_transformers_nor_flax(module):

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import InputError
-from sas_jax.fusion.lift import LiftConfig
-from sas_jax.scenes.scene import Frame, Scene
-from sas_jax.teachers.contracts import Segments, TeacherSpec
-from sas_jax.teachers.extract import (
+from sas_jax.lifting.extract import (
     ExtractConfig,
     extract_scene,
     extraction_key,
     feature_images,
 )
+from sas_jax.lifting.lift import LiftConfig
+from sas_jax.scenes.scene import Frame, Scene
+from sas_jax.teachers.contracts import Segments, TeacherSpec
 
 SPEC = TeacherSpec("pixel-colour", "dense", "colours", 3, "none", {})
 NO_BORDER = ExtractConfig(lift=LiftConfig(border_px=0))

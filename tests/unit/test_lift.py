@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import InputError
-from sas_jax.fusion import lift
-from sas_jax.fusion.lift import VOID, Coded, LiftConfig, Lifter
+from sas_jax.lifting import lift
+from sas_jax.lifting.lift import VOID, Coded, LiftConfig, Lifter
 
 HW = (12, 16)
 

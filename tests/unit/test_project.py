@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sas_jax.errors import InputError
-from sas_jax.fusion.project import project
+from sas_jax.lifting.project import project
 from sas_jax.scenes.scene import Frame
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sas_jax.distill.voxelize import grid_cells, unique_voxels, voxelize
 from sas_jax.errors import InputError
+from sas_jax.sparse.voxelize import grid_cells, unique_voxels, voxelize
 
 
 def oracle(points, size):

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from sas_jax.artefacts.features import PointFeatures
 from sas_jax.artefacts.files import content_key
 from sas_jax.errors import InputError
-from sas_jax.fusion.lift import Coded, FeatureImage, LiftConfig, Lifter
-from sas_jax.fusion.project import project
+from sas_jax.lifting.align import align
+from sas_jax.lifting.lift import Coded, FeatureImage, LiftConfig, Lifter
+from sas_jax.lifting.project import project
 from sas_jax.scenes.scene import Frame, Scene
-from sas_jax.teachers.align import align
 from sas_jax.teachers.contracts import Captioner, DenseTeacher, Image, MaskTeacher
 
 _VERSION = 1

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sas_jax.errors import InputError
-from sas_jax.fusion.lift import VOID, Coded
+from sas_jax.lifting.lift import VOID, Coded
 from sas_jax.teachers.contracts import Segments, check_segments
 from sas_jax.text.vocabulary import OTHER, OTHER_NAMES
 
@@ -177,7 +177,7 @@ def _phrase_end(words: Sequence[str]) -> int:
 
 @functools.cache
 def _word_lists() -> dict[str, frozenset[str]]:
-    file = importlib.resources.files("sas_jax.teachers") / "caption_words.json"
+    file = importlib.resources.files("sas_jax.lifting") / "caption_words.json"
     lists = json.loads(file.read_text())
     adjectives = (word for words in lists["adjectives"].values() for word in words)
     return {

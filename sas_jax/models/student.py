@@ -6,9 +6,9 @@ from jaxtyping import Float
 
 from sas_jax.artefacts.scene_features import SceneFeatures
 from sas_jax.distill.checkpoint import Student
-from sas_jax.distill.voxelize import voxelize
 from sas_jax.models.minkunet import MinkUNet, constant_features
 from sas_jax.sparse.plan import build_plan
+from sas_jax.sparse.voxelize import voxelize
 
 
 class Predictor:
