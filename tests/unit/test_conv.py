@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import InputError
-from sas_jax.sparse import native, xla
 from sas_jax.sparse.conv import choose_impl, pointwise, sparse_conv
+from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.plan import build_plan
 from sas_jax.sparse.rungs import Rung
+from sas_jax.sparse.xla import conv as xla
 
 RUNG = Rung((48, 32, 16, 8, 8))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sas_jax.models.layers import MaskedBatchNorm, ResidualBlock, SparseConv
-from sas_jax.sparse import native
+from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.plan import build_plan
 from sas_jax.sparse.rungs import exact_rung
 

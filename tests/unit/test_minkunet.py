@@ -15,7 +15,7 @@ from sas_jax.models.minkunet import (
     StudentConfig,
     constant_features,
 )
-from sas_jax.sparse import native
+from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.plan import build_plan, pad_rows
 from sas_jax.sparse.rungs import Rung
 

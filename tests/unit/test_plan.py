@@ -6,7 +6,8 @@ import oracle
 import pytest
 
 from sas_jax.errors import InputError
-from sas_jax.sparse import kernel_map, native_plan, tables
+from sas_jax.sparse import kernel_map, tables
+from sas_jax.sparse.native import plan as native_plan
 from sas_jax.sparse.plan import LEVEL_STRIDES, build_plan, level_counts, pad_rows
 from sas_jax.sparse.rungs import LADDER, Rung, exact_rung
 

@@ -12,11 +12,12 @@ import pytest
 
 from sas_jax.errors import InputError
 from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
-from sas_jax.sparse import spconv_bridge, spconv_package
 from sas_jax.sparse.conv import choose_impl, sparse_conv
 from sas_jax.sparse.plan import build_plan
 from sas_jax.sparse.rungs import Rung
-from sas_jax.sparse.spconv_bridge import TILE_ROWS, pair_table, tile_masks
+from sas_jax.sparse.spconv import conv as spconv_bridge
+from sas_jax.sparse.spconv import package as spconv_package
+from sas_jax.sparse.spconv.conv import TILE_ROWS, pair_table, tile_masks
 
 CAPACITY = 3 * TILE_ROWS + 7
 

@@ -24,7 +24,7 @@ from sas_jax.distill.train import train
 from sas_jax.errors import InputError
 from sas_jax.models.init import init_student
 from sas_jax.models.minkunet import HEAD
-from sas_jax.sparse import native
+from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.rungs import Rung
 
 DEVICES = tuple(jax.devices()[:1])

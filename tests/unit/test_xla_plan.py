@@ -9,8 +9,10 @@ import pytest
 
 from sas_jax.errors import InputError
 from sas_jax.sparse import keys as voxel_keys
-from sas_jax.sparse import native_plan, plan, xla_plan
+from sas_jax.sparse import plan
+from sas_jax.sparse.native import plan as native_plan
 from sas_jax.sparse.rungs import Rung, exact_rung
+from sas_jax.sparse.xla import plan as xla_plan
 
 RUNG = Rung((512, 448, 420, 400, 384))
 CAPACITY = 450

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sas_jax.errors import InputError
-from sas_jax.sparse.spconv_package import INSTALL, TILE_ROWS, PairTable, require
+from sas_jax.sparse.spconv.package import INSTALL, TILE_ROWS, PairTable, require
 
 _NO_FILTER = 0xFFFFFFFF
 # Sums in float32, and no rounding of float32 operands to TF32.

@@ -15,9 +15,8 @@ from jaxtyping import Array, Bool, Int32, UInt64
 
 from sas_jax.errors import InputError
 from sas_jax.sparse import keys as voxel_keys
-from sas_jax.sparse import xla_keys as words
 from sas_jax.sparse.kernel_map import KernelMap
-from sas_jax.sparse.native_call import mark_varying, varying_axes
+from sas_jax.sparse.native.call import mark_varying, varying_axes
 from sas_jax.sparse.plan import (
     BLOCK_KERNEL,
     DOWN_KERNEL,
@@ -28,7 +27,8 @@ from sas_jax.sparse.plan import (
 )
 from sas_jax.sparse.rungs import NUM_LEVELS, Rung
 from sas_jax.sparse.tables import kernel_offsets
-from sas_jax.sparse.xla_keys import Keys
+from sas_jax.sparse.xla import keys as words
+from sas_jax.sparse.xla.keys import Keys
 
 
 class BuiltPlan(NamedTuple):

@@ -19,11 +19,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32, UInt32
 
 from sas_jax.errors import InputError
-from sas_jax.sparse import spconv_cpu, spconv_cuda, spconv_package
 from sas_jax.sparse.kernel_map import KernelMap
-from sas_jax.sparse.native_call import mark_varying, vary_alike, varying_axes
+from sas_jax.sparse.native.call import mark_varying, vary_alike, varying_axes
 from sas_jax.sparse.rows import mask_rows
-from sas_jax.sparse.spconv_package import TILE_ROWS, PairTable
+from sas_jax.sparse.spconv import (
+    cpu as spconv_cpu,
+)
+from sas_jax.sparse.spconv import (
+    cuda as spconv_cuda,
+)
+from sas_jax.sparse.spconv import (
+    package as spconv_package,
+)
+from sas_jax.sparse.spconv.package import TILE_ROWS, PairTable
 
 DTYPES = (jnp.dtype(jnp.float32), jnp.dtype(jnp.float16))
 REMEDY = f"Install spconv: {spconv_package.INSTALL}"

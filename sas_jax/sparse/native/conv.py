@@ -5,7 +5,7 @@ transposed table with transposed weights (gradient of the features), and the wei
 gradient. The kernels stop at the valid rows and sum in one fixed order, so results do
 not depend on thread count or capacity. Rows are float32 or bfloat16; weights, sums and
 weight gradients are float32 always. On a CPU they run on XLA's own threads;
-`native_cuda.py` has what is different on GPUs.
+`cuda.py` has what is different on GPUs.
 """
 
 import functools
@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
-from sas_jax.sparse import native_call, native_cuda
 from sas_jax.sparse.kernel_map import KernelMap
+from sas_jax.sparse.native import call as native_call
+from sas_jax.sparse.native import cuda as native_cuda
 
 DTYPES = (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16))
 REMEDY = "Build the native library with `make native` (a GPU's needs nvcc)"

@@ -1,4 +1,4 @@
-"""The package spconv as `spconv_bridge.py` uses it: import, threads, operands.
+"""The package spconv as `conv.py` uses it: import, threads, operands.
 
 Imported without torch. Written against spconv 2.3.8.
 """

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sas_jax.sparse.spconv_package import PairTable, require
+from sas_jax.sparse.spconv.package import PairTable, require
 
 
 def forward(out: Any, features: Any, filters: Any, table: PairTable) -> None:

@@ -2,7 +2,7 @@
 
     y = relu((x - mean) * gain + bias + residual),   gain = scale / sqrt(var + eps)
 
-The reference for `native_norm.py`, which has the same functions, and what runs on other
+The reference for `native/norm.py`, which has the same functions, and what runs on other
 platforms and floating types. Deviations are summed around the mean in a second pass:
 the textbook E[x^2] - E[x]^2 cancels in float32.
 """
