@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from tiny_diffusion import tiny_pipeline, tiny_tokenizer
 
 from sas_jax.capability import attention
 from sas_jax.capability.synthesize import (
@@ -18,7 +19,6 @@ from sas_jax.rooms.painter import diffusion_net, small_diffusion
 from sas_jax.rooms.painter.diffusion_net import SmallDiffusionConfig
 from sas_jax.rooms.painter.small_diffusion import SamplingConfig
 from sas_jax.rooms.painter.token_states import load_token_states
-from tests.unit.tiny_diffusion import tiny_pipeline, tiny_tokenizer
 
 TINY = SmallDiffusionConfig(image_size=32, channels=(8, 16, 16), heads=2)
 PROMPT = "a good photo of a shower curtain"

@@ -1,6 +1,8 @@
 """Rendering: closed-form depth, exact labels, identical bits."""
 
 import builtins
+import os
+import pathlib
 import subprocess
 import sys
 
@@ -126,14 +128,13 @@ def test_same_view_same_bits(stage, renderer):
 
 def test_same_bits_in_another_process(root, renderer):
     code = (
-        "import hashlib, test_rooms_render as t\n"
-        "print(t.digest(t.Renderer(t.make_stage())))"
+        "import hashlib, test_render as t\nprint(t.digest(t.Renderer(t.make_stage())))"
     )
-    folder = str(root / "tests" / "unit")
+    places = [root, root / "tests", pathlib.Path(__file__).parent]
     out = subprocess.run(
         [sys.executable, "-c", code],
         cwd=root,
-        env={"PYTHONPATH": f"{root}:{folder}", "PYTHONHASHSEED": "7"},
+        env={"PYTHONPATH": os.pathsep.join(map(str, places)), "PYTHONHASHSEED": "7"},
         capture_output=True,
         text=True,
         check=True,
