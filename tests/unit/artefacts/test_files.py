@@ -132,7 +132,7 @@ def test_tensors_are_the_bytes_that_save_file_writes(tmp_path):
 def test_tensors_on_a_full_disk_are_one_clear_line(tmp_path):
     code = (
         "import resource, signal, sys\nimport numpy as np\n"
-        "from sas_jax import files\n"
+        "from sas_jax.artefacts import files\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "try:\n"

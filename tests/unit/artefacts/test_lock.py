@@ -85,7 +85,7 @@ def test_errors_of_the_work_pass_the_lock_unchanged(tmp_path):
 
 def test_lock_removes_what_killed_processes_left(tmp_path):
     code = (
-        "import os, signal, sys\nfrom sas_jax import files\n"
+        "import os, signal, sys\nfrom sas_jax.artefacts import files\n"
         "with files.atomic_path(sys.argv[1]) as temporary:\n"
         "    temporary.write_bytes(b'half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
