@@ -13,10 +13,10 @@ import settings
 import stage_flags as given
 from tqdm import tqdm
 
-from sas_jax.files import is_current
-from sas_jax.fusion.store import load_superpoints, save_superpoints
-from sas_jax.lock import workspace_lock
-from sas_jax.scenes.scannet import open_scene
+from sas_jax.artefacts.features import load_superpoints, save_superpoints
+from sas_jax.artefacts.files import is_current
+from sas_jax.artefacts.lock import workspace_lock
+from sas_jax.datasets.scannet import open_scene
 from sas_jax.superpoints.stage import SuperpointConfig, segment_scene, superpoint_key
 
 

@@ -27,7 +27,8 @@ FOLDERS = ("include", "cuda", "emulate")
 # Bit 0: copies arrive at once, else as late as possible. Bit 1: last thread first.
 SCHEDULES = (0, 1, 2, 3)
 PRECISIONS = ("f32", "tf32", "bf16")
-# Rows and columns of a block's tile, by precision: of the forward, of the weight gradient.
+# Rows and columns of a block's tile, by precision: of the forward and of the weight
+# gradient.
 FORWARD_TILES = {
     "f32": [(64, columns) for columns in (32, 64, 96)],
     "tf32": [(rows, columns) for rows in (64, 128) for columns in (32, 64, 96, 128)],
