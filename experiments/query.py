@@ -29,9 +29,10 @@ from sas_jax.artefacts.scene_features import SceneFeatures
 from sas_jax.datasets.layouts import open_folder
 from sas_jax.errors import InputError
 from sas_jax.evaluate import query
+from sas_jax.scenes.ply_write import write_ply
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.graph import vertex_normals
-from sas_jax.view import pictures, ply
+from sas_jax.view import pictures
 
 _TEXT = flags.DEFINE_multi_string("text", None, "What to look for.", required=True)
 _SCENE = flags.DEFINE_string("scene", None, "Scene name or folder.", required=True)
@@ -67,7 +68,7 @@ def main() -> None:
         values = np.where(seen, values, np.nan)
         found = query.regions(scene.points, values)
         answered = time.monotonic() - began
-        _print(text, found)
+        _print(text, found, scene.origin)
         _write(output / _slug(text), scene, values)
         print(f"answered in {1000 * answered:.0f} ms, scene ready in {ready:.1f} s")
     print(f"heat maps: {output}")
@@ -94,14 +95,14 @@ def _scene_folder() -> pathlib.Path:
     )
 
 
-def _print(text: str, found: list[query.Region]) -> None:
+def _print(text: str, found: list[query.Region], origin: np.ndarray) -> None:
     print(f'\n"{text}": {len(found)} region{"s" * (len(found) != 1)}')
     if not found:
         print("  nothing answers better than any object would")
         return
     print(f"  {'relevancy':>9}  {'centre x y z [m]':^22}  {'size [m]':^20}  points")
     for region in found[: _REGIONS.value]:
-        centre = " ".join(f"{v:7.2f}" for v in region.center_m)
+        centre = " ".join(f"{v:7.2f}" for v in region.center_m + origin)
         size = " ".join(f"{v:6.2f}" for v in region.size_m)
         count = len(region.points)
         print(f"  {region.score:>9.2f}  {centre:^22}  {size:^20}  {count:,}")
@@ -110,12 +111,13 @@ def _print(text: str, found: list[query.Region]) -> None:
 def _write(path: pathlib.Path, scene: Scene, values: np.ndarray) -> None:
     values = np.nan_to_num(values, nan=0.0)
     heat = pictures.heat_colors(values, low=0.2, high=max(0.7, float(values.max())))
-    ply.write_cloud(
+    write_ply(
         path.with_name(path.name + ".ply"),
         scene.points,
-        heat,
+        colors=heat,
         faces=scene.faces,
-        scalars={"relevancy": values},
+        properties={"relevancy": values.astype(np.float32)},
+        origin=scene.origin,
     )
     normals = scene.normals
     if normals is None and scene.faces is not None:

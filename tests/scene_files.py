@@ -4,33 +4,20 @@ import json
 import pathlib
 
 import numpy as np
-import plyfile
 from PIL import Image
+
+from sas_jax.scenes import ply_write
 
 INTRINSICS = np.array([[40.0, 0, 31.5], [0, 40.0, 23.5], [0, 0, 1]])
 SIZE_WH = (64, 48)
 
 
 def write_ply(path, points, faces=None, label=None, colors=None):
-    fields = [(n, "f4") for n in "xyz"]
-    if colors is not None:
-        fields += [(n, "u1") for n in ("red", "green", "blue")]
-    if label is not None:
-        fields += [("label", "u2")]
-    vertex = np.zeros(len(points), fields)
-    for i, name in enumerate("xyz"):
-        vertex[name] = np.asarray(points)[:, i]
-    if colors is not None:
-        for i, name in enumerate(("red", "green", "blue")):
-            vertex[name] = colors[:, i]
-    if label is not None:
-        vertex["label"] = label
-    elements = [plyfile.PlyElement.describe(vertex, "vertex")]
-    if faces is not None:
-        face = np.zeros(len(faces), [("vertex_indices", "i4", (3,))])
-        face["vertex_indices"] = faces
-        elements.append(plyfile.PlyElement.describe(face, "face"))
-    plyfile.PlyData(elements).write(str(path))
+    properties = {} if label is None else {"label": np.asarray(label, np.uint16)}
+    faces = None if faces is None else np.asarray(faces)
+    ply_write.write_ply(
+        path, np.asarray(points), colors=colors, faces=faces, properties=properties
+    )
 
 
 def write_frame(folder, name, pose, size_wh=SIZE_WH, depth_wh=None, depth_mm=2000):
@@ -45,6 +32,13 @@ def write_frame(folder, name, pose, size_wh=SIZE_WH, depth_wh=None, depth_mm=200
     depth = np.full((depth_height, depth_width), depth_mm, np.uint16)
     Image.fromarray(depth).save(folder / "depth" / f"{name}.png")
     np.savetxt(folder / "pose" / f"{name}.txt", pose)
+
+
+def exif(orientation) -> Image.Exif:
+    """Return EXIF data that says how stored pixels are turned to be shown."""
+    data = Image.Exif()
+    data[0x0112] = orientation
+    return data
 
 
 def write_scannet(

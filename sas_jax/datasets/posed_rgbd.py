@@ -3,8 +3,10 @@
     color/N.jpg|png    depth/N.png (16 bit)    pose/N.txt    intrinsic.txt
 
 `pose` is world_from_camera (4x4, OpenCV axes), `intrinsic.txt` the 3x3 matrix of the
-depth images. The points are the back-projected depth, thinned to one per voxel, with
-normals from nearest neighbours that face the cameras.
+depth images. Colour that does not show what depth shows needs a camera of its own:
+`intrinsic_color.txt` and, unless both are in one place, `color_from_depth.txt` (4x4).
+The points are the back-projected depth, thinned to one per voxel, with normals from
+nearest neighbours that face the cameras.
 """
 
 import contextlib
@@ -17,8 +19,9 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from sas_jax.errors import InputError
+from sas_jax.scenes.camera_files import read_intrinsics
 from sas_jax.scenes.cloud import Cloud, VoxelCloud, back_project, estimate_normals
-from sas_jax.scenes.frames import FolderFrames, list_frames, read_intrinsics
+from sas_jax.scenes.frames import FolderFrames, list_frames
 from sas_jax.scenes.images import ColorInterpolation
 from sas_jax.scenes.scene import BadFrame, Frame, Scene, usable_frames
 from sas_jax.scenes.upright import Z, mean_camera_up, surface_up, turn_up
@@ -82,6 +85,8 @@ def open_scene(
     folder = pathlib.Path(folder)
     source = _source(folder, depth_scale, image_size_wh, frame_stride, interpolation)
     source, camera_up = _turned_by_cameras(source, up)
+    origin = source.far_origin()
+    source = source.relative_to(origin)
     skipped: dict[str, str] = {}
     cloud = _cloud(source, depth_scale, config, skipped)
     points, toward = cloud.points, cloud.toward_camera
@@ -90,6 +95,7 @@ def open_scene(
         turn = turn_up(surface_up(normals, camera_up))
         points, normals = (_rotated(a, turn) for a in (points, normals))
         source = dataclasses.replace(source, turn=turn @ source.turn)
+        origin = turn[:3, :3] @ origin
     return Scene(
         name=folder.name,
         points=points,
@@ -97,6 +103,7 @@ def open_scene(
         colors=cloud.colors,
         frame_source=source,
         skipped_frames=skipped,
+        origin=origin,
     )
 
 
@@ -126,6 +133,7 @@ def _source(
         image_size_wh=image_size_wh,
         depth_scale=depth_scale,
         interpolation=interpolation,
+        color_camera=folder / "intrinsic_color.txt",
     )
 
 

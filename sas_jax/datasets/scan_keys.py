@@ -8,7 +8,7 @@ import pathlib
 
 from sas_jax.artefacts.files import content_key, sha256_file
 from sas_jax.datasets.scannet import labels_path, mesh_path
-from sas_jax.scenes.frames import list_frames
+from sas_jax.scenes.frames import list_depth, list_frames
 
 
 def views_key(folder: pathlib.Path, frame_stride: int = 1) -> str:
@@ -21,8 +21,10 @@ def views_key(folder: pathlib.Path, frame_stride: int = 1) -> str:
     used = list(list_frames(folder / "color").items())[::frame_stride]
     paths = [mesh_path(folder), folder / f"{folder.name}.txt"]
     paths += sorted((folder / "intrinsic").glob("*.txt"))
+    depth = list_depth(folder / "depth")
     for name, color in used:
-        paths += [color, folder / "depth" / f"{name}.png", _pose(folder, name)]
+        default = folder / "depth" / f"{name}.png"
+        paths += [color, depth.get(name, default), _pose(folder, name)]
     # With no frame left in it, the folder of depth still says which camera counts.
     return _key(folder, paths, (folder / "depth").is_dir())
 

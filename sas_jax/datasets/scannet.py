@@ -21,7 +21,8 @@ import numpy as np
 from jaxtyping import Int32, Shaped
 
 from sas_jax.errors import InputError
-from sas_jax.scenes.frames import FolderFrames, list_frames, read_intrinsics
+from sas_jax.scenes.camera_files import read_intrinsics
+from sas_jax.scenes.frames import FolderFrames, list_frames
 from sas_jax.scenes.images import ColorInterpolation, scale_intrinsics
 from sas_jax.scenes.labels import NYU40_IDS, SCANNET20, LabelSet, nyu40_lookup
 from sas_jax.scenes.ply import read_ply
@@ -111,6 +112,7 @@ def open_scene(
         labels = _read_labels(folder, len(mesh.points), label_set)
         instances = _read_instances(folder, len(mesh.points))
     files = dict(list(list_frames(folder / "color").items())[::frame_stride])
+    source = _frame_source(folder, files, image_size_wh, interpolation, compat)
     return Scene(
         name=folder.name,
         points=mesh.points,
@@ -119,8 +121,9 @@ def open_scene(
         faces=mesh.faces,
         labels=labels,
         instances=instances,
-        frame_source=_frame_source(folder, files, image_size_wh, interpolation, compat),
+        frame_source=source.relative_to(mesh.origin),
         label_set=label_set,
+        origin=mesh.origin,
     )
 
 
@@ -146,6 +149,7 @@ def _frame_source(
         calibrated_wh=calibrated_wh,
         image_size_wh=image_size_wh,
         interpolation=interpolation,
+        color_camera=folder / "intrinsic" / "intrinsic_color.txt",
     )
 
 

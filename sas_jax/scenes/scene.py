@@ -4,6 +4,9 @@ World coordinates are metres with z up. A camera looks along +z, x right, y down
 (OpenCV); `world_from_camera` maps camera to world coordinates. Intrinsics hold for
 the frame's own resolution, with integer pixel centres. A frame that cannot be used
 (invalid pose, damaged image) is skipped and counted, never guessed.
+
+Map coordinates are too large for f32: points and poses are relative to the scene's
+`origin`, which is zero for all other scenes. What leaves for the user adds it again.
 """
 
 import collections
@@ -13,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32, UInt8
+from jaxtyping import Float, Float32, Float64, Int32, UInt8
 
 from sas_jax.errors import InputError
 from sas_jax.scenes.labels import LabelSet
@@ -108,6 +111,7 @@ class Scene:
       frame_source: reads frames one by one.
       label_set: what `labels` mean.
       skipped_frames: frame name -> reason, filled by `frames()`.
+      origin: [3] f64 metres; `origin + points` are the coordinates of the input.
     """
 
     name: str
@@ -120,6 +124,9 @@ class Scene:
     frame_source: FrameSource = NoFrames()
     label_set: LabelSet | None = None
     skipped_frames: dict[str, str] = dataclasses.field(default_factory=dict)
+    origin: Float64[np.ndarray, " 3"] = dataclasses.field(
+        default_factory=lambda: np.zeros(3)
+    )
 
     def __post_init__(self) -> None:
         check_points(self.points, f"scene {self.name}")

@@ -18,7 +18,7 @@ from PIL import Image
 from sas_jax.rooms.catalogue import NYU40_IDS
 from sas_jax.rooms.layout import Room
 from sas_jax.rooms.scan.surface import ScanMesh
-from sas_jax.scenes.ply_write import write_binary_ply
+from sas_jax.scenes.ply_write import write_ply
 
 # ScanNet writes this class as one word.
 _RAW_NAMES = {"other furniture": "otherfurniture"}
@@ -76,19 +76,16 @@ def write_cameras(
 
 def write_mesh(mesh: ScanMesh, folder: pathlib.Path, name: str) -> None:
     """Write the coloured mesh, and the same mesh with a NYU40 label per vertex."""
-    fields = [(axis, "<f4") for axis in "xyz"]
-    fields += [(channel, "u1") for channel in ("red", "green", "blue", "alpha")]
-    for suffix, extra in (("", []), (".labels", [("label", "<u2")])):
-        vertex = np.empty(len(mesh.vertices), fields + extra)
-        for column, axis in enumerate("xyz"):
-            vertex[axis] = mesh.vertices[:, column]
-        for column, channel in enumerate(("red", "green", "blue")):
-            vertex[channel] = mesh.colors[:, column]
-        vertex["alpha"] = 255
-        if extra:
-            vertex["label"] = np.asarray(NYU40_IDS)[mesh.labels]
-        path = folder / f"{name}_vh_clean_2{suffix}.ply"
-        write_binary_ply(path, vertex, mesh.faces)
+    alpha = np.full(len(mesh.vertices), 255, np.uint8)
+    labels = np.asarray(NYU40_IDS)[mesh.labels].astype(np.uint16)
+    for suffix, extra in (("", {}), (".labels", {"label": labels})):
+        write_ply(
+            folder / f"{name}_vh_clean_2{suffix}.ply",
+            mesh.vertices,
+            colors=mesh.colors,
+            faces=mesh.faces,
+            properties={"alpha": alpha, **extra},
+        )
 
 
 def write_annotations(

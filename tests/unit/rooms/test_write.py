@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import numpy as np
-import plyfile
 import pytest
 from PIL import Image
 from room_stage import BLOCK_HIGH, BLOCK_LOW, make_stage, pose_at
@@ -20,7 +19,7 @@ from sas_jax.rooms.scan import scene as scan
 from sas_jax.rooms.scan.camera import camera_path, default_intrinsics
 from sas_jax.rooms.scan.sensor import apply_sensor
 from sas_jax.rooms.scan.surface import SurfaceConfig, scan_surface
-from sas_jax.scenes.ply_write import write_binary_ply
+from sas_jax.scenes.ply_elements import read_elements
 
 SIZE_WH = (80, 60)
 CONFIG = write.WriteConfig(
@@ -66,10 +65,11 @@ def expected(stage, streams):
 
 
 def _ply(path):
-    data = plyfile.PlyData.read(path)
-    vertex = data["vertex"].data
+    elements = read_elements(path)
+    vertex, faces = elements["vertex"], elements["face"]["vertex_indices"]
+    assert (faces.counts == 3).all()
     points = np.stack([vertex["x"], vertex["y"], vertex["z"]], 1)
-    return vertex, points, np.stack(data["face"].data["vertex_indices"])
+    return vertex, points, faces.values.reshape(-1, 3)
 
 
 def test_frames_read_back(folder, expected):
@@ -107,7 +107,7 @@ def test_camera_files(folder):
 def test_mesh_and_annotations_read_back(folder, stage, expected):
     mesh = expected[2]
     vertex, points, faces = _ply(folder / "room0000_00_vh_clean_2.ply")
-    assert vertex.dtype.names == ("x", "y", "z", "red", "green", "blue", "alpha")
+    assert [*vertex] == ["x", "y", "z", "red", "green", "blue", "alpha"]
     np.testing.assert_array_equal(points, mesh.vertices)
     np.testing.assert_array_equal(faces, mesh.faces)
     colors = np.stack([vertex["red"], vertex["green"], vertex["blue"]], 1)
@@ -419,23 +419,3 @@ def test_jpeg_keeps_colour_edges(folder, expected):
         buffer, "jpeg", quality=CONFIG.jpeg_quality, subsampling=0
     )
     assert buffer.getvalue() == (folder / "color" / "0.jpg").read_bytes()
-
-
-def test_the_fast_ply_writer_gives_the_bytes_of_the_library(tmp_path):
-    rng = np.random.default_rng(0)
-    vertex = np.zeros(5, [("x", "f4"), ("y", "f4"), ("z", "f4"), ("label", "u2")])
-    vertex["x"], vertex["label"] = rng.random(5), np.arange(5)
-    faces = rng.integers(0, 5, (7, 3))
-    rows = np.empty(7, [("vertex_indices", "i4", (3,))])
-    rows["vertex_indices"] = faces
-    elements = [
-        plyfile.PlyElement.describe(vertex, "vertex"),
-        plyfile.PlyElement.describe(rows, "face"),
-    ]
-    plyfile.PlyData(elements, byte_order="<").write(str(tmp_path / "library.ply"))
-    write_binary_ply(tmp_path / "fast.ply", vertex, faces)
-    library = (tmp_path / "library.ply").read_bytes()
-    assert (tmp_path / "fast.ply").read_bytes() == library
-    write_binary_ply(tmp_path / "cloud.ply", vertex)
-    read = plyfile.PlyData.read(str(tmp_path / "cloud.ply"))
-    assert "face" not in read and np.array_equal(read["vertex"].data, vertex)

@@ -8,7 +8,7 @@ from sas_jax.datasets import scannet
 from sas_jax.errors import InputError
 from sas_jax.scenes import images
 from sas_jax.scenes.ply import read_ply
-from sas_jax.scenes.ply_write import write_binary_ply
+from sas_jax.scenes.ply_write import write_ply as write_properties
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.segment import segment_points
 from sas_jax.superpoints.stage import segment_scene
@@ -68,11 +68,8 @@ def test_quads_become_two_triangles(tmp_path):
 
 
 def write_cloud(path, points, normals):
-    names = ("x", "y", "z", "nx", "ny", "nz")
-    vertex = np.zeros(len(points), [(name, "f4") for name in names])
-    for name, column in zip(names, np.hstack([points, normals]).T, strict=True):
-        vertex[name] = column
-    write_binary_ply(path, vertex)
+    properties = dict(zip(("nx", "ny", "nz"), normals.T, strict=True))
+    write_properties(path, points, properties=properties)
     return read_ply(path)
 
 

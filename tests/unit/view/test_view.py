@@ -1,9 +1,8 @@
-"""Pictures show what they must; the page is one file; the PLY reads back."""
+"""Pictures show what they must; the page is one file."""
 
 import numpy as np
-from plyfile import PlyData
 
-from sas_jax.view import pictures, ply, report
+from sas_jax.view import pictures, report
 
 
 def test_nearer_point_hides_the_farther_one():
@@ -43,24 +42,6 @@ def test_contact_sheet_keeps_every_picture():
     sheet = pictures.contact_sheet(images, 2, gap=2)
     assert sheet.shape == (22, 26, 3)
     assert [sheet[5, 5, 0], sheet[5, 20, 0], sheet[17, 5, 0]] == [10, 20, 30]
-
-
-def test_ply_reads_back(tmp_path):
-    path = tmp_path / "x.ply"
-    points = np.arange(9, dtype=np.float32).reshape(3, 3)
-    colors = np.arange(9, dtype=np.uint8).reshape(3, 3)
-    ply.write_cloud(
-        path,
-        points,
-        colors,
-        faces=np.array([[0, 1, 2]]),
-        scalars={"heat": points[:, 0]},
-    )
-    data = PlyData.read(str(path))
-    np.testing.assert_array_equal(data["vertex"]["y"], [1, 4, 7])
-    np.testing.assert_array_equal(data["vertex"]["blue"], [2, 5, 8])
-    np.testing.assert_array_equal(data["vertex"]["heat"], [0, 3, 6])
-    np.testing.assert_array_equal(data["face"]["vertex_indices"][0], [0, 1, 2])
 
 
 def test_report_is_self_contained_and_escapes(tmp_path):
