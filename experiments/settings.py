@@ -5,12 +5,11 @@ Flags are read in `experiments/` only; the library gets frozen dataclasses.
 
 import functools
 import pathlib
-import sys
 from collections.abc import Callable, Sequence
 
+import launch
 import numpy as np
 import stage_flags as given
-from absl import app, logging
 
 from sas_jax import files
 from sas_jax.errors import InputError
@@ -22,41 +21,7 @@ from sas_jax.evaluate.scene_features import (
 from sas_jax.scenes.labels import SCANNET20, LabelSet
 from sas_jax.scenes.scene import Scene
 
-_OF_TEACHERS = ("torch", "transformers", "diffusers", "cv2")
-
-
-def run(main: Callable[[], None]) -> None:
-    """Run a script: bad input ends it with one line and exit status 1."""
-
-    def guarded(argv: Sequence[str]) -> None:
-        if len(argv) > 1:
-            raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
-        try:
-            main()
-        except InputError as error:
-            sys.exit(f"error: {error}")
-        except KeyboardInterrupt:
-            sys.exit("stopped; what is finished is kept, run the same command to go on")
-
-    logging.set_verbosity(logging.WARNING)
-    app.run(guarded)
-
-
-def _explain(kind: type, error: BaseException, trace: object) -> None:
-    """Say in one line what brings the teachers' modules where they are absent."""
-    module = getattr(error, "name", None) or ""
-    if kind is not ModuleNotFoundError or module.partition(".")[0] not in _OF_TEACHERS:
-        sys.__excepthook__(kind, error, trace)
-        return
-    print(
-        f"error: {pathlib.Path(sys.argv[0]).name}: the module {module} is required, "
-        "got none in this environment. Run: pip install 'sas_jax[teachers]'",
-        file=sys.stderr,
-    )
-
-
-# Scripts import what they need at their top, before `run` can catch anything.
-sys.excepthook = _explain
+run = launch.run
 
 
 def workspace() -> pathlib.Path:
