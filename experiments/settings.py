@@ -39,6 +39,19 @@ def label_set() -> LabelSet:
     return SCANNET20
 
 
+def one_name(flag: str, value: str) -> str:
+    """Return a flag's value that names a file or folder inside of another.
+
+    Raises:
+      InputError: for a value that leads elsewhere, such as `..` or a path.
+    """
+    if value in ("", ".", "..") or "/" in value or "\0" in value:
+        raise InputError(
+            f"flags: --{flag} must be a plain name, got {value!r}. Leave out the path."
+        )
+    return value
+
+
 def image_size_wh() -> tuple[int, int]:
     """Return the size at which frames are used.
 
@@ -59,7 +72,9 @@ def scene_folders(splits: Sequence[str]) -> list[pathlib.Path]:
     """Return the scan folders that --scenes names, or those of the splits."""
     from sas_jax.scenes.scannet import list_scenes
 
-    names = given.SCENES.value or [
+    for split in splits:
+        one_name("splits", split)
+    names = [one_name("scenes", name) for name in given.SCENES.value] or [
         name for split in splits for name in list_scenes(data_root(), split)
     ]
     return [data_root() / "scans" / name for name in dict.fromkeys(names)]
@@ -73,7 +88,7 @@ def labelled_folders() -> list[pathlib.Path]:
     """
     from sas_jax.scenes.scannet import labels_path
 
-    folders = scene_folders([given.EVAL_SPLIT.value])
+    folders = scene_folders([one_name("eval_split", given.EVAL_SPLIT.value)])
     labelled = [folder for folder in folders if labels_path(folder).exists()]
     without = [folder.name for folder in folders if folder not in labelled]
     if not labelled:
@@ -94,7 +109,8 @@ def fused_name(strategy: str | None = None) -> str:
     """
     strategy = strategy or given.STRATEGY.value
     if strategy == "single":
-        return f"single-{given.TEACHER.value or given.TEACHERS.value[0]}"
+        teacher = given.TEACHER.value or given.TEACHERS.value[0]
+        return f"single-{one_name('teacher', teacher)}"
     return strategy
 
 
@@ -137,11 +153,21 @@ def _teacher_weights() -> dict[str, str]:
     return {name: path for name, _, path in pairs}
 
 
-def text_encoder() -> Callable[[Sequence[str]], np.ndarray]:
-    """Return the text tower of the workspace's features: texts to unit rows."""
+@functools.cache
+def _text_tower():
     from sas_jax.text.minilm import load_minilm
 
-    return load_minilm().encode
+    return load_minilm()
+
+
+def text_encoder() -> Callable[[Sequence[str]], np.ndarray]:
+    """Return the text tower of the workspace's features: texts to unit rows."""
+    return _text_tower().encode
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Check that the text tower knows what is asked for; raises InputError if not."""
+    _text_tower().check(texts)
 
 
 def class_texts() -> np.ndarray:
@@ -153,7 +179,7 @@ def class_texts() -> np.ndarray:
 
 def checkpoints(run_name: str) -> pathlib.Path:
     """Return the checkpoint folder of a training run."""
-    return workspace() / "train" / run_name / "checkpoints"
+    return workspace() / "train" / one_name("run", run_name) / "checkpoints"
 
 
 def students() -> tuple[list[str], list[str]]:

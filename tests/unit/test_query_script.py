@@ -1,0 +1,132 @@
+"""The script query.py on a tiny scan: what it refuses, where it writes."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from scene_files import write_scannet
+
+from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.fusion import store
+from sas_jax.scenes import layouts
+from sas_jax.scenes.scene import Scene
+from sas_jax.text import minilm_files
+
+NAME = "scene0000_00"
+
+try:
+    minilm_files.model_folder()
+except WeightsMissing as absent:
+    pytest.skip(str(absent), allow_module_level=True)
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A scan with fused features of its four points."""
+    write_scannet(tmp_path / "data")
+    rng = np.random.default_rng(0)
+    features = store.PointFeatures(
+        rng.normal(size=(4, 384)).astype(np.float16),
+        np.arange(4, dtype=np.int32),
+        np.ones(4, np.int32),
+        4,
+    )
+    path = tmp_path / "run" / "fused" / "capability" / f"{NAME}.safetensors"
+    store.save_point_features(path, features, key="k")
+    return tmp_path
+
+
+def ask(root, folder, *arguments, scene=NAME, cwd=None, **variables):
+    environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'experiments'}"}
+    return subprocess.run(
+        [
+            *(sys.executable, str(root / "experiments" / "query.py")),
+            *(f"--data_root={folder}/data", f"--workspace={folder}/run"),
+            *(f"--scene={scene}", "--source=fused", *arguments),
+        ],
+        env=environment | variables,
+        cwd=cwd,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def written(folder):
+    queries = folder / "run" / "queries"
+    return sorted(str(p.relative_to(queries)) for p in queries.rglob("*.ply"))
+
+
+def test_an_answer_is_written_before_it_is_printed(root, world):
+    sofa = "sofa \u6c99\u53d1"
+    done = ask(root, world, f"--text={sofa}", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr.decode()
+    assert rb"sofa \u6c99\u53d1" in done.stdout
+    (path,) = written(world)
+    assert path.startswith(f"{NAME}/sofa_")
+
+
+@pytest.mark.parametrize("text", ["", " ", "\u6c99\u53d1"])
+def test_nothing_is_answered_where_no_word_is_known(root, world, text):
+    done = ask(root, world, "--text=a chair", f"--text={text}")
+    assert done.returncode == 1
+    assert "none in" in done.stderr.decode().splitlines()[-1]
+    assert written(world) == []
+
+
+def test_every_question_has_a_file_of_its_own(root, world):
+    texts = ["a chair", "a_chair", "a-chair", "../chair", "chair/..", "A chair"]
+    done = ask(root, world, *(f"--text={text}" for text in texts))
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(written(world)) == len(texts) - 1  # letters' case makes no difference
+    assert all(path.startswith(f"{NAME}/") for path in written(world))
+    outside = {p.name for p in (world / "run").iterdir()}
+    assert outside == {"fused", "queries"}
+
+
+@pytest.mark.parametrize("scene", ["..", "../.", "../../" + NAME])
+def test_a_scene_is_named_by_its_folder(root, world, scene):
+    inside = world / "data" / "scans" / NAME / "color"
+    done = ask(root, world, "--text=a chair", scene=scene, cwd=inside)
+    assert done.returncode == 0, done.stderr.decode()
+    assert written(world) == [f"{NAME}/a_chair.ply"]
+
+
+@pytest.mark.parametrize("run", ["..", "a/b", ""])
+def test_a_run_that_leads_elsewhere_is_refused(root, world, run):
+    done = ask(root, world, "--text=a chair", "--source=student", f"--run={run}")
+    assert done.returncode == 1
+    assert b"--run must be a plain name" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("eval_split", "../val"), ("scenes", "../scans")]
+)
+def test_names_of_splits_and_scenes_lead_nowhere_else(root, monkeypatch, flag, value):
+    monkeypatch.syspath_prepend(str(root / "experiments"))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # settings has its own
+    import settings
+
+    with pytest.raises(InputError, match=f"--{flag} must be a plain name"):
+        settings.one_name(flag, value)
+    with flagsaver.flagsaver(**{flag: [value] if flag == "scenes" else value}):
+        flags.FLAGS.mark_as_parsed()
+        with pytest.raises(InputError, match=f"--{flag} must be a plain name"):
+            settings.labelled_folders()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\0"])
+def test_a_scene_needs_a_name_for_its_files(name):
+    with pytest.raises(InputError, match="a name that can be a file's"):
+        Scene(name, np.zeros((1, 3), np.float32))
+
+
+def test_a_link_keeps_its_own_name(tmp_path):
+    folder = write_scannet(tmp_path / "elsewhere")
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / NAME).symlink_to(folder)
+    assert layouts.open_folder(tmp_path / "scans" / NAME).name == NAME
