@@ -12,6 +12,7 @@ import numpy as np
 import stage_flags as given
 
 from sas_jax import files
+from sas_jax.distill.checkpoint_files import complete_steps, metadata_path
 from sas_jax.errors import InputError
 from sas_jax.evaluate.scene_features import (
     SceneFeatures,
@@ -185,29 +186,39 @@ def checkpoints(run_name: str) -> pathlib.Path:
 def students() -> tuple[list[str], list[str]]:
     """Return the names of the runs that have a checkpoint, and of those without."""
     names = sorted(p.parent.name for p in workspace().glob("train/*/checkpoints"))
-    has = {name: bool(_steps(checkpoints(name))) for name in names}
+    has = {name: bool(complete_steps(checkpoints(name))) for name in names}
     return [n for n in names if has[n]], [n for n in names if not has[n]]
 
 
 def student_state(run_name: str) -> list[str]:
-    """Return what identifies a run's newest checkpoint.
+    """Return what identifies a run's newest checkpoint, of those that look complete.
 
     Raises:
       InputError: when there is none, with the command that makes one.
     """
     folder = checkpoints(run_name)
-    steps = _steps(folder)
+    steps = complete_steps(folder)
     if not steps:
         raise InputError(
-            f"student: a trained student is required, got no checkpoint ({folder}). "
-            "Train one: python experiments/train.py --flagfile=<your flags>."
+            f"student: a trained student is required, got no complete checkpoint "
+            f"({folder}). Train one: python experiments/train.py --flagfile=<your "
+            "flags>, or copy all of its files."
         )
-    newest = folder / str(max(steps)) / "_CHECKPOINT_METADATA"
-    return [str(newest), files.sha256_file(newest)]
+    return _state(run_name, steps[0])
 
 
-def _steps(folder: pathlib.Path) -> list[int]:
-    return [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
+def loaded_state(run_name: str) -> list[str]:
+    """Return what identifies the checkpoint that answers: the newest readable one.
+
+    What is damaged inside of a checkpoint shows only when it is read.
+    """
+    student_state(run_name)
+    return _state(run_name, _predictor(run_name).student.step)
+
+
+def _state(run_name: str, step: int) -> list[str]:
+    path = metadata_path(checkpoints(run_name), step)
+    return [str(path), files.sha256_file(path)]
 
 
 @functools.cache
@@ -256,7 +267,9 @@ def fused_features(scene: Scene) -> SceneFeatures:
 def scene_features(run_name: str, scene: Scene) -> SceneFeatures:
     """Return a student's features of a scene, from the workspace or computed now."""
     path = workspace() / "scene_features" / run_name / f"{scene.name}.safetensors"
-    key = files.content_key([student_state(run_name), scene.points])
-    if not files.is_current(path, key):
-        save_scene_features(path, _predictor(run_name).features(scene.points), key)
+    for state in (student_state, loaded_state):
+        key = files.content_key([state(run_name), scene.points])
+        if files.is_current(path, key):
+            return load_scene_features(path)
+    save_scene_features(path, _predictor(run_name).features(scene.points), key)
     return load_scene_features(path)

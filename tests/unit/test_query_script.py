@@ -1,8 +1,10 @@
 """The script query.py on a tiny scan: what it refuses, where it writes."""
 
+import json
 import os
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from absl.testing import flagsaver
 from scene_files import write_scannet
 
 from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.evaluate.scene_features import SceneFeatures
 from sas_jax.fusion import store
 from sas_jax.scenes import layouts
 from sas_jax.scenes.scene import Scene
@@ -117,6 +120,54 @@ def test_names_of_splits_and_scenes_lead_nowhere_else(root, monkeypatch, flag, v
         flags.FLAGS.mark_as_parsed()
         with pytest.raises(InputError, match=f"--{flag} must be a plain name"):
             settings.labelled_folders()
+
+
+def write_checkpoint(folder, step):
+    """Write files as a complete checkpoint has them."""
+    for item in ("state", "text", "run"):
+        (folder / str(step) / item).mkdir(parents=True)
+        (folder / str(step) / item / "data").write_text("data")
+    record = {"item_handlers": {}, "commit_timestamp_nsecs": step}
+    (folder / str(step) / "_CHECKPOINT_METADATA").write_text(json.dumps(record))
+
+
+def test_kept_features_are_of_the_checkpoint_that_could_be_read(
+    root, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(str(root / "experiments"))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # settings has its own
+    import settings
+
+    scene, asked = Scene("room", np.zeros((2, 3), np.float32)), []
+
+    class Predictor:
+        def __init__(self, step):
+            self.student = types.SimpleNamespace(step=step)
+
+        def features(self, points):
+            asked.append(self.student.step)
+            feat = np.full((1, 4), self.student.step, np.float32)
+            return SceneFeatures(feat, np.zeros(2, np.int32))
+
+    def features(readable):
+        monkeypatch.setattr(settings, "_predictor", lambda run: Predictor(readable))
+        return int(settings.scene_features("r", scene).feat[0, 0])
+
+    folder = tmp_path / "train" / "r" / "checkpoints"
+    with flagsaver.flagsaver(workspace=str(tmp_path)):
+        flags.FLAGS.mark_as_parsed()
+        write_checkpoint(folder, 3)
+        assert features(3) == 3 and features(3) == 3
+        write_checkpoint(folder, 5)  # its files look complete
+        assert features(3) == 3 and asked == [3]
+        assert features(5) == 5  # copied again
+        (folder / "9").mkdir()
+        assert features(5) == 5 and asked == [3, 5]
+        assert settings.students() == (["r"], [])
+        (tmp_path / "train" / "s" / "checkpoints" / "9").mkdir(parents=True)
+        assert settings.students() == (["r"], ["s"])
+        with pytest.raises(InputError, match="got no complete checkpoint"):
+            settings.student_state("s")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\0"])
