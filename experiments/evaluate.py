@@ -112,7 +112,7 @@ def _predictor(name, folders, texts) -> tuple[Predict, list[Callable[[], object]
         )
 
     def predict(scene: Scene) -> np.ndarray:
-        features = load_point_features(paths[scene.name])
+        features = load_point_features(paths[scene.name], scene.points)
         return semantic.classify_points(features, texts)
 
     return predict, [lambda: [_manifest_key(path) for path in paths.values()]]

@@ -40,12 +40,15 @@ def run(main: Callable[[], None]) -> None:
         try:
             main()
         except InputError as error:
+            _end_bars()
             if debugging():
                 traceback.print_exc()
             sys.exit(f"error: {error}")
         except KeyboardInterrupt:
+            _end_bars()
             sys.exit("stopped; what is finished is kept, run the same command to go on")
         except Exception as error:
+            _end_bars()
             _crash(error)
 
     # What a terminal cannot show must not cost the work that is printed about.
@@ -59,6 +62,13 @@ def debugging() -> bool:
     """Tell whether --debug or SAS_JAX_DEBUG asks for every traceback."""
     wanted = os.environ.get("SAS_JAX_DEBUG", "").lower() not in ("", "0", "false", "no")
     return wanted or (flags.FLAGS.is_parsed() and given.DEBUG.value)
+
+
+def _end_bars() -> None:
+    """End the lines of progress bars, which would share theirs with the message."""
+    tqdm = sys.modules.get("tqdm")
+    for bar in list(getattr(getattr(tqdm, "tqdm", None), "_instances", ())):
+        bar.close()
 
 
 def _crash(error: Exception) -> NoReturn:

@@ -252,13 +252,7 @@ def fused_features(scene: Scene) -> SceneFeatures:
             f"query: fused features of the scene are required, got none ({path}). "
             "Run experiments/fuse_features.py, or ask the student: --source=student."
         )
-    fused = load_point_features(path)
-    if fused.num_points != len(scene.points):
-        raise InputError(
-            f"query: features of the scene's {len(scene.points)} points are required, "
-            f"got those of {fused.num_points} ({path}). Run "
-            "experiments/extract_features.py and fuse_features.py for this scene."
-        )
+    fused = load_point_features(path, scene.points)
     row = np.full(fused.num_points, -1, np.int32)
     row[fused.point_index] = np.arange(len(fused.feat))
     return SceneFeatures(fused.feat, row)

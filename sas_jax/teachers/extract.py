@@ -13,7 +13,7 @@ from sas_jax.errors import InputError
 from sas_jax.files import content_key
 from sas_jax.fusion.lift import Coded, FeatureImage, LiftConfig, Lifter
 from sas_jax.fusion.project import project
-from sas_jax.fusion.store import PointFeatures
+from sas_jax.fusion.store import PointFeatures, geometry_of
 from sas_jax.scenes.scene import Frame, Scene
 from sas_jax.teachers.align import align
 from sas_jax.teachers.contracts import Captioner, DenseTeacher, Image, MaskTeacher
@@ -90,7 +90,8 @@ def extract_scene(
             lifter.add(pixel, visible, feature, image_hw=frame.size_hw)
             if on_frame:
                 on_frame(frame)
-    return lifter.result()
+    geometry = geometry_of(scene.points)
+    return dataclasses.replace(lifter.result(), geometry=geometry)
 
 
 def feature_images(
