@@ -27,10 +27,16 @@ from sas_jax.scenes.images import (
     resize_nearest,
     scale_intrinsics,
 )
+from sas_jax.scenes.poses import (
+    RIGID_TOLERANCE,
+    PoseConvention,
+    rotation_error,
+    to_opencv,
+    without_rounding,
+)
 from sas_jax.scenes.scene import BadFrame, Frame
 
 COLOR_SUFFIXES = (".jpg", ".jpeg", ".png")
-_RIGID_TOLERANCE = 1e-3
 # A principal point further than this share of the image from its centre belongs to
 # another resolution (half or twice the size moves it by at least a quarter).
 _CENTRE_TOLERANCE = 0.2
@@ -93,8 +99,8 @@ def rigid_fault(pose: Float[np.ndarray, "4 4"]) -> str | None:
         return "values that are not finite"
     rotation = pose[:3, :3]
     # Checked first, so that the product cannot overflow.
-    within = np.abs(rotation).max() <= 1 + _RIGID_TOLERANCE
-    if not within or np.abs(rotation @ rotation.T - np.eye(3)).max() > _RIGID_TOLERANCE:
+    within = np.abs(rotation).max() <= 1 + RIGID_TOLERANCE
+    if not within or rotation_error(rotation) > RIGID_TOLERANCE:
         return "a 3x3 part that is no rotation"
     if np.linalg.det(rotation) < 0:
         return "a mirrored rotation"
@@ -104,7 +110,7 @@ def rigid_fault(pose: Float[np.ndarray, "4 4"]) -> str | None:
 
 
 def read_pose(path: pathlib.Path) -> Float[np.ndarray, "4 4"]:
-    """Read `world_from_camera`.
+    """Read a pose as it is stored; one of three decimals is made rigid again.
 
     Raises:
       BadFrame: for a missing file and for anything but a rigid motion. ScanNet marks
@@ -113,7 +119,7 @@ def read_pose(path: pathlib.Path) -> Float[np.ndarray, "4 4"]:
     if not path.exists():
         raise BadFrame("missing pose", f"pose: a file is required, got none ({path}).")
     try:
-        pose = read_matrix(path, "pose")
+        pose = without_rounding(read_matrix(path, "pose"))
     except InputError as error:
         raise BadFrame("invalid pose", str(error)) from error
     fault = rigid_fault(pose)
@@ -149,6 +155,7 @@ class FolderFrames:
       depth_scale: stored depth units per metre.
       interpolation: how colour is resized.
       turn: [4, 4] f64 applied to every pose from the left.
+      convention: how the poses are stored.
     """
 
     folder: pathlib.Path
@@ -161,6 +168,7 @@ class FolderFrames:
     turn: Float[np.ndarray, "4 4"] = dataclasses.field(
         default_factory=lambda: np.eye(4)
     )
+    convention: PoseConvention = "opencv"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -174,7 +182,8 @@ class FolderFrames:
 
     def read_pose(self, name: str) -> Float[np.ndarray, "4 4"]:
         """Read and turn the pose of one frame; raises like `read_pose`."""
-        return self.turn @ read_pose(self.folder / "pose" / f"{name}.txt")
+        stored = read_pose(self.folder / "pose" / f"{name}.txt")
+        return self.turn @ to_opencv(stored, self.convention)
 
     def read(self, name: str) -> Frame:
         """Read one frame; see `FrameSource.read`."""

@@ -18,6 +18,7 @@ ColorInterpolation = Literal["nearest", "area"]
 # What Pillow raises on damaged files, besides OSError: SyntaxError (broken PNG
 # chunks), ValueError (bad header values), DecompressionBombError (absurd sizes).
 _DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_NO_READING = 65535
 
 
 def _open(path: pathlib.Path, what: str) -> Image.Image:
@@ -68,6 +69,8 @@ def read_color(path: pathlib.Path) -> UInt8[np.ndarray, "H W 3"]:
 def read_depth(path: pathlib.Path, depth_scale: float) -> Float[np.ndarray, "H W"]:
     """Read a depth image in metres, f32; 0 where the sensor gave no reading.
 
+    Sensors write that as 0, or as the largest 16-bit number.
+
     Args:
       path: 16-bit single-channel PNG.
       depth_scale: stored units per metre (1000 for millimetres, 5000 for TUM).
@@ -81,6 +84,8 @@ def read_depth(path: pathlib.Path, depth_scale: float) -> Float[np.ndarray, "H W
             f"depth: a 16-bit single-channel image is required, got shape "
             f"{list(raw.shape)} of {raw.dtype} ({path}). Export depth as 16-bit PNG."
         )
+    if raw.dtype.kind in "iu":
+        raw = np.where(raw == _NO_READING, 0, raw)
     return raw.astype(np.float32) / np.float32(depth_scale)
 
 

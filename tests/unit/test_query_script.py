@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
-from scene_files import write_scannet
+from scene_files import INTRINSICS, write_frame, write_scannet
 
 from sas_jax.errors import InputError, WeightsMissing
 from sas_jax.evaluate.scene_features import SceneFeatures
@@ -119,6 +119,34 @@ def test_names_in_flags_lead_nowhere_else(root, monkeypatch, flag, value):
         flags.FLAGS.mark_as_parsed()
         with pytest.raises(InputError, match=f"--{flag} must be a plain name"):
             settings.labelled_folders()
+
+
+def test_a_capture_is_read_once_for_all_questions(root, world):
+    folder = world / "capture"
+    for i in range(4):
+        pose = np.array([[1, 0, 0, i], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])
+        write_frame(folder, i, pose)
+    np.savetxt(folder / "intrinsic.txt", INTRINSICS)
+    scene = layouts.open_folder(folder, frame_stride=2)
+    count = len(scene.points)
+    features = store.PointFeatures(
+        np.ones((count, 384), np.float16),
+        np.arange(count, dtype=np.int32),
+        np.ones(count, np.int32),
+        count,
+        store.geometry_of(scene.points),
+    )
+    path = world / "run" / "fused" / "capability" / "capture.safetensors"
+    store.save_point_features(path, features, key="k")
+    for bars in (True, False):
+        arguments = ("--text=a chair", "--frame_stride=2")
+        done = ask(root, world, *arguments, scene=folder)
+        assert done.returncode == 0, done.stderr.decode()
+        assert f"capture: {count:,} points of 2 frames" in done.stdout.decode()
+        assert (b"2/2" in done.stderr) == bars
+    done = ask(root, world, "--text=a chair", scene=folder)
+    assert done.returncode == 1  # all four frames give more points
+    assert b"features: those of the scene's" in done.stderr.splitlines()[-1]
 
 
 def write_checkpoint(folder, step):
