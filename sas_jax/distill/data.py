@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float16, Float32, Int32
 
 from sas_jax.distill.config import TrainConfig
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.files import content_key
 from sas_jax.fusion import store
 
@@ -42,7 +42,7 @@ class TrainScene:
     def __post_init__(self) -> None:
         num_points = len(self.points)
         if len(self.superpoint) != num_points or len(self.target_row) != num_points:
-            raise InputError(
+            raise ContractError(
                 f"scene {self.name}: one superpoint and target row per point "
                 f"({num_points}) is required, got {len(self.superpoint)} and "
                 f"{len(self.target_row)}. Make all caches from the same scene."

@@ -18,7 +18,7 @@ import numpy as np
 import safetensors
 from jaxtyping import Bool, Float, Float16, Float32, Int, Int32
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.files import content_key, read_tensors, write_tensors
 
 POINT_FEATURES = "sas_jax.point_features/1"
@@ -59,7 +59,7 @@ class PointFeatures:
         ordered = (np.diff(index) > 0).all() if len(index) > 1 else True
         inside = len(index) == 0 or (index[0] >= 0 and index[-1] < self.num_points)
         if self.feat.ndim != 2 or len(rows) != 1 or not ordered or not inside:
-            raise InputError(
+            raise ContractError(
                 "point features: feat [M, C], counts [M] and an ascending point_index "
                 f"[M] below {self.num_points} are required, got {self.feat.shape}, "
                 f"{self.counts.shape}, {index.shape}. Lift the scene again."

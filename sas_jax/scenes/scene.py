@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float, Float32, Int32, UInt8
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.scenes.labels import LabelSet
 
 
@@ -51,7 +51,7 @@ class Frame:
 
     def __post_init__(self) -> None:
         if self.depth_m is not None and self.depth_m.shape != self.rgb.shape[:2]:
-            raise InputError(
+            raise ContractError(
                 f"frame {self.name}: depth must have the colour's size "
                 f"{self.rgb.shape[:2]}, got {self.depth_m.shape}. Resize one of them."
             )

@@ -73,6 +73,18 @@ def test_a_fault_shows_its_traceback_and_says_where_its_log_is(root, tmp_path):
     assert "sas_jax" in text and "--workspace=" in text
 
 
+def test_a_broken_contract_is_a_fault_of_the_code(root, tmp_path):
+    body = (
+        "import numpy; from sas_jax.evaluate.confusion import count; "
+        "count(numpy.zeros(2, int), numpy.zeros(3, int), 2)"
+    )
+    done = launch(root, tmp_path, body)
+    assert done.returncode == 1
+    lines = done.stderr.decode().splitlines()
+    assert lines[0].startswith("Traceback")
+    assert "should not have happened: ContractError: evaluate: one pred" in lines[-1]
+
+
 def test_the_log_of_a_fault_needs_no_workspace(root, tmp_path):
     (tmp_path / "run").write_text("no folder")
     done = launch(root, tmp_path, "1 / 0", TMPDIR=str(tmp_path))

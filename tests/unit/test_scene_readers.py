@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scene_files import INTRINSICS, write_frame, write_ply, write_scannet
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.scenes import layouts, scannet
 from sas_jax.scenes.frames import natural_key
 from sas_jax.scenes.labels import MATTERPORT21
@@ -429,7 +429,7 @@ def test_scene_and_frame_check_themselves():
         Scene("s", points, faces=np.array([[0, 1, -1]], np.int32))
     with pytest.raises(InputError, match="finite"):
         Scene("s", np.full_like(points, np.inf))
-    with pytest.raises(InputError, match="depth"):
+    with pytest.raises(ContractError, match="depth"):
         rgb, depth = np.zeros((4, 5, 3), np.uint8), np.zeros((2, 5), np.float32)
         Frame("f", rgb, depth, np.eye(3), np.eye(4))
 

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sas_jax.errors import DamagedFile, InputError
+from sas_jax.errors import ContractError, DamagedFile, InputError
 from sas_jax.fusion import store
 from sas_jax.fusion.store import PointFeatures, superpoint_means
 
@@ -152,7 +152,7 @@ def test_damaged_and_mistaken_files_are_refused(tmp_path):
 def test_inconsistent_features_are_refused():
     feat, counts = np.zeros((2, 3), np.float16), np.ones(2, np.int32)
     for index in ([1, 0], [0, 0], [0, 4], [-1, 0], [0]):
-        with pytest.raises(InputError, match="point features"):
+        with pytest.raises(ContractError, match="point features"):
             PointFeatures(feat, np.array(index, np.int32), counts, 4)
 
 
