@@ -31,7 +31,8 @@ def main() -> None:
             path = folder / f"{scan.name}.safetensors"
             key = superpoint_key(scene, config)
             if not is_current(path, key):
-                save_superpoints(path, segment_scene(scene, config), key=key)
+                ids = segment_scene(scene, config)
+                save_superpoints(path, ids, key=key, points=scene.points)
                 made += 1
             sizes.append(np.bincount(load_superpoints(path)))
     _print_table(sizes, made, time.monotonic() - start)

@@ -2,33 +2,41 @@
 
     color/N.jpg|png    depth/N.png (16 bit)    pose/N.txt    intrinsic.txt
 
-`pose` is world_from_camera (4x4, OpenCV axes), `intrinsic.txt` the 3x3 matrix of the
-depth images. Colour that does not show what depth shows needs a camera of its own:
-`intrinsic_color.txt` and, unless both are in one place, `color_from_depth.txt` (4x4).
-The points are the back-projected depth, thinned to one per voxel, with normals from
-nearest neighbours that face the cameras.
+`pose` is world_from_camera (4x4, OpenCV axes; others with `pose_convention`),
+`intrinsic.txt` the 3x3 matrix of the depth images. Colour that does not show what depth
+shows needs a camera of its own: `intrinsic_color.txt` and, unless both are in one
+place, `color_from_depth.txt` (4x4). The points are the back-projected depth, thinned to
+one per voxel, with normals from nearest neighbours that face the cameras.
 """
 
 import contextlib
 import dataclasses
 import logging
 import pathlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float32
 
+from sas_jax.artefacts.files import content_key
+from sas_jax.datasets.scan_keys import capture_key
 from sas_jax.errors import InputError
 from sas_jax.scenes.camera_files import read_intrinsics
+from sas_jax.scenes.capture_checks import check_depth, check_poses
 from sas_jax.scenes.cloud import Cloud, VoxelCloud, back_project, estimate_normals
 from sas_jax.scenes.frames import FolderFrames, list_frames
 from sas_jax.scenes.images import ColorInterpolation
-from sas_jax.scenes.scene import BadFrame, Frame, Scene, usable_frames
+from sas_jax.scenes.kept_cloud import CaptureCloud, kept
+from sas_jax.scenes.poses import PoseConvention
+from sas_jax.scenes.scene import BadFrame, Scene, usable_frames
 from sas_jax.scenes.upright import Z, mean_camera_up, surface_up, turn_up
 
 Up = Literal["z", "camera", "surfaces"]
-_COMMON_SCALES = (1000.0, 4000.0, 5000.0, 6553.5)
+Progress = Callable[[Sequence[str]], Iterable[str]]
 _UPRIGHT_COSINE = 0.5  # mean camera up within 60 degrees of z
+# Raised when the same capture gives another cloud than before.
+_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +48,13 @@ class CloudConfig:
       max_depth_m: readings beyond are not made into points, metres.
       neighbors: points per normal.
       plausible_depth_m: a median depth outside of this range, metres, is taken for a
-        wrong depth scale.
+        wrong depth scale; None lets any pass.
     """
 
     voxel_size_m: float = 0.02
     max_depth_m: float = 8.0
     neighbors: int = 16
-    plausible_depth_m: tuple[float, float] = (0.2, 8.0)
+    plausible_depth_m: tuple[float, float] | None = (0.2, 8.0)
 
 
 def open_scene(
@@ -57,7 +65,10 @@ def open_scene(
     image_size_wh: tuple[int, int] | None = None,
     frame_stride: int = 1,
     interpolation: ColorInterpolation = "area",
+    pose_convention: PoseConvention | None = None,
     config: CloudConfig = CloudConfig(),
+    keep: pathlib.Path | None = None,
+    progress: Progress = iter,
 ) -> Scene:
     """Open a capture and make its points.
 
@@ -72,23 +83,65 @@ def open_scene(
         points always come from all depth pixels of that size.
       frame_stride: keep every n-th frame.
       interpolation: how colour is resized where its size differs from depth.
+      pose_convention: how poses are stored, see `poses`; None takes "opencv" and
+        refuses poses that the frames contradict and another convention explains.
       config: thinning, range and normals.
+      keep: folder where the cloud is kept, so that frames are read for it once; None
+        keeps nothing.
+      progress: wraps the names of the frames while the cloud is made.
 
     Returns:
       A scene with points, colours and normals; neither faces nor labels.
 
     Raises:
-      InputError: without a usable frame, and for an implausible depth scale.
+      InputError: without a usable frame, for an implausible depth scale, and for poses
+        of another convention.
 
     Deterministic: yes.
     """
     folder = pathlib.Path(folder)
     source = _source(folder, depth_scale, image_size_wh, frame_stride, interpolation)
-    source, camera_up = _turned_by_cameras(source, up)
+    source = dataclasses.replace(source, convention=pose_convention or "opencv")
+
+    def make() -> CaptureCloud:
+        return _make(source, up, pose_convention, config, progress)
+
+    if keep is None:
+        cloud = make()
+    else:
+        settings = (depth_scale, up, image_size_wh, interpolation, pose_convention)
+        frames = capture_key(folder, frame_stride)
+        key = content_key([_VERSION, frames, settings, config])
+        cloud = kept(keep / f"{folder.name}.safetensors", key, make)
+    for note in cloud.notes:
+        logging.warning("%s", note)
+    return Scene(
+        name=folder.name,
+        points=cloud.points,
+        normals=cloud.normals,
+        colors=cloud.colors,
+        frame_source=dataclasses.replace(source, turn=cloud.turn),
+        skipped_frames=dict(cloud.skipped),
+        origin=cloud.origin,
+    )
+
+
+def _make(
+    source: FolderFrames,
+    up: Up,
+    pose_convention: PoseConvention | None,
+    config: CloudConfig,
+    progress: Progress,
+) -> CaptureCloud:
+    """Read the frames and make the cloud, in the world that `up` asks for."""
+    skipped: dict[str, str] = {}
+    if config.plausible_depth_m is not None:
+        check_depth(source, config.plausible_depth_m, skipped)
+    notes = [check_poses(source, pose_convention, skipped)]
+    source, camera_up, lying = _turned_by_cameras(source, up)
     origin = source.far_origin()
     source = source.relative_to(origin)
-    skipped: dict[str, str] = {}
-    cloud = _cloud(source, depth_scale, config, skipped)
+    cloud = _cloud(source, config, skipped, progress)
     points, toward = cloud.points, cloud.toward_camera
     normals = estimate_normals(points, toward, config.neighbors)
     if up == "surfaces":
@@ -96,14 +149,9 @@ def open_scene(
         points, normals = (_rotated(a, turn) for a in (points, normals))
         source = dataclasses.replace(source, turn=turn @ source.turn)
         origin = turn[:3, :3] @ origin
-    return Scene(
-        name=folder.name,
-        points=points,
-        normals=normals,
-        colors=cloud.colors,
-        frame_source=source,
-        skipped_frames=skipped,
-        origin=origin,
+    said = tuple(note for note in (*notes, lying) if note)
+    return CaptureCloud(
+        points, normals, cloud.colors, source.turn, origin, skipped, said
     )
 
 
@@ -139,46 +187,52 @@ def _source(
 
 def _turned_by_cameras(
     source: FolderFrames, up: Up
-) -> tuple[FolderFrames, Float[np.ndarray, " 3"]]:
-    """Return the source in the world that `up` asks for, and the cameras' up in it."""
+) -> tuple[FolderFrames, Float[np.ndarray, " 3"], str | None]:
+    """Return the source in the world of `up`, the cameras' up in it, and a warning."""
     poses = []
     for name in source.names:
         with contextlib.suppress(BadFrame):
             poses.append(source.read_pose(name))
     mean_up = mean_camera_up(poses)
     if up != "z":
-        return dataclasses.replace(source, turn=turn_up(mean_up)), Z
+        return dataclasses.replace(source, turn=turn_up(mean_up)), Z, None
+    lying = None
     if mean_up[2] < _UPRIGHT_COSINE:
-        logging.warning(
-            "%s: cameras point their upper edge along (%.2f, %.2f, %.2f), but z should "
-            'be up. If the world is not upright, open it with up="surfaces".',
-            source.folder.name,
-            *mean_up,
+        x, y, z = mean_up
+        lying = (
+            f"{source.folder.name}: cameras point their upper edge along ({x:.2f}, "
+            f"{y:.2f}, {z:.2f}), but z should be up. If the world is not upright, open "
+            'it with up="surfaces".'
         )
-    return source, mean_up
+    return source, mean_up, lying
 
 
 def _cloud(
     source: FolderFrames,
-    depth_scale: float,
     config: CloudConfig,
     skipped: dict[str, str],
+    progress: Progress,
 ) -> Cloud:
     """Stream all usable frames into one thinned cloud."""
-    cloud = VoxelCloud(config.voxel_size_m)
-    checked = False
-    for frame in usable_frames(source, source.names, skipped):
-        checked = checked or _check_scale(frame, depth_scale, config, source.folder)
+    cloud, readings = VoxelCloud(config.voxel_size_m), False
+    for frame in usable_frames(source, progress(source.names), skipped):
+        readings = readings or bool((frame.depth_m > 0).any())
         points, colors = back_project(frame, config.max_depth_m)
         cloud.add(points, colors, frame.world_from_camera[:3, 3])
-    if not checked:
+    if not readings:
         raise InputError(
             "posed_rgbd: at least one frame with colour, depth and pose is required, "
             f"got none of {len(source.names)}, skipped for "
             f"{', '.join(sorted(set(skipped.values()))) or 'nothing'} "
             f"({source.folder}). See the warnings above for each file."
         )
-    return cloud.result()
+    result = cloud.result()
+    if not len(result.points):
+        raise InputError(
+            f"posed_rgbd: depth of at most {config.max_depth_m:g} m is required, got "
+            f"larger readings only ({source.folder}). Check --depth_scale."
+        )
+    return result
 
 
 def _rotated(
@@ -187,24 +241,3 @@ def _rotated(
     x, y, z = rows.astype(np.float64).T
     turned = [turn[i, 0] * x + turn[i, 1] * y + turn[i, 2] * z for i in range(3)]
     return np.stack(turned, axis=1).astype(np.float32)
-
-
-def _check_scale(
-    frame: Frame, depth_scale: float, config: CloudConfig, folder: pathlib.Path
-) -> bool:
-    """Raise InputError for an implausible median depth; False without any depth."""
-    valid = frame.depth_m[frame.depth_m > 0]
-    if len(valid) == 0:
-        return False
-    median = float(np.median(valid))
-    low, high = config.plausible_depth_m
-    if low <= median <= high:
-        return True
-    raw = median * depth_scale
-    fitting = [s for s in _COMMON_SCALES if low <= raw / s <= high]
-    guesses = ", ".join(f"{s:g} ({raw / s:.2f} m)" for s in fitting) or "another one"
-    raise InputError(
-        f"posed_rgbd: the median depth must be within {low:g}..{high:g} m, got "
-        f"{median:.2f} m in frame {frame.name} with depth_scale={depth_scale:g} "
-        f"({folder}). Give the units per metre: {guesses}."
-    )

@@ -1,4 +1,4 @@
-"""Content keys of a scan in ScanNet's layout: of the files that a stage reads.
+"""Content keys of a scan: of the files that a stage reads.
 
 A real scan holds gigabytes of frames, of which every 20th is used, and files of no
 concern; a key of the whole folder would read all of it and change with any of it.
@@ -32,6 +32,18 @@ def views_key(folder: pathlib.Path, frame_stride: int = 1) -> str:
 def labels_key(folder: pathlib.Path) -> str:
     """Return the key of the points and their labels."""
     return _key(folder, [mesh_path(folder), labels_path(folder)])
+
+
+def capture_key(folder: pathlib.Path, frame_stride: int = 1) -> str:
+    """Return the key of a folder of posed RGB-D: its text files, the used frames."""
+    used = set(list(list_frames(folder / "color"))[::frame_stride])
+    parts = [
+        path
+        for part in ("color", "depth", "pose")
+        for path in (folder / part).glob("*")
+        if path.stem in used
+    ]
+    return _key(folder, sorted([*folder.glob("*.txt"), *parts]))
 
 
 def _pose(folder: pathlib.Path, name: str) -> pathlib.Path:

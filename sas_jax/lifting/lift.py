@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Int32
 
 from sas_jax.artefacts.features import PointFeatures
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 
 VOID = -1
 _ROWS_AT_ONCE = 16384
@@ -56,7 +56,7 @@ class Coded:
     def __post_init__(self) -> None:
         low, high = self.index.min(initial=VOID), self.index.max(initial=VOID)
         if self.codebook.ndim != 2 or low < VOID or high >= len(self.codebook):
-            raise InputError(
+            raise ContractError(
                 f"coded features: index must be in -1..{len(self.codebook) - 1}, got "
                 f"{low}..{high} for a codebook {list(self.codebook.shape)}. "
                 "Void is -1, the first mask is 0."
@@ -118,7 +118,7 @@ class Lifter:
           image_hw: height and width of the frame that `pixel` refers to.
 
         Raises:
-          InputError: when shapes do not fit.
+          ContractError: when shapes do not fit.
         """
         coded = isinstance(features, Coded)
         table = features.codebook if coded else features.reshape(-1, features.shape[-1])
@@ -127,7 +127,7 @@ class Lifter:
         index = np.flatnonzero(visible)
         cell = grid_cells(pixel[index], image_hw, grid_hw)
         if len(cell) and not (cell < grid_hw).all():
-            raise InputError(
+            raise ContractError(
                 f"lift: pixels must lie in the image {image_hw}, got up to "
                 f"{pixel[index].max(axis=0).tolist()}. Pass the frame's size_hw."
             )
@@ -146,13 +146,13 @@ class Lifter:
     def _check(self, pixel: np.ndarray, visible: np.ndarray, channels: int) -> None:
         num_points, dim = self._sum.shape
         if pixel.shape != (num_points, 2) or visible.shape != (num_points,):
-            raise InputError(
+            raise ContractError(
                 f"lift: pixel [{num_points}, 2] and visible [{num_points}] are "
                 f"required, got {list(pixel.shape)} and {list(visible.shape)}. "
                 "Project the points of the same scene."
             )
         if channels != dim:
-            raise InputError(
+            raise ContractError(
                 f"lift: features must have {dim} channels, got {channels}. "
                 "One lifter takes the features of one teacher."
             )

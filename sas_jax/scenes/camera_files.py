@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float
 
 from sas_jax.errors import InputError
+from sas_jax.scenes.poses import RIGID_TOLERANCE, rotation_error, without_rounding
 from sas_jax.scenes.scene import BadFrame
 
-_RIGID_TOLERANCE = 1e-3
 # A principal point further than this share of the image from its centre belongs to
 # another resolution (half or twice the size moves it by at least a quarter).
 _CENTRE_TOLERANCE = 0.2
@@ -63,8 +63,8 @@ def rigid_fault(pose: Float[np.ndarray, "4 4"]) -> str | None:
         return "values that are not finite"
     rotation = pose[:3, :3]
     # Checked first, so that the product cannot overflow.
-    within = np.abs(rotation).max() <= 1 + _RIGID_TOLERANCE
-    if not within or np.abs(rotation @ rotation.T - np.eye(3)).max() > _RIGID_TOLERANCE:
+    within = np.abs(rotation).max() <= 1 + RIGID_TOLERANCE
+    if not within or rotation_error(rotation) > RIGID_TOLERANCE:
         return "a 3x3 part that is no rotation"
     if np.linalg.det(rotation) < 0:
         return "a mirrored rotation"
@@ -74,7 +74,7 @@ def rigid_fault(pose: Float[np.ndarray, "4 4"]) -> str | None:
 
 
 def read_pose(path: pathlib.Path) -> Float[np.ndarray, "4 4"]:
-    """Read `world_from_camera`.
+    """Read a pose as it is stored; one of three decimals is made rigid again.
 
     Raises:
       BadFrame: for a missing file and for anything but a rigid motion. ScanNet marks
@@ -83,7 +83,7 @@ def read_pose(path: pathlib.Path) -> Float[np.ndarray, "4 4"]:
     if not path.exists():
         raise BadFrame("missing pose", f"pose: a file is required, got none ({path}).")
     try:
-        pose = read_matrix(path, "pose")
+        pose = without_rounding(read_matrix(path, "pose"))
     except InputError as error:
         raise BadFrame("invalid pose", str(error)) from error
     fault = rigid_fault(pose)

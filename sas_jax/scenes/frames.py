@@ -2,8 +2,7 @@
 
 ScanNet's export and any posed RGB-D capture share this layout. Colour and depth are
 taken as seen by one camera (ScanNet's two differ by less than half a percent in
-focal length), so both are resized to one size and share one pinhole matrix. Colour of
-another shape than depth needs a camera of its own.
+focal length), so both are resized to one size and share one pinhole matrix.
 """
 
 import collections
@@ -31,6 +30,7 @@ from sas_jax.scenes.images import (
     scale_intrinsics,
 )
 from sas_jax.scenes.origin import choose_origin, moved_by
+from sas_jax.scenes.poses import PoseConvention, to_opencv
 from sas_jax.scenes.scene import BadFrame, Frame
 
 COLOR_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -82,6 +82,7 @@ class FolderFrames:
       turn: [4, 4] f64 applied to every pose from the left.
       color_camera: file of the colour camera's intrinsics, beside which
         `color_from_depth.txt` may tell its place; read where colour has another shape.
+      convention: how the poses are stored.
     """
 
     folder: pathlib.Path
@@ -95,6 +96,7 @@ class FolderFrames:
         default_factory=lambda: np.eye(4)
     )
     color_camera: pathlib.Path | None = None
+    convention: PoseConvention = "opencv"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -126,7 +128,8 @@ class FolderFrames:
         return color_views.turned_pose(pose, self._turn_of_stored(name) or 0)
 
     def _stored_pose(self, name: str) -> Float[np.ndarray, "4 4"]:
-        return self.turn @ read_pose(self.folder / "pose" / f"{name}.txt")
+        stored = read_pose(self.folder / "pose" / f"{name}.txt")
+        return self.turn @ to_opencv(stored, self.convention)
 
     def read(self, name: str) -> Frame:
         """Read one frame; see `FrameSource.read`."""
@@ -228,10 +231,9 @@ class FolderFrames:
 
     def _stored_path(self, name: str) -> pathlib.Path:
         """Return the image whose size the intrinsics are for."""
-        if self.has_depth:
-            default = self.folder / "depth" / f"{name}.png"
-            return self._depth_files.get(name, default)
-        return self.files[name]
+        if not self.has_depth:
+            return self.files[name]
+        return self._depth_files.get(name, self.folder / "depth" / f"{name}.png")
 
     @functools.cached_property
     def _depth_files(self) -> dict[str, pathlib.Path]:
@@ -269,10 +271,7 @@ class FolderFrames:
 
     @functools.cached_property
     def _capture_wh(self) -> tuple[int, int] | None:
-        """Size of most images, by the headers of some; None when none is readable.
-
-        Of sizes that are as common, one that fits the intrinsics.
-        """
+        """Size of most images; of sizes as common, one that fits. None without any."""
         sizes = self._spread(self._used_size)
         return max(
             sizes, key=lambda wh: (sizes[wh], self._misfit(wh) is None), default=None

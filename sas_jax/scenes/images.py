@@ -21,6 +21,7 @@ ColorInterpolation = Literal["nearest", "area"]
 _DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 _ORIENTATION = ExifTags.Base.Orientation
 _LARGEST_M = 100.0
+_NO_READING = 65535
 
 
 def _open(path: pathlib.Path, what: str) -> Image.Image:
@@ -113,6 +114,8 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 def read_depth(path: pathlib.Path, depth_scale: float) -> Float[np.ndarray, "H W"]:
     """Read a depth image in metres, f32; 0 where the sensor gave no reading.
 
+    Sensors write that as 0, or as the largest 16-bit number.
+
     Args:
       path: 16-bit single-channel PNG; or an image of floats, which are metres where
         their median is plausible as such (below 100), whatever the scale is.
@@ -131,6 +134,8 @@ def read_depth(path: pathlib.Path, depth_scale: float) -> Float[np.ndarray, "H W
         raw = np.where(np.isfinite(raw) & (raw > 0), raw, np.float32(0))
         if not raw.any() or np.median(raw[raw > 0]) < _LARGEST_M:
             return raw.astype(np.float32)
+    else:
+        raw = np.where(raw == _NO_READING, 0, raw)
     return raw.astype(np.float32) / np.float32(depth_scale)
 
 

@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, UInt8
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.scenes.labels import LabelSet
 
 
@@ -54,7 +54,7 @@ class Frame:
 
     def __post_init__(self) -> None:
         if self.depth_m is not None and self.depth_m.shape != self.rgb.shape[:2]:
-            raise InputError(
+            raise ContractError(
                 f"frame {self.name}: depth must have the colour's size "
                 f"{self.rgb.shape[:2]}, got {self.depth_m.shape}. Resize one of them."
             )
@@ -101,7 +101,7 @@ class Scene:
     """Points of one scene and where its frames come from.
 
     Attributes:
-      name: identifier, also of its artefacts.
+      name: identifier, also of its artefacts: fit for the name of a file.
       points: [P, 3] f32 metres, finite, P >= 1.
       normals: [P, 3] f32 unit or zero, or None.
       colors: [P, 3] u8 or None.
@@ -129,6 +129,7 @@ class Scene:
     )
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         check_points(self.points, f"scene {self.name}")
         num_points = len(self.points)
         for field in ("normals", "colors", "labels", "instances"):
@@ -186,6 +187,15 @@ def usable_frames(
             skipped[name] = error.reason
             continue
         yield frame
+
+
+def check_name(name: str) -> None:
+    """Raise InputError unless a name can be that of a file in any folder."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise InputError(
+            f"scene: a name that can be a file's is required, got {name!r}. "
+            "Open the folder by its own name."
+        )
 
 
 def check_points(points: Float[np.ndarray, "P 3"], where: str) -> None:

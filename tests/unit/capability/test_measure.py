@@ -22,7 +22,7 @@ from sas_jax.capability.measure import (
 )
 from sas_jax.capability.prompt_masks import MaskConfig
 from sas_jax.capability.synthesize import Synthesized
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.fusion.stage import load_capability
 from sas_jax.teachers.contracts import Segments, TeacherSpec
 from sas_jax.text.vocabulary import Vocabulary
@@ -128,7 +128,7 @@ def test_empty_masks_say_nothing():
 
 
 def test_masks_of_other_shape_are_refused():
-    with pytest.raises(InputError, match="one shape"):
+    with pytest.raises(ContractError, match="one shape"):
         intersection_union(np.zeros((1, 2, 2), bool), np.zeros((1, 2, 3), bool))
 
 

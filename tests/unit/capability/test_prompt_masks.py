@@ -14,7 +14,7 @@ from sas_jax.capability.prompt_masks import (
     sample_points,
 )
 from sas_jax.capability.prompters import GrabCutConfig, GrabCutPrompter, SamPrompter
-from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.errors import ContractError, WeightsMissing
 
 OPEN = MaskConfig(border_px=0)
 
@@ -95,7 +95,7 @@ def test_tiny_parts_give_fewer_points_instead_of_the_same_twice():
 
 
 def test_a_mask_of_wrong_shape_is_refused():
-    with pytest.raises(InputError, match=r"\[H, W\]"):
+    with pytest.raises(ContractError, match=r"\[H, W\]"):
         sample_points(np.zeros((2, 4, 4), bool))
 
 

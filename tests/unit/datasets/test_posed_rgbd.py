@@ -3,11 +3,15 @@ import logging
 import numpy as np
 import pytest
 from PIL import Image
-from scene_files import INTRINSICS, write_frame, write_scannet
+from scene_files import INTRINSICS, exif, write_frame, write_scannet
+from scipy.spatial import cKDTree
 
 from sas_jax.datasets import layouts, posed_rgbd, scannet
+from sas_jax.datasets.scan_keys import capture_key
 from sas_jax.errors import InputError
-from sas_jax.scenes.cloud import VoxelCloud, estimate_normals
+from sas_jax.scenes import poses
+from sas_jax.scenes.cloud import VoxelCloud, back_project, estimate_normals
+from sas_jax.scenes.images import read_depth
 
 
 def turned(axis, degrees, position=(0, 0, 0)):
@@ -99,6 +103,47 @@ def test_wrong_depth_scale_is_told_with_a_remedy(tmp_path):
     np.testing.assert_allclose(scene.points[:, 1], 2.4, atol=1e-6)
     with pytest.raises(InputError, match="depth_scale must be > 0"):
         posed_rgbd.open_scene(folder, 0)
+
+
+@pytest.mark.parametrize("odd", ["near", "far", "65535"])
+def test_one_odd_frame_does_not_stop_a_capture(tmp_path, odd):
+    """A hand before the lens, a far window, the other number for no reading."""
+    folder = write_capture(tmp_path / "c", [LEVEL] * 3)
+    depth = np.zeros((48, 64), np.uint16)
+    if odd == "near":
+        depth[10:30, 10:30] = 120
+    elif odd == "far":
+        depth[10:12, 10:12] = 9500
+    else:
+        depth[:] = 65535
+        depth[:, :9] = 2000
+    Image.fromarray(depth).save(folder / "depth" / "0.png")
+    scene = posed_rgbd.open_scene(folder)
+    whole = posed_rgbd.open_scene(write_capture(tmp_path / "whole", [LEVEL] * 2))
+    wall = scene.points[:, 1] > 1
+    np.testing.assert_allclose(scene.points[wall], whole.points, atol=1e-6)
+    hand = scene.points[~wall]
+    assert (len(hand) > 0) == (odd == "near")
+    np.testing.assert_allclose(hand[:, 1], 0.12, atol=1e-6)
+
+
+def test_the_largest_number_is_no_reading(tmp_path):
+    path = tmp_path / "d.png"
+    Image.fromarray(np.array([[0, 1, 65534, 65535]], np.uint16)).save(path)
+    depth = read_depth(path, 1000)
+    np.testing.assert_array_equal(depth, np.float32([[0, 0.001, 65.534, 0]]))
+
+
+def test_a_true_close_up_passes_where_the_depth_is_not_checked(tmp_path):
+    folder = write_capture(tmp_path / "c", depth_mm=120)
+    with pytest.raises(InputError, match=r"0\.12 m over 1 frames.*--nocheck_depth"):
+        posed_rgbd.open_scene(folder)
+    any_depth = posed_rgbd.CloudConfig(plausible_depth_m=None)
+    scene = posed_rgbd.open_scene(folder, config=any_depth)
+    np.testing.assert_allclose(scene.points[:, 1], 0.12, atol=1e-6)
+    far = write_capture(tmp_path / "far", depth_mm=9000)
+    with pytest.raises(InputError, match="depth of at most 8 m"):
+        posed_rgbd.open_scene(far, config=any_depth)
 
 
 def test_far_readings_make_no_points(tmp_path):
@@ -230,3 +275,215 @@ def test_layouts_are_told_apart(tmp_path):
     assert capture.faces is None and capture.normals is not None
     with pytest.raises(InputError, match="got neither"):
         layouts.open_folder(tmp_path)
+
+
+ROOM_LOW, ROOM_HIGH = np.array([-2.0, -1.5, 0]), np.array([2.0, 1.5, 2.4])
+
+
+def box_depth(pose):
+    """Depth of an empty room of 4 x 3 x 2.4 m from inside, along the optical axis."""
+    v, u = np.mgrid[0:48, 0:64]
+    rays = np.stack([(u - 31.5) / 40, (v - 23.5) / 40, np.ones_like(u)], -1)
+    rays = rays @ pose[:3, :3].T
+    with np.errstate(divide="ignore"):
+        exits = np.where(rays > 0, ROOM_HIGH - pose[:3, 3], ROOM_LOW - pose[:3, 3])
+        return np.min(exits / rays, axis=-1)
+
+
+def write_room(folder, convention="opencv", count=8, decimals=18, at=(0, 0, 0)):
+    """A walk through the room; poses are stored in a convention, the room `at`."""
+    for i in range(count):
+        pose = turned(2, 25 * i, (0.3 * np.sin(i), 0.1 * i - 0.4, 1.2 + 0.05 * i))
+        pose = pose @ LEVEL @ turned(0, -8) @ turned(2, 5)
+        depth = np.round(1000 * box_depth(pose)).astype(np.uint16)
+        pose[:3, 3] += at
+        stored = np.round(poses.from_opencv(pose, convention), decimals)
+        write_frame(folder, i, stored)
+        Image.fromarray(depth).save(folder / "depth" / f"{i}.png")
+    np.savetxt(folder / "intrinsic.txt", INTRINSICS)
+    return folder
+
+
+@pytest.mark.parametrize("convention", poses.CONVENTIONS)
+def test_poses_of_another_convention_are_named(tmp_path, caplog, convention):
+    expected = posed_rgbd.open_scene(write_room(tmp_path / "opencv"))
+    folder = write_room(tmp_path / "c", convention)
+    assert caplog.text == ""
+    if convention != "opencv":
+        with pytest.raises(InputError, match=f"--pose_convention={convention}\\."):
+            posed_rgbd.open_scene(folder)
+        posed_rgbd.open_scene(folder, pose_convention="opencv")
+        assert f"--pose_convention={convention}." in caplog.text
+        caplog.clear()
+    scene = posed_rgbd.open_scene(folder, pose_convention=convention)
+    assert caplog.text == ""
+    np.testing.assert_allclose(scene.points, expected.points, atol=1e-5)
+    for one, two in zip(scene.frames(), expected.frames(), strict=True):
+        np.testing.assert_allclose(
+            one.world_from_camera, two.world_from_camera, atol=1e-12
+        )
+
+
+@pytest.mark.parametrize("orientation", [6, 8])
+@pytest.mark.parametrize("convention", poses.CONVENTIONS)
+def test_the_convention_of_frames_that_are_turned_is_named(
+    tmp_path, caplog, convention, orientation
+):
+    folder = write_room(tmp_path / "c", convention)
+    for path in (folder / "color").iterdir():
+        Image.open(path).save(path, exif=exif(orientation))
+    if convention != "opencv":
+        with pytest.raises(InputError, match=f"--pose_convention={convention}\\."):
+            posed_rgbd.open_scene(folder)
+    scene = posed_rgbd.open_scene(folder, pose_convention=convention)
+    assert "agreement" not in caplog.text
+    assert next(scene.frames()).size_hw == (64, 48)
+    expected = posed_rgbd.open_scene(write_room(tmp_path / "opencv"))
+    distance, _ = cKDTree(expected.points).query(scene.points)
+    assert len(scene.points) > 1000 and distance.max() < 0.05
+
+
+def test_frames_that_agree_in_no_convention_are_warned_about(tmp_path, caplog):
+    folder = write_room(tmp_path / "c")
+    for i in range(0, 8, 2):
+        pose = turned(2, 25 * i + 40, (0.5, 0, 1)) @ LEVEL
+        np.savetxt(folder / "pose" / f"{i}.txt", pose)
+    posed_rgbd.open_scene(folder)
+    assert "belong together" in caplog.text
+    assert "pose_convention=" not in caplog.text
+
+
+def test_few_or_still_frames_say_nothing_of_poses(tmp_path, caplog):
+    posed_rgbd.open_scene(write_room(tmp_path / "one", count=1))
+    posed_rgbd.open_scene(write_capture(tmp_path / "still", [LEVEL] * 4))
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("convention", poses.CONVENTIONS)
+def test_conventions_are_undone(convention):
+    pose = turned(0, 33, (1, 2, 3)) @ turned(1, 71)
+    stored = poses.from_opencv(pose, convention)
+    np.testing.assert_allclose(poses.to_opencv(stored, convention), pose, atol=1e-12)
+    looks, up = {
+        "opencv": (pose[:3, 2], -pose[:3, 1]),
+        "opengl": (-stored[:3, 2], stored[:3, 1]),
+        "inverse": (np.linalg.inv(stored)[:3, 2], -np.linalg.inv(stored)[:3, 1]),
+        "inverse-opengl": (
+            -np.linalg.inv(stored)[:3, 2],
+            np.linalg.inv(stored)[:3, 1],
+        ),
+    }[convention]
+    np.testing.assert_allclose(looks, pose[:3, 2], atol=1e-12)
+    np.testing.assert_allclose(up, -pose[:3, 1], atol=1e-12)
+
+
+def test_poses_of_three_decimals_are_made_rigid(tmp_path):
+    exact = posed_rgbd.open_scene(write_room(tmp_path / "a"))
+    folder = write_room(tmp_path / "b", decimals=3)
+    stored = [np.loadtxt(folder / "pose" / f"{i}.txt")[:3, :3] for i in range(8)]
+    off = [np.abs(m @ m.T - np.eye(3)).max() for m in stored]
+    assert max(off) > poses.RIGID_TOLERANCE
+    scene = posed_rgbd.open_scene(folder)
+    assert scene.skipped == {}
+    for i, (one, two) in enumerate(zip(scene.frames(), exact.frames(), strict=True)):
+        got = one.world_from_camera
+        np.testing.assert_allclose(got, two.world_from_camera, atol=1e-3)
+        if off[i] > poses.RIGID_TOLERANCE:
+            np.testing.assert_allclose(
+                got[:3, :3] @ got[:3, :3].T, np.eye(3), atol=1e-9
+            )
+        else:  # what was taken as it is keeps its bits
+            np.testing.assert_array_equal(got[:3, :3], stored[i])
+
+
+@pytest.mark.parametrize("scale", [1.01, 0.99, 1.003])
+def test_scaled_poses_stay_refused(tmp_path, scale):
+    folder = write_capture(tmp_path / "c", [LEVEL, LEVEL])
+    np.savetxt(folder / "pose" / "1.txt", LEVEL @ np.diag([scale] * 3 + [1]))
+    assert posed_rgbd.open_scene(folder).skipped == {"invalid pose": 1}
+
+
+def test_the_cloud_is_made_once_and_kept(tmp_path, caplog):
+    folder, kept, read = write_room(tmp_path / "c"), tmp_path / "kept", []
+    np.savetxt(folder / "pose" / "3.txt", np.zeros((4, 4)))
+
+    def progress(names):
+        for name in names:
+            read.append(name)
+            yield name
+
+    def open_it(**options):
+        read.clear()
+        caplog.clear()
+        return posed_rgbd.open_scene(
+            folder, up="camera", keep=kept, progress=progress, **options
+        )
+
+    first, again = open_it(), None
+    assert read == [str(i) for i in range(8)]
+    plain = posed_rgbd.open_scene(folder, up="camera")
+    again = open_it()
+    assert read == []
+    for scene in (first, again):
+        for name in ("points", "normals", "colors"):
+            np.testing.assert_array_equal(getattr(scene, name), getattr(plain, name))
+        assert scene.skipped == {"invalid pose": 1}
+        for one, two in zip(scene.frames(), plain.frames(), strict=True):
+            np.testing.assert_array_equal(one.world_from_camera, two.world_from_camera)
+    assert open_it(frame_stride=3).frame_source.names == ("0", "3", "6")
+    assert read == ["0", "3", "6"]
+    # Each setting that the cloud follows from makes it again, and damage too.
+    for options in (
+        {"image_size_wh": (32, 24)},
+        {"config": posed_rgbd.CloudConfig(0.05)},
+        {"interpolation": "nearest"},
+        {"pose_convention": "opencv"},
+        {},
+    ):
+        open_it(**options)
+        assert len(read) == 8
+        open_it(**options)
+        assert read == []
+    path = kept / "c.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    open_it()
+    assert len(read) == 8
+
+
+@pytest.mark.parametrize(
+    "part", ["color/2.jpg", "depth/2.png", "pose/2.txt", "intrinsic.txt"]
+)
+def test_a_kept_cloud_follows_the_files(tmp_path, part):
+    folder = write_room(tmp_path / "c", count=4)
+    keys = [capture_key(folder), capture_key(folder, 3)]
+    (folder / "notes.md").write_text("of no concern")
+    assert [capture_key(folder), capture_key(folder, 3)] == keys
+    with open(folder / part, "ab") as file:
+        file.write(b" ")
+    assert capture_key(folder) != keys[0]
+    assert (capture_key(folder, 3) != keys[1]) == (part == "intrinsic.txt")
+
+
+def test_what_is_said_of_a_capture_is_said_whenever_it_is_opened(tmp_path, caplog):
+    folder = write_capture(tmp_path / "c", [np.eye(4)])
+    for _ in range(2):
+        caplog.clear()
+        posed_rgbd.open_scene(folder, keep=tmp_path / "kept")
+        assert 'up="surfaces"' in caplog.text
+
+
+@pytest.mark.parametrize("up", ["z", "camera", "surfaces"])
+def test_a_kept_cloud_keeps_its_place_on_the_map(tmp_path, up):
+    at = np.array([458_000.0, 5_428_000.0, 112.0])
+    folder = write_room(tmp_path / "c", at=at)
+    near = posed_rgbd.open_scene(write_room(tmp_path / "near"), up=up)
+    for _ in range(2):
+        scene = posed_rgbd.open_scene(folder, up=up, keep=tmp_path / "kept")
+        assert scene.origin.any() and np.abs(scene.points).max() < 200
+        assert len(scene.points) == pytest.approx(len(near.points), rel=0.02)
+        points, _ = back_project(next(scene.frames()), 8.0)
+        distance, _ = cKDTree(scene.points).query(points)
+        assert distance.max() < 0.05
+    if up == "z":
+        center = (scene.points + scene.origin).mean(0) - at
+        np.testing.assert_allclose(center, near.points.mean(0), atol=0.05)

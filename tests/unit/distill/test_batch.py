@@ -15,7 +15,7 @@ from sas_jax.distill.buckets import Bucket, measure_policy
 from sas_jax.distill.config import RunConfig
 from sas_jax.distill.data import SceneCache
 from sas_jax.distill.schedule import Schedule
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.sparse.rungs import Rung
 
 BUCKET = Bucket(Rung((2048, 2048, 1024, 512, 512)), superpoints=64, points=4096)
@@ -89,7 +89,7 @@ def test_a_device_without_scenes_gets_an_empty_batch():
 def test_scenes_that_do_not_fit_are_refused_not_cut():
     for name, size in {"superpoints": 17, "points": 300}.items():
         small = dataclasses.replace(BUCKET, **{name: size})
-        with pytest.raises(InputError):
+        with pytest.raises(ContractError):
             collate(samples(), bucket=small)
     small = dataclasses.replace(BUCKET, rung=Rung((512,) * 5))
     with pytest.raises(InputError):
@@ -127,7 +127,7 @@ def test_sampling_takes_that_many_visible_voxels():
     everything = collate(samples())
     assert batch.mask.sum() == 50 and batch.ensemble.mask.sum() == 50
     assert not (batch.mask & ~everything.mask).any()
-    with pytest.raises(InputError, match="rng"):
+    with pytest.raises(ContractError, match="rng"):
         batches.collate(samples(), BUCKET, config, ensemble=False)
     generous = tiny_config(max_sample_voxels=10**6)
     np.testing.assert_array_equal(collate(samples(), generous).mask, everything.mask)
@@ -174,7 +174,7 @@ def test_a_building_is_not_too_large():
 
 def test_a_scene_with_arrays_of_different_length_is_refused():
     scene = Box("box").load(tiny_config())
-    with pytest.raises(InputError, match="same scene"):
+    with pytest.raises(ContractError, match="same scene"):
         dataclasses.replace(scene, superpoint=scene.superpoint[:-1])
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.evaluate import confusion
 
 
@@ -67,13 +67,13 @@ def test_nothing_scored_gives_nan_not_an_error():
 
 
 @pytest.mark.parametrize(
-    ("truth", "prediction", "message"),
+    ("truth", "prediction", "error", "message"),
     [
-        ([0, 1], [0], "one prediction per point"),
-        ([7], [0], "labels must lie in"),
-        ([0], [9], "predictions must lie in"),
+        ([0, 1], [0], ContractError, "one prediction per point"),
+        ([7], [0], InputError, "labels must lie in"),
+        ([0], [9], ContractError, "predictions must lie in"),
     ],
 )
-def test_bad_input(truth, prediction, message):
-    with pytest.raises(InputError, match=message):
+def test_bad_input(truth, prediction, error, message):
+    with pytest.raises(error, match=message):
         confusion.count(np.array(truth), np.array(prediction), 3)

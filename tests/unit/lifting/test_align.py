@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.lifting.align import (
     adjectives_of,
     align,
@@ -158,7 +158,7 @@ def test_an_image_without_masks_is_all_void(compat):
     ],
 )
 def test_parts_that_do_not_fit_are_refused(changes, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(ContractError, match=message):
         align(segments(**changes), LetterTower())
 
 

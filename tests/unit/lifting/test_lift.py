@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.lifting import lift
 from sas_jax.lifting.lift import VOID, Coded, LiftConfig, Lifter
 
@@ -113,13 +113,13 @@ def test_image_without_any_mask():
 
 def test_bad_input_is_refused():
     pixel, visible = np.zeros((2, 2), np.int32), np.ones(2, bool)
-    with pytest.raises(InputError, match="3 channels, got 4"):
+    with pytest.raises(ContractError, match="3 channels, got 4"):
         Lifter(2, 3).add(pixel, visible, np.zeros((*HW, 4)), image_hw=HW)
-    with pytest.raises(InputError, match=r"pixel \[5, 2\]"):
+    with pytest.raises(ContractError, match=r"pixel \[5, 2\]"):
         Lifter(5, 3).add(pixel, visible, np.zeros((*HW, 3)), image_hw=HW)
-    with pytest.raises(InputError, match="size_hw"):
+    with pytest.raises(ContractError, match="size_hw"):
         Lifter(2, 3).add(pixel + 12, visible, np.zeros((*HW, 3)), image_hw=HW)
-    with pytest.raises(InputError, match=r"-1\.\.1, got -1\.\.2"):
+    with pytest.raises(ContractError, match=r"-1\.\.1, got -1\.\.2"):
         Coded(np.zeros((2, 3), np.float16), np.array([[-1, 2]]))
     for bad in (np.nan, np.inf, 1e30):
         lifter = Lifter(2, 3)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.models.init import init_student, variable_shapes
 from sas_jax.models.minkunet import (
     ARCHITECTURES,
@@ -198,7 +198,7 @@ def test_constant_features_are_one_on_voxels_only():
 
 def test_wrong_number_of_channels_is_refused(variables):
     plan, _ = build_plan(surface(), RUNG)
-    with pytest.raises(InputError, match="3 channels"):
+    with pytest.raises(ContractError, match="3 channels"):
         evaluate(variables, plan, jnp.ones((512, 6)))
 
 

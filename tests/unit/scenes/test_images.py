@@ -124,7 +124,7 @@ def test_float_depth_in_millimetres_follows_the_scale(tmp_path):
 
 
 def test_depth_of_integers(tmp_path):
-    millimetres = np.array([[500, 0], [65535, 1]], np.uint16)
+    millimetres = np.array([[500, 0], [65534, 1]], np.uint16)
     depth = read_depth(save(tmp_path / "a.png", millimetres), 1000.0)
     np.testing.assert_array_equal(depth, millimetres / np.float32(1000))
     with pytest.raises(InputError, match=r"16-bit single-channel.*a\.png"):

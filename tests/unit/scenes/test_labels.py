@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.scenes.labels import (
     IGNORE,
     INDOOR21,
@@ -57,5 +57,5 @@ def test_unknown_class_and_missing_relation_are_named():
     bare = LabelSet("bare", ("a",), np.zeros((1, 3), np.uint8))
     with pytest.raises(InputError, match="NYU40"):
         nyu40_lookup(bare)
-    with pytest.raises(InputError, match="palette"):
+    with pytest.raises(ContractError, match="palette"):
         LabelSet("short", ("a", "b"), np.zeros((1, 3), np.uint8))

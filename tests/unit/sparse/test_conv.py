@@ -6,7 +6,7 @@ import jax.test_util
 import numpy as np
 import pytest
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.sparse.conv import choose_impl, pointwise, sparse_conv
 from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.plan import build_plan
@@ -176,7 +176,7 @@ def test_wrong_operands_are_refused_with_the_requirement():
         ((x.astype(jnp.float16), w.astype(jnp.bfloat16)), "of one type"),
         ((x.astype(jnp.int32), w.astype(jnp.int32)), "floating"),
     ]:
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(ContractError, match=message):
             sparse_conv(*wrong, kmap)
-    with pytest.raises(InputError, match=r"weights \[4, C_out\]"):
+    with pytest.raises(ContractError, match=r"weights \[4, C_out\]"):
         pointwise(x, w[0, :3], kmap.num_in)

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("cv2")
 pytest.importorskip("webcolors")
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError
 from sas_jax.lifting.align import adjectives_of, is_adjective, reword
 from sas_jax.teachers.captions import (
     COLOUR_WORDS,
@@ -82,5 +82,5 @@ def test_captions_keep_the_order_of_the_masks():
 
 def test_a_wrong_image_is_refused():
     _, masks = one_mask(slice(0, 5), slice(0, 5))
-    with pytest.raises(InputError, match="uint8"):
+    with pytest.raises(ContractError, match="uint8"):
         ColourSizeCaptioner().caption(np.zeros((100, 120, 3), np.float32), masks)

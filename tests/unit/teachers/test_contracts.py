@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sas_jax.artefacts.files import content_key
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError
 from sas_jax.teachers.contracts import (
     Segments,
     TeacherSpec,
@@ -30,7 +30,7 @@ SPEC = TeacherSpec("t", "dense", "minilm-l6-v2", 384, "random:0", {"long_side": 
     ],
 )
 def test_only_eight_bit_rgb_is_an_image(image):
-    with pytest.raises(InputError, match=r"uint8 \[H, W, 3\]"):
+    with pytest.raises(ContractError, match=r"uint8 \[H, W, 3\]"):
         check_image(image, "test")
     check_image(np.zeros((1, 1, 3), np.uint8), "test")
 
