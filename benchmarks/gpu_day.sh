@@ -160,7 +160,7 @@ with_peers() {
 
 bridge() {
   with_peers -m pytest -m "not slow" -p no:cacheprovider tests/kernels/test_spconv.py \
-    tests/unit/test_spconv_bridge.py
+    tests/unit/sparse/test_spconv_bridge.py
   local status=$?
   [ $status = 5 ] && status=0 # without spconv there is nothing to collect
   with_peers benchmarks/gpu/bridge.py && return $status

@@ -13,10 +13,10 @@ import settings
 import stage_flags as given
 from tqdm import tqdm
 
-from sas_jax.files import is_current
-from sas_jax.fusion.store import load_superpoints, save_superpoints
-from sas_jax.lock import workspace_lock
-from sas_jax.scenes.scannet import open_scene
+from sas_jax.artefacts.features import load_superpoints, save_superpoints
+from sas_jax.artefacts.files import is_current
+from sas_jax.artefacts.lock import workspace_lock
+from sas_jax.datasets.scannet import open_scene
 from sas_jax.superpoints.stage import SuperpointConfig, segment_scene, superpoint_key
 
 
@@ -31,7 +31,8 @@ def main() -> None:
             path = folder / f"{scan.name}.safetensors"
             key = superpoint_key(scene, config)
             if not is_current(path, key):
-                save_superpoints(path, segment_scene(scene, config), key=key)
+                ids = segment_scene(scene, config)
+                save_superpoints(path, ids, key=key, points=scene.points)
                 made += 1
             sizes.append(np.bincount(load_superpoints(path)))
     _print_table(sizes, made, time.monotonic() - start)

@@ -7,12 +7,12 @@ import numpy as np
 import settings
 from PIL import Image
 
+from sas_jax.artefacts.features import load_point_features, load_superpoints
+from sas_jax.artefacts.files import read_json
+from sas_jax.artefacts.scene_features import SceneFeatures
 from sas_jax.capability.store import QUALITY_SCHEMA
+from sas_jax.datasets.scannet import open_scene
 from sas_jax.evaluate import query
-from sas_jax.evaluate.scene_features import SceneFeatures
-from sas_jax.files import read_json
-from sas_jax.fusion.store import load_point_features, load_superpoints
-from sas_jax.scenes.scannet import open_scene
 from sas_jax.scenes.scene import Scene
 from sas_jax.view import pictures, report
 from sas_jax.view.report import Section
@@ -110,7 +110,7 @@ def _predictions(scene: Scene, texts: np.ndarray) -> dict[str, np.ndarray]:
     path = settings.workspace() / "fused/capability" / f"{scene.name}.safetensors"
     if not path.exists():
         return {}
-    prediction = classify_points(load_point_features(path), texts)
+    prediction = classify_points(load_point_features(path, scene.points), texts)
     return {"fused": settings.label_set().colors(prediction)}
 
 
@@ -155,7 +155,7 @@ def superpoints() -> Section | None:
         path = settings.workspace() / "superpoints" / f"{scene.name}.safetensors"
         if not path.exists():
             continue
-        ids = load_superpoints(path)
+        ids = load_superpoints(path, scene.points)
         rng = np.random.default_rng(0)
         table = rng.integers(40, 240, (_NUM_SUPERPOINT_COLORS, 3)).astype(np.uint8)
         images.append(_view(scene, table[ids % _NUM_SUPERPOINT_COLORS]))

@@ -11,8 +11,8 @@ import rows
 import timing
 from day_jax import time_jax
 
-from sas_jax.sparse import spconv_bridge
 from sas_jax.sparse.conv import sparse_conv
+from sas_jax.sparse.spconv import conv as spconv_bridge
 
 # float32 sums, and float16 results.
 ERRORS = {"float32": 1e-5, "float16": 5e-3}

@@ -180,7 +180,7 @@ def run_level(plan, blocks, name: str, precision: Precision, failures) -> None:
 
 def time_order(plan, failures: rows.Failures) -> None:
     """Time what layers over one table share: the order of its rows."""
-    from sas_jax.sparse import native_cuda
+    from sas_jax.sparse.native import cuda as native_cuda
 
     for level in LEVELS:
         with failures.case(layer=f"order of rows, level {level}"):

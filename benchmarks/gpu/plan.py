@@ -8,8 +8,8 @@ import rows
 import timing
 from day_jax import time_jax
 
-from sas_jax.sparse import xla_plan
 from sas_jax.sparse.plan import build_plan
+from sas_jax.sparse.xla import plan as xla_plan
 
 
 def main() -> None:

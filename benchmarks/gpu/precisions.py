@@ -6,7 +6,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from sas_jax.sparse import xla
+from sas_jax.sparse.xla import conv as xla
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,5 +53,5 @@ def relax_xla() -> None:
         return jnp.matmul(a, b, preferred_element_type=jnp.float32)
 
     if not hasattr(xla, "_product"):
-        raise AttributeError("sas_jax.sparse.xla has no _product to relax")
+        raise AttributeError("sas_jax.sparse.xla.conv has no _product to relax")
     xla._product = product

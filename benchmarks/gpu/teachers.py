@@ -11,7 +11,8 @@ import rows
 import timing
 import torch
 
-from sas_jax.teachers import rooms_dense, rooms_mask
+from sas_jax.rooms.teachers import dense as rooms_dense
+from sas_jax.rooms.teachers import mask as rooms_mask
 
 BATCH = 2 if rows.REHEARSE else 8
 BATCHES = timing.DAY if rows.REHEARSE else timing.Batches(5, 0.2, 20)

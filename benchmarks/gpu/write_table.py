@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import room
 
-from sas_jax.sparse.native_cuda import row_order
+from sas_jax.sparse.native.cuda import row_order
 from sas_jax.sparse.plan import build_plan
 
 

@@ -16,10 +16,10 @@ from sas_jax.distill import augment
 from sas_jax.distill.buckets import Bucket, Need
 from sas_jax.distill.config import TrainConfig
 from sas_jax.distill.data import TrainScene
-from sas_jax.distill.voxelize import Voxels, grid_cells, unique_voxels
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.sparse.keys import MAX_COORD
 from sas_jax.sparse.plan import Plan, build_plan, level_counts
+from sas_jax.sparse.voxelize import Voxels, grid_cells, unique_voxels
 
 # 3 GB of noise while it is smoothed: 200 m x 200 m x 20 m at the finest default grid.
 _MAX_NOISE_NODES = 2**27
@@ -174,7 +174,7 @@ def collate(
       rng: picks voxels where `max_sample_voxels` is set.
 
     Raises:
-      InputError: if the scenes do not fit the bucket.
+      ContractError: if the scenes do not fit the bucket.
     """
     plan, _ = build_plan(batch_coords(samples), bucket.rung)
     superpoint, target_row = _voxel_rows(samples)
@@ -262,7 +262,7 @@ def _sampled(
     if most is None or mask.sum() <= most:
         return mask
     if rng is None:
-        raise InputError("collate: sampling voxels requires rng, got None. Pass one.")
+        raise ContractError("collate: sampling requires rng, got None. Pass one.")
     kept = np.zeros_like(mask)
     kept[rng.choice(np.flatnonzero(mask), most, replace=False)] = True
     return kept
@@ -272,7 +272,7 @@ def _padded(
     rows: Shaped[np.ndarray, "N *rest"], capacity: int, fill: int = 0
 ) -> Shaped[np.ndarray, "cap *rest"]:
     if len(rows) > capacity:
-        raise InputError(
+        raise ContractError(
             f"collate: at most {capacity} rows fit the bucket, got {len(rows)}. "
             "Choose the bucket from needs_of the same scenes."
         )

@@ -15,10 +15,10 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float16, Float32, Int32
 
+from sas_jax.artefacts import features as store
+from sas_jax.artefacts.files import content_key
 from sas_jax.distill.config import TrainConfig
-from sas_jax.errors import InputError
-from sas_jax.files import content_key
-from sas_jax.fusion import store
+from sas_jax.errors import ContractError, InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class TrainScene:
     def __post_init__(self) -> None:
         num_points = len(self.points)
         if len(self.superpoint) != num_points or len(self.target_row) != num_points:
-            raise InputError(
+            raise ContractError(
                 f"scene {self.name}: one superpoint and target row per point "
                 f"({num_points}) is required, got {len(self.superpoint)} and "
                 f"{len(self.target_row)}. Make all caches from the same scene."
@@ -80,7 +80,8 @@ class SceneSource(Protocol):
 
 def read_scannet_points(folder: pathlib.Path) -> Float32[np.ndarray, "P 3"]:
     """Return the mesh vertices of a scan in ScanNet's layout."""
-    from sas_jax.scenes import ply, scannet
+    from sas_jax.datasets import scannet
+    from sas_jax.scenes import ply
 
     return ply.read_ply(scannet.mesh_path(folder)).points
 
@@ -120,8 +121,8 @@ class SceneFiles:
         if self.superpoints is None:
             superpoint = np.arange(len(points), dtype=np.int32)
         else:
-            superpoint = store.load_superpoints(self.superpoints)
-        targets, target_row = self._targets(superpoint, config)
+            superpoint = store.load_superpoints(self.superpoints, points)
+        targets, target_row = self._targets(points, superpoint, config)
         if targets.shape[1] != config.student.out_dim:
             raise InputError(
                 f"train: features with the student's {config.student.out_dim} channels "
@@ -131,14 +132,17 @@ class SceneFiles:
         return TrainScene(self.name, points, superpoint, targets, target_row)
 
     def _targets(
-        self, superpoint: Int32[np.ndarray, " P"], config: TrainConfig
+        self,
+        points: Float32[np.ndarray, "P 3"],
+        superpoint: Int32[np.ndarray, " P"],
+        config: TrainConfig,
     ) -> tuple[Float16[np.ndarray, "R C"], Int32[np.ndarray, " P"]]:
         needs_points = config.level == "point" or config.compat == "official"
         schema = _manifest(self.features).get("schema")
         if needs_points or schema != store.SUPERPOINT_FEATURES:
-            features = store.load_point_features(self.features)
+            features = store.load_point_features(self.features, points)
             return point_targets(features, superpoint, config)
-        means = store.load_superpoint_features(self.features)
+        means = store.load_superpoint_features(self.features, points)
         return means.feat, superpoint_rows(means, superpoint, self.features)
 
 

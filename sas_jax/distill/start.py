@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Float32, PyTree
 
+from sas_jax.artefacts.files import canonical
 from sas_jax.distill import loader, step
 from sas_jax.distill.buckets import BucketPolicy
 from sas_jax.distill.checkpoint import (
@@ -23,7 +24,6 @@ from sas_jax.distill.data import SceneCache, SceneSource
 from sas_jax.distill.history import History
 from sas_jax.distill.schedule import Schedule
 from sas_jax.errors import InputError
-from sas_jax.files import canonical
 
 # A text tower repeats its features up to rounding, 1e-7 between batch sizes; another
 # prompt moves them by 1e-2 and more.
@@ -135,12 +135,12 @@ def start(
       InputError: if a checkpoint was made with another configuration, other scenes or
         another vocabulary, or `init_from` holds another architecture.
     """
-    latest = checkpoints.latest_step()
-    if latest is not None:
-        saved = checkpoints.restore(latest)
+    saved = checkpoints.restore_latest()
+    if saved is not None:
         check_config(saved.config, world.config, checkpoints.folder)
         _check_resume(saved, world, checkpoints.folder)
-        _log.info("resumed at step %d (%s)", latest, checkpoints.folder)
+        step_done = int(saved.state.step)
+        _log.info("resumed at step %d (%s)", step_done, checkpoints.folder)
         state = step.replicate(saved.state, world.devices)
         return state, History(saved.history), _with_text(world, saved)
     if branch_from is not None:

@@ -5,12 +5,16 @@ import dataclasses
 import numpy as np
 from jaxtyping import Int32
 
-from sas_jax.files import content_key
+from sas_jax.artefacts.files import content_key
+from sas_jax.scenes.positions import joined_positions
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.segment import segment_mesh, segment_points
 
-# Raised when the same input gives other superpoints than before.
-_VERSION = 1
+# Raised when the same input gives other superpoints than before. Kinds of scenes have
+# versions of their own, so that a change to one does not make the others anew.
+_MESH_VERSION = 1
+_JOINED_MESH_VERSION = 2  # vertices share positions
+_CLOUD_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +37,14 @@ def segment_scene(
     scene: Scene, config: SuperpointConfig = SuperpointConfig()
 ) -> Int32[np.ndarray, " P"]:
     """Return the superpoint id of each point, contiguous from 0; deterministic."""
+    where = f"superpoints of {scene.name}"
     if scene.faces is not None:
         return segment_mesh(
             scene.points,
             scene.faces,
             k_threshold=config.k_threshold,
             min_vertices=config.min_vertices,
+            where=where,
         )
     return segment_points(
         scene.points,
@@ -46,6 +52,7 @@ def segment_scene(
         neighbors=config.neighbors,
         k_threshold=config.k_threshold,
         min_vertices=config.min_vertices,
+        where=where,
     )
 
 
@@ -55,8 +62,16 @@ def superpoint_key(scene: Scene, config: SuperpointConfig) -> str:
     return content_key(
         {
             "stage": "superpoints",
-            "version": _VERSION,
+            "version": _version(scene),
             "geometry": (scene.points, scene.faces, normals),
             "config": config,
         }
     )
+
+
+def _version(scene: Scene) -> int:
+    """Return the version of the rule that cuts this kind of scene."""
+    if scene.faces is None:
+        return _CLOUD_VERSION
+    joined = joined_positions(scene.points) is not None
+    return _JOINED_MESH_VERSION if joined else _MESH_VERSION
