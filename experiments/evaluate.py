@@ -34,7 +34,8 @@ Predict = Callable[[Scene], np.ndarray]
 def main() -> None:
     for name in _METHODS.value:
         _check_kind(name)
-    scenes = {folder: labels_key(folder) for folder in settings.labelled_folders()}
+    folders, memo = settings.labelled_folders(), settings.memo()
+    scenes = {folder: labels_key(folder, memo) for folder in folders}
     methods = _METHODS.value or _found(list(scenes))
     if not methods:
         raise InputError(
@@ -75,7 +76,7 @@ def _evaluate(name, scenes, texts) -> protocol.Evaluation:
     key = files.content_key(
         {"source": source, "scenes": list(scenes.values()), "texts": texts}
     )
-    if not given.SCENES.value and files.is_current(path, key):
+    if not given.SCENES.value and settings.is_current(path, key):
         return protocol.load(path)
     opened = (
         open_scene(folder, label_set=settings.label_set())

@@ -16,7 +16,6 @@ from absl import flags
 from tqdm import tqdm
 
 from sas_jax.errors import InputError
-from sas_jax.files import is_current
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.fusion.stage import fuse_scene, fused_key, load_capability
 from sas_jax.fusion.store import (
@@ -87,7 +86,7 @@ def _inputs(name: str) -> tuple[dict[str, pathlib.Path], pathlib.Path | None] | 
 def _fuse(path, features, superpoints, capability, text_features, config) -> bool:
     """Fuse one scene unless it is up to date; tell whether it was made."""
     key = fused_key(features, superpoints, capability, text_features, config)
-    if is_current(path, key):
+    if settings.is_current(path, key):
         return False
     fused = fuse_scene(features, superpoints, capability, text_features, config)
     by_point = isinstance(fused, PointFeatures)

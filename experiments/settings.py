@@ -13,6 +13,7 @@ import stage_flags as given
 from absl import app, logging
 
 from sas_jax import files
+from sas_jax.artefacts.stamps import Memo
 from sas_jax.errors import InputError
 from sas_jax.evaluate.scene_features import (
     SceneFeatures,
@@ -62,6 +63,16 @@ sys.excepthook = _explain
 def workspace() -> pathlib.Path:
     """Return the folder of all results."""
     return pathlib.Path(given.WORKSPACE.value)
+
+
+def memo() -> Memo:
+    """Return what is remembered of the data set's files, in the workspace."""
+    return Memo(workspace() / "stamps", given.VERIFY.value)
+
+
+def is_current(path: pathlib.Path, key: str) -> bool:
+    """Tell whether an artefact is up to date; --verify hashes it in any case."""
+    return files.is_current(path, key, verify=given.VERIFY.value)
 
 
 def data_root() -> pathlib.Path:
@@ -266,6 +277,6 @@ def scene_features(run_name: str, scene: Scene) -> SceneFeatures:
     """Return a student's features of a scene, from the workspace or computed now."""
     path = workspace() / "scene_features" / run_name / f"{scene.name}.safetensors"
     key = files.content_key([student_state(run_name), scene.points])
-    if not files.is_current(path, key):
+    if not is_current(path, key):
         save_scene_features(path, _predictor(run_name).features(scene.points), key)
     return load_scene_features(path)

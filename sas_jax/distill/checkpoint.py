@@ -140,9 +140,9 @@ class Checkpoints:
             metrics={name: float(value) for name, value in metrics.items()},
         )
 
-    def restore(self, step: int) -> Checkpoint:
-        """Read the checkpoint of a step."""
-        return _restore(self._manager, step)
+    def restore(self, step: int, *, history: bool = True) -> Checkpoint:
+        """Read the checkpoint of a step; the history, most of its bytes, if wanted."""
+        return _restore(self._manager, step, history=history)
 
     def wait(self) -> None:
         """Return when everything is on disk."""

@@ -137,7 +137,8 @@ def start(
     """
     latest = checkpoints.latest_step()
     if latest is not None:
-        saved = checkpoints.restore(latest)
+        goes_on = latest < world.schedule.total_steps
+        saved = checkpoints.restore(latest, history=goes_on)
         check_config(saved.config, world.config, checkpoints.folder)
         _check_resume(saved, world, checkpoints.folder)
         _log.info("resumed at step %d (%s)", latest, checkpoints.folder)

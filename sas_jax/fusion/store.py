@@ -14,8 +14,8 @@ import numpy as np
 import safetensors
 from jaxtyping import Bool, Float16, Float32, Int, Int32
 
-from sas_jax.errors import InputError
-from sas_jax.files import read_tensors, write_tensors
+from sas_jax.errors import DamagedFile, InputError
+from sas_jax.files import read_manifest, read_tensors, write_tensors
 
 POINT_FEATURES = "sas_jax.point_features/1"
 SUPERPOINT_FEATURES = "sas_jax.superpoint_features/1"
@@ -190,12 +190,34 @@ def save_superpoints(
     key: str,
     meta: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the superpoint id of each point atomically."""
+    """Write the superpoint id of each point atomically; the manifest has the counts."""
     tensors = {"superpoints": superpoints.astype(np.int32)}
-    write_tensors(path, tensors, key=key, schema=SUPERPOINTS, meta=meta)
+    counts = {
+        "points": str(len(superpoints)),
+        "superpoints": str(int(superpoints.max(initial=-1)) + 1),
+    }
+    write_tensors(
+        path, tensors, key=key, schema=SUPERPOINTS, meta=counts | dict(meta or {})
+    )
 
 
 def load_superpoints(path: str | os.PathLike) -> Int32[np.ndarray, " P"]:
     """Read the superpoint id of each point; raises like `files.read_tensors`."""
     tensors, _ = read_tensors(path, schema=SUPERPOINTS)
     return tensors["superpoints"]
+
+
+def superpoint_counts(path: str | os.PathLike) -> tuple[int, int]:
+    """Return the numbers of points and of superpoints, by the manifest alone.
+
+    Raises:
+      DamagedFile: for a missing manifest, or one without counts.
+    """
+    meta = read_manifest(path)["meta"]
+    try:
+        return int(meta["points"]), int(meta["superpoints"])
+    except (KeyError, ValueError) as error:
+        raise DamagedFile(
+            f"superpoints: a manifest with counts is required, got none ({path}). "
+            "Delete the file and run make_superpoints.py again."
+        ) from error

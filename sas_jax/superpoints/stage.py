@@ -49,14 +49,19 @@ def segment_scene(
     )
 
 
-def superpoint_key(scene: Scene, config: SuperpointConfig) -> str:
-    """Return the content key of a scene's superpoints: geometry and settings."""
-    normals = scene.normals if scene.faces is None else None
+def superpoint_key(geometry_key: str, config: SuperpointConfig) -> str:
+    """Return the content key of a scene's superpoints.
+
+    Args:
+      geometry_key: key of the points, faces and normals that the scene is read from,
+        so that it need not be read to see that nothing is to be done.
+      config: as `segment_scene` gets it.
+    """
     return content_key(
         {
             "stage": "superpoints",
             "version": _VERSION,
-            "geometry": (scene.points, scene.faces, normals),
+            "geometry": geometry_key,
             "config": config,
         }
     )

@@ -1,0 +1,1 @@
+"""What stages leave on disk: files, locks, features."""
