@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Float32, PyTree
 
-from sas_jax.distill import loader, step
+from sas_jax.distill import loader, processes, step
 from sas_jax.distill.buckets import BucketPolicy
 from sas_jax.distill.checkpoint import (
     Checkpoint,
@@ -64,7 +64,7 @@ class World:
       schedule: which scenes each step sees.
       policy: sizes of batches.
       network: the student.
-      devices: where steps run.
+      devices: where steps run, of all processes.
     """
 
     config: TrainConfig
@@ -76,6 +76,11 @@ class World:
     policy: BucketPolicy
     network: step.Network
     devices: tuple[jax.Device, ...]
+
+    @property
+    def own_devices(self) -> tuple[jax.Device, ...]:
+        """Those of `devices` that this process feeds."""
+        return tuple(self.devices[i] for i in processes.own(self.devices))
 
 
 def make_world(
@@ -92,11 +97,6 @@ def make_world(
         that of the names and the student's output.
     """
     loader.check_names(sources)
-    if jax.process_count() > 1:
-        raise InputError(
-            f"train: one process is required, got {jax.process_count()}. Use all "
-            "devices of one machine."
-        )
     shape = (len(vocabulary.names), config.student.out_dim)
     if vocabulary.features.shape != shape:
         raise InputError(
@@ -104,7 +104,16 @@ def make_world(
             f"{list(vocabulary.features.shape)}. Use the text tower that the features "
             "were made with, and its dimension as out_dim."
         )
-    devices = tuple(devices or jax.local_devices())
+    # Machines of other kinds may encode a text with other last bits.
+    features = processes.of_primary(vocabulary.features)
+    vocabulary = dataclasses.replace(vocabulary, features=features)
+    devices = tuple(devices or jax.devices())
+    if len(processes.own(devices)) * jax.process_count() != len(devices):
+        raise InputError(
+            f"train: each of {jax.process_count()} processes must have as many devices "
+            f"as the others, got {len(processes.own(devices))} of {len(devices)} here. "
+            "Give every process the same number."
+        )
     cache = SceneCache(sources, config, run.cache_bytes)
     schedule = Schedule(len(sources), config)
     return World(
@@ -142,13 +151,13 @@ def start(
         check_config(saved.config, world.config, checkpoints.folder)
         _check_resume(saved, world, checkpoints.folder)
         _log.info("resumed at step %d (%s)", latest, checkpoints.folder)
-        state = step.replicate(saved.state, world.devices)
+        state = step.replicate(saved.state, world.own_devices)
         return state, History(saved.history), _with_text(world, saved)
     if branch_from is not None:
         saved = _first_stage(world, branch_from)
         if saved is not None:
             _log.info("branched off at step %d (%s)", saved.state.step, branch_from)
-            state = step.replicate(saved.state, world.devices)
+            state = step.replicate(saved.state, world.own_devices)
             return state, History(), _with_text(world, saved)
         _log.info("no shared first stage, from the beginning (%s)", branch_from)
     state = step.create_state(world.network, world.config)
@@ -157,7 +166,7 @@ def start(
         _check_same_shapes(state.params, student.variables["params"], init_from)
         state = dataclasses.replace(state, **student.variables)
         _log.info("started from the weights of %s", init_from)
-    return step.replicate(state, world.devices), History(), world
+    return step.replicate(state, world.own_devices), History(), world
 
 
 def _first_stage(world: World, folder: str | os.PathLike) -> Checkpoint | None:
