@@ -18,12 +18,12 @@ import stage_flags as given
 from absl import flags
 from tqdm import tqdm
 
-from sas_jax import files
+from sas_jax.artefacts import files
+from sas_jax.artefacts.features import load_point_features
+from sas_jax.datasets.scan_keys import labels_key
+from sas_jax.datasets.scannet import open_scene
 from sas_jax.errors import InputError
 from sas_jax.evaluate import protocol, semantic
-from sas_jax.fusion.store import load_point_features
-from sas_jax.scenes.scan_keys import labels_key
-from sas_jax.scenes.scannet import open_scene
 from sas_jax.scenes.scene import Scene
 
 _METHODS = flags.DEFINE_list("methods", [], "What to score; default: all there is.")

@@ -18,14 +18,14 @@ import stage_flags as given
 import torch
 from tqdm import tqdm
 
+from sas_jax.artefacts.features import save_point_features
+from sas_jax.artefacts.files import write_json
 from sas_jax.artefacts.stage import Job, run_jobs
-from sas_jax.files import write_json
-from sas_jax.fusion.lift import LiftConfig
-from sas_jax.fusion.store import save_point_features
-from sas_jax.scenes.scan_keys import views_key
-from sas_jax.scenes.scannet import open_scene
+from sas_jax.datasets.scan_keys import views_key
+from sas_jax.datasets.scannet import open_scene
+from sas_jax.lifting.extract import ExtractConfig, extract_scene, extraction_key
+from sas_jax.lifting.lift import LiftConfig
 from sas_jax.teachers import registry
-from sas_jax.teachers.extract import ExtractConfig, extract_scene, extraction_key
 
 
 @dataclasses.dataclass

@@ -15,15 +15,15 @@ import stage_flags as given
 from absl import flags
 from tqdm import tqdm
 
-from sas_jax.errors import InputError
-from sas_jax.fusion.fuse import FuseConfig
-from sas_jax.fusion.stage import fuse_scene, fused_key, load_capability
-from sas_jax.fusion.store import (
+from sas_jax.artefacts.features import (
     PointFeatures,
     save_point_features,
     save_superpoint_features,
 )
-from sas_jax.lock import workspace_lock
+from sas_jax.artefacts.lock import workspace_lock
+from sas_jax.errors import InputError
+from sas_jax.fusion.fuse import FuseConfig
+from sas_jax.fusion.stage import fuse_scene, fused_key, load_capability
 from sas_jax.text.vocabulary import Vocabulary, vocabulary
 
 _LEVEL = flags.DEFINE_enum(

@@ -24,11 +24,11 @@ import settings
 from absl import flags
 from PIL import Image
 
+from sas_jax.artefacts.files import atomic_path, content_key
+from sas_jax.artefacts.scene_features import SceneFeatures
+from sas_jax.datasets.layouts import open_folder
 from sas_jax.errors import InputError
 from sas_jax.evaluate import query
-from sas_jax.evaluate.scene_features import SceneFeatures
-from sas_jax.files import atomic_path, content_key
-from sas_jax.scenes.layouts import open_folder
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.graph import vertex_normals
 from sas_jax.view import pictures, ply

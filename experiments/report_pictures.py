@@ -7,12 +7,12 @@ import numpy as np
 import settings
 from PIL import Image
 
+from sas_jax.artefacts.features import load_point_features, load_superpoints
+from sas_jax.artefacts.files import read_json
+from sas_jax.artefacts.scene_features import SceneFeatures
 from sas_jax.capability.store import QUALITY_SCHEMA
+from sas_jax.datasets.scannet import open_scene
 from sas_jax.evaluate import query
-from sas_jax.evaluate.scene_features import SceneFeatures
-from sas_jax.files import read_json
-from sas_jax.fusion.store import load_point_features, load_superpoints
-from sas_jax.scenes.scannet import open_scene
 from sas_jax.scenes.scene import Scene
 from sas_jax.view import pictures, report
 from sas_jax.view.report import Section

@@ -12,14 +12,14 @@ import numpy as np
 import stage_flags as given
 from absl import app, logging
 
-from sas_jax import files
-from sas_jax.artefacts.stamps import Memo
-from sas_jax.errors import InputError
-from sas_jax.evaluate.scene_features import (
+from sas_jax.artefacts import files
+from sas_jax.artefacts.scene_features import (
     SceneFeatures,
     load_scene_features,
     save_scene_features,
 )
+from sas_jax.artefacts.stamps import Memo
+from sas_jax.errors import InputError
 from sas_jax.scenes.labels import SCANNET20, LabelSet
 from sas_jax.scenes.scene import Scene
 
@@ -103,7 +103,7 @@ def image_size_wh() -> tuple[int, int]:
 
 def scene_folders(splits: Sequence[str]) -> list[pathlib.Path]:
     """Return the scan folders that --scenes names, or those of the splits."""
-    from sas_jax.scenes.scannet import list_scenes
+    from sas_jax.datasets.scannet import list_scenes
 
     names = given.SCENES.value or [
         name for split in splits for name in list_scenes(data_root(), split)
@@ -117,7 +117,7 @@ def labelled_folders() -> list[pathlib.Path]:
     Raises:
       InputError: where none has; ScanNet's test split, for example.
     """
-    from sas_jax.scenes.scannet import labels_path
+    from sas_jax.datasets.scannet import labels_path
 
     folders = scene_folders([given.EVAL_SPLIT.value])
     labelled = [folder for folder in folders if labels_path(folder).exists()]
@@ -234,7 +234,7 @@ def _steps(folder: pathlib.Path) -> list[int]:
 def _predictor(run_name: str):
     # Imported here: a query from cached features needs neither flax nor orbax.
     from sas_jax.distill.checkpoint import load_student
-    from sas_jax.evaluate.student import Predictor
+    from sas_jax.models.student import Predictor
 
     return Predictor(load_student(checkpoints(run_name)))
 
@@ -253,7 +253,7 @@ def fused_features(scene: Scene) -> SceneFeatures:
     Raises:
       InputError: when fusion has not made them, or made them for other points.
     """
-    from sas_jax.fusion.store import load_point_features
+    from sas_jax.artefacts.features import load_point_features
 
     path = workspace() / "fused" / fused_name() / f"{scene.name}.safetensors"
     if not path.exists():

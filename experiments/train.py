@@ -23,13 +23,13 @@ import settings
 import stage_flags as given
 from absl import flags
 
+from sas_jax.artefacts.features import has_features
 from sas_jax.distill.augment import named_augmentation
 from sas_jax.distill.config import RunConfig, TrainConfig, official_config
 from sas_jax.distill.data import SceneFiles
 from sas_jax.distill.processes import is_primary
 from sas_jax.distill.train import TrainResult, Vocabulary, train
 from sas_jax.errors import InputError
-from sas_jax.fusion.store import has_features
 from sas_jax.models.minkunet import StudentConfig
 
 _RUN = flags.DEFINE_string("run", "full-seed0", "Name of the run.")

@@ -11,8 +11,8 @@ import pathlib
 import time
 from collections.abc import Callable, Sequence
 
-from sas_jax.files import is_current, writing
-from sas_jax.lock import Lock, remove_left, take
+from sas_jax.artefacts.files import is_current, writing
+from sas_jax.artefacts.lock import Lock, remove_left, take
 
 POLL_S = 0.5
 """Between looks at scenes that other workers have claimed."""

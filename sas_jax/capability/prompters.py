@@ -12,7 +12,7 @@ import torch
 import transformers
 from jaxtyping import Bool, Float, Int, UInt8
 
-from sas_jax import files
+from sas_jax.artefacts import files
 from sas_jax.errors import InputError, WeightsMissing
 
 SAM = "facebook/sam-vit-huge"

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image
 
-from sas_jax import files
+from sas_jax.artefacts import files
 from sas_jax.capability import sheets, store
 from sas_jax.capability.measure import (
     CapabilityConfig,
@@ -28,7 +28,7 @@ from sas_jax.capability.prompt_masks import MaskConfig, PointPrompter, pseudo_ma
 from sas_jax.capability.store import CapabilityTable, ClassImages
 from sas_jax.capability.synthesize import Synthesizer
 from sas_jax.errors import InputError
-from sas_jax.scenes.rooms.write import worker_pool
+from sas_jax.rooms.scan.write import worker_pool
 from sas_jax.teachers.contracts import DenseTeacher, MaskTeacher
 from sas_jax.text.vocabulary import Vocabulary, image_prompt
 

@@ -12,7 +12,7 @@ import pathlib
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from sas_jax import files
+from sas_jax.artefacts import files
 
 IMAGES_SCHEMA = "sas_jax.capability_images/1"
 MASKS_SCHEMA = "sas_jax.capability_masks/1"

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from sas_jax import files
-from sas_jax.capability import attention, small_diffusion
+from sas_jax.artefacts import files
+from sas_jax.capability import attention
 from sas_jax.capability.attention import AttentionConfig
-from sas_jax.capability.small_diffusion import SamplingConfig, SmallDiffusion
 from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.rooms.painter import small_diffusion
+from sas_jax.rooms.painter.small_diffusion import SamplingConfig, SmallDiffusion
 from sas_jax.teachers.text import word_tokens
 
 if TYPE_CHECKING:

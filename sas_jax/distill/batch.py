@@ -16,10 +16,10 @@ from sas_jax.distill import augment
 from sas_jax.distill.buckets import Bucket, Need
 from sas_jax.distill.config import TrainConfig
 from sas_jax.distill.data import TrainScene
-from sas_jax.distill.voxelize import Voxels, grid_cells, unique_voxels
 from sas_jax.errors import InputError
 from sas_jax.sparse.keys import MAX_COORD
 from sas_jax.sparse.plan import Plan, build_plan, level_counts
+from sas_jax.sparse.voxelize import Voxels, grid_cells, unique_voxels
 
 # 3 GB of noise while it is smoothed: 200 m x 200 m x 20 m at the finest default grid.
 _MAX_NOISE_NODES = 2**27

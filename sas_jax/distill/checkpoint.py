@@ -22,11 +22,11 @@ import orbax.checkpoint as ocp
 from jaxtyping import Float32, PyTree
 from orbax.checkpoint import checkpoint_managers
 
+from sas_jax.artefacts.files import canonical
 from sas_jax.distill.config import RunConfig, TrainConfig
 from sas_jax.distill.schedule import Schedule
 from sas_jax.distill.step import TrainState
 from sas_jax.errors import InputError
-from sas_jax.files import canonical
 from sas_jax.models.minkunet import StudentConfig
 
 

@@ -15,10 +15,10 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float16, Float32, Int32
 
+from sas_jax.artefacts import features as store
+from sas_jax.artefacts.files import content_key
 from sas_jax.distill.config import TrainConfig
 from sas_jax.errors import InputError
-from sas_jax.files import content_key
-from sas_jax.fusion import store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,8 @@ class SceneSource(Protocol):
 
 def read_scannet_points(folder: pathlib.Path) -> Float32[np.ndarray, "P 3"]:
     """Return the mesh vertices of a scan in ScanNet's layout."""
-    from sas_jax.scenes import ply, scannet
+    from sas_jax.datasets import scannet
+    from sas_jax.scenes import ply
 
     return ply.read_ply(scannet.mesh_path(folder)).points
 

@@ -14,8 +14,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import Array, Shaped
 
+from sas_jax.artefacts.lock import Lock, workspace_lock
 from sas_jax.errors import InputError
-from sas_jax.lock import Lock, workspace_lock
 
 
 def is_primary() -> bool:

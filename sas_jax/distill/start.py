@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Float32, PyTree
 
+from sas_jax.artefacts.files import canonical
 from sas_jax.distill import loader, processes, step
 from sas_jax.distill.buckets import BucketPolicy
 from sas_jax.distill.checkpoint import (
@@ -23,7 +24,6 @@ from sas_jax.distill.data import SceneCache, SceneSource
 from sas_jax.distill.history import History
 from sas_jax.distill.schedule import Schedule
 from sas_jax.errors import InputError
-from sas_jax.files import canonical
 
 # A text tower repeats its features up to rounding, 1e-7 between batch sizes; another
 # prompt moves them by 1e-2 and more.

@@ -14,6 +14,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from sas_jax.artefacts.files import content_key, write_json
+from sas_jax.artefacts.lock import Lock
 from sas_jax.distill import loader, processes, step
 from sas_jax.distill.checkpoint import Checkpoints
 from sas_jax.distill.config import RunConfig, TrainConfig
@@ -31,8 +33,6 @@ from sas_jax.distill.start import (
     start,
     to_checkpoint,
 )
-from sas_jax.files import content_key, write_json
-from sas_jax.lock import Lock
 
 CONFIG_SCHEMA = "sas_jax.train_config/1"
 _NO_RANK = 1e5

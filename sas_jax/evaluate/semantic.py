@@ -7,9 +7,9 @@ of a teacher, fused features and student features alike.
 import numpy as np
 from jaxtyping import Float, Int
 
+from sas_jax.artefacts.features import PointFeatures
 from sas_jax.errors import InputError
 from sas_jax.evaluate.confusion import NO_PREDICTION
-from sas_jax.fusion.store import PointFeatures
 
 _CHUNK = 65_536
 

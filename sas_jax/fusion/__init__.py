@@ -1,1 +1,1 @@
-"""From pixel features of several teachers to one feature per point (numpy only)."""
+"""From point features of several teachers to one feature per point (numpy only)."""

@@ -17,8 +17,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
+from sas_jax.artefacts.features import PointFeatures
 from sas_jax.errors import InputError
-from sas_jax.fusion.store import PointFeatures
 
 Strategy = Literal["capability", "add", "linear", "single"]
 STRATEGIES: tuple[Strategy, ...] = ("capability", "add", "linear", "single")

@@ -10,16 +10,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Float32
 
-from sas_jax.errors import InputError
-from sas_jax.files import content_key, read_json, sha256_file
-from sas_jax.fusion.fuse import FuseConfig, fuse
-from sas_jax.fusion.store import (
+from sas_jax.artefacts.features import (
     PointFeatures,
     SuperpointFeatures,
     load_point_features,
     load_superpoints,
     superpoint_means,
 )
+from sas_jax.artefacts.files import content_key, read_json, sha256_file
+from sas_jax.errors import InputError
+from sas_jax.fusion.fuse import FuseConfig, fuse
 
 CAPABILITY = "sas_jax.capability/1"
 # Raised when the same input gives other features than before.

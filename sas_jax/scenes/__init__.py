@@ -1,1 +1,1 @@
-"""What a scene is and how scenes are read: one module per layout on disk."""
+"""What a scene is: points, frames, cameras, labels; images and PLY files in and out."""

@@ -34,7 +34,7 @@ def back_project(
     x = (column - frame.intrinsics[0, 2]) * z / frame.intrinsics[0, 0]
     y = (row - frame.intrinsics[1, 2]) * z / frame.intrinsics[1, 1]
     pose = frame.world_from_camera
-    # Per coordinate, like `fusion.project`: independent of the number of threads.
+    # Per coordinate, like `lifting.project`: independent of the number of threads.
     world = [
         pose[i, 0] * x + pose[i, 1] * y + pose[i, 2] * z + pose[i, 3] for i in range(3)
     ]

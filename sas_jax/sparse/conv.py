@@ -21,9 +21,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from sas_jax.errors import InputError
-from sas_jax.sparse import native, spconv_bridge, xla
 from sas_jax.sparse.kernel_map import KernelMap
+from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.rows import accumulator
+from sas_jax.sparse.spconv import conv as spconv_bridge
+from sas_jax.sparse.xla import conv as xla
 
 _MODULES = MappingProxyType({"native": native, "xla": xla, "spconv": spconv_bridge})
 IMPLEMENTATIONS = tuple(_MODULES)

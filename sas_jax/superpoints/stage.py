@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Int32
 
-from sas_jax.files import content_key
+from sas_jax.artefacts.files import content_key
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.segment import segment_mesh, segment_points
 

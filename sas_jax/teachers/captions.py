@@ -13,7 +13,7 @@ import numpy as np
 import webcolors
 from jaxtyping import Bool, Float, UInt8
 
-from sas_jax.teachers.align import with_article
+from sas_jax.lifting.align import with_article
 from sas_jax.teachers.contracts import Image, Segments, check_image, check_segments
 
 COLOUR_WORDS = {

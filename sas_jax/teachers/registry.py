@@ -15,7 +15,7 @@ from typing import Any
 from sas_jax.errors import InputError, WeightsMissing
 
 _RANDOM = re.compile(r"random:\d+")
-SHIPPED_WEIGHTS = pathlib.Path(__file__).parent / "weights"
+SHIPPED_WEIGHTS = pathlib.Path(__file__).parent.parent / "rooms/teachers/weights"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ ENTRIES: dict[str, Entry] = {
         Entry(
             name="rooms-dense",
             contract="dense",
-            loader="sas_jax.teachers.rooms_dense:load",
+            loader="sas_jax.rooms.teachers.dense:load",
             needs=_TORCH,
             weights=SHIPPED_WEIGHTS / "rooms_dense.safetensors",
             licence="Apache-2.0",
@@ -58,7 +58,7 @@ ENTRIES: dict[str, Entry] = {
         Entry(
             name="rooms-mask",
             contract="mask",
-            loader="sas_jax.teachers.rooms_mask:load",
+            loader="sas_jax.rooms.teachers.mask:load",
             needs=_TORCH,
             weights=SHIPPED_WEIGHTS / "rooms_mask.safetensors",
             licence="Apache-2.0",

@@ -17,8 +17,8 @@ import numpy as np
 import safetensors
 from jaxtyping import Array, Float
 
+from sas_jax.artefacts.files import content_key, read_tensors, write_tensors
 from sas_jax.errors import DamagedFile, InputError
-from sas_jax.files import content_key, read_tensors, write_tensors
 from sas_jax.text import minilm_files
 
 _NUM_LAYERS = 6

@@ -13,8 +13,8 @@ import pathlib
 
 import tokenizers
 
+from sas_jax.artefacts.files import atomic_write, sha256_file
 from sas_jax.errors import InputError, WeightsMissing
-from sas_jax.files import atomic_write, sha256_file
 
 TOWER_ID = "minilm-l6-v2"
 DIM = 384

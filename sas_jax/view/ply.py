@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from sas_jax.files import atomic_path
+from sas_jax.artefacts.files import atomic_path
 from sas_jax.scenes.ply_write import write_binary_ply
 
 

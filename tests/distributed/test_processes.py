@@ -14,8 +14,8 @@ import jax
 import numpy as np
 import pytest
 
+from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.distill.checkpoint import Checkpoints
-from sas_jax.lock import workspace_lock
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 SCRIPT = """

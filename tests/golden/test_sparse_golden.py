@@ -19,9 +19,10 @@ import pytest
 from sas_jax.models.minkunet import MinkUNet, StudentConfig
 from sas_jax.models.port import from_minkowski, minkowski_shapes, to_minkowski
 from sas_jax.sparse import keys as voxel_keys
-from sas_jax.sparse import native, tables
+from sas_jax.sparse import tables
 from sas_jax.sparse.conv import pointwise, sparse_conv
 from sas_jax.sparse.kernel_map import strided_map, submanifold_map
+from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.plan import build_plan, level_counts, pad_rows
 from sas_jax.sparse.rungs import exact_rung
 

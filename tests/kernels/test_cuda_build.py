@@ -14,8 +14,19 @@ import setuptools
 from sas_jax import native_library
 from sas_jax.errors import InputError
 from sas_jax.models.layers import ResidualBlock
-from sas_jax.sparse import native, native_call, native_cuda, native_norm
 from sas_jax.sparse.conv import choose_impl, pointwise, sparse_conv
+from sas_jax.sparse.native import (
+    call as native_call,
+)
+from sas_jax.sparse.native import (
+    conv as native,
+)
+from sas_jax.sparse.native import (
+    cuda as native_cuda,
+)
+from sas_jax.sparse.native import (
+    norm as native_norm,
+)
 from sas_jax.sparse.plan import build_plan
 from sas_jax.sparse.rungs import Rung
 

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sas_jax.sparse import native, native_cuda
 from sas_jax.sparse.conv import pointwise, sparse_conv
+from sas_jax.sparse.native import conv as native
+from sas_jax.sparse.native import cuda as native_cuda
 from sas_jax.sparse.plan import build_plan
 
 pytestmark = [

@@ -1,0 +1,223 @@
+"""Point and superpoint features: what they are, means over superpoints, files.
+
+P points of a scene, M of them seen by at least one frame, L superpoints, C channels.
+Only seen points have a row; `point_index` says which point each row is. Superpoint
+distillation needs nothing but superpoint means of the fused features, so [L, C] is
+stored for training instead of [M, C]: a fiftieth of the size, the same loss.
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+import numpy as np
+import safetensors
+from jaxtyping import Bool, Float16, Float32, Int, Int32
+
+from sas_jax.artefacts.files import read_manifest, read_tensors, write_tensors
+from sas_jax.errors import DamagedFile, InputError
+
+POINT_FEATURES = "sas_jax.point_features/1"
+SUPERPOINT_FEATURES = "sas_jax.superpoint_features/1"
+SUPERPOINTS = "sas_jax.superpoints/1"
+_CHANNELS_AT_ONCE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class PointFeatures:
+    """Features of the seen points of one scene.
+
+    Attributes:
+      feat: [M, C] f16, finite.
+      point_index: [M] i32, ascending, in 0..num_points-1.
+      counts: [M] i32, number of views that contributed, >= 1.
+      num_points: P, all points of the scene.
+    """
+
+    feat: Float16[np.ndarray, "M C"]
+    point_index: Int32[np.ndarray, " M"]
+    counts: Int32[np.ndarray, " M"]
+    num_points: int
+
+    def __post_init__(self) -> None:
+        rows = {len(self.feat), len(self.point_index), len(self.counts)}
+        index = self.point_index
+        ordered = (np.diff(index) > 0).all() if len(index) > 1 else True
+        inside = len(index) == 0 or (index[0] >= 0 and index[-1] < self.num_points)
+        if self.feat.ndim != 2 or len(rows) != 1 or not ordered or not inside:
+            raise InputError(
+                "point features: feat [M, C], counts [M] and an ascending point_index "
+                f"[M] below {self.num_points} are required, got {self.feat.shape}, "
+                f"{self.counts.shape}, {index.shape}. Lift the scene again."
+            )
+
+    @property
+    def seen(self) -> Bool[np.ndarray, " P"]:
+        """Which points have a feature."""
+        seen = np.zeros(self.num_points, bool)
+        seen[self.point_index] = True
+        return seen
+
+    def dense(self) -> Float32[np.ndarray, "P C"]:
+        """Return one f32 row per point, zeros for points that nobody saw."""
+        rows = np.zeros((self.num_points, self.feat.shape[1]), np.float32)
+        rows[self.point_index] = self.feat
+        return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class SuperpointFeatures:
+    """Mean features of the superpoints of one scene.
+
+    Attributes:
+      feat: [L, C] f16; zeros where no point of the superpoint was seen.
+      counts: [L] i32, number of seen points; 0 marks a superpoint without a feature.
+    """
+
+    feat: Float16[np.ndarray, "L C"]
+    counts: Int32[np.ndarray, " L"]
+
+
+def superpoint_means(
+    features: PointFeatures, superpoints: Int[np.ndarray, " P"]
+) -> SuperpointFeatures:
+    """Average point features over the seen points of each superpoint.
+
+    Args:
+      features: of all P points' scene.
+      superpoints: superpoint id of each point, contiguous from 0.
+
+    Returns:
+      Means in f16, accumulated in f64. For every loss that sees F_SP only, using row
+      `superpoints[p]` equals averaging F_fusion literally and mapping it back.
+
+    Raises:
+      InputError: when there is not one id >= 0 per point.
+
+    Source: SAS section 3.4, f_SP^2D.
+    """
+    if superpoints.shape != (features.num_points,) or superpoints.min(initial=0) < 0:
+        raise InputError(
+            f"superpoint means: one id >= 0 per point ({features.num_points}) is "
+            f"required, got {list(superpoints.shape)} ids from "
+            f"{superpoints.min(initial=0)}. "
+            "Make superpoints and features from the same scene."
+        )
+    num_superpoints = int(superpoints.max(initial=-1)) + 1
+    owner = superpoints[features.point_index]
+    counts = np.bincount(owner, minlength=num_superpoints).astype(np.int32)
+    feat = np.zeros((num_superpoints, features.feat.shape[1]), np.float16)
+    order = np.argsort(owner, kind="stable")
+    present = np.flatnonzero(counts)
+    starts = np.concatenate([[0], np.cumsum(counts[present])[:-1]]).astype(np.intp)
+    for first in range(0, feat.shape[1] if len(order) else 0, _CHANNELS_AT_ONCE):
+        block = slice(first, first + _CHANNELS_AT_ONCE)
+        rows = features.feat[:, block].astype(np.float64)[order]
+        sums = np.add.reduceat(rows, starts, axis=0)
+        feat[present, block] = sums / counts[present, None]
+    return SuperpointFeatures(feat, counts)
+
+
+def save_point_features(
+    path: str | os.PathLike,
+    features: PointFeatures,
+    *,
+    key: str,
+    meta: Mapping[str, str] | None = None,
+) -> None:
+    """Write point features atomically (see `files.write_tensors`)."""
+    tensors = {
+        "feat": features.feat,
+        "point_index": features.point_index,
+        "counts": features.counts,
+        "num_points": np.array([features.num_points], np.int64),
+    }
+    write_tensors(path, tensors, key=key, schema=POINT_FEATURES, meta=meta)
+
+
+def load_point_features(path: str | os.PathLike) -> PointFeatures:
+    """Read point features; raises like `files.read_tensors`."""
+    tensors, _ = read_tensors(path, schema=POINT_FEATURES)
+    return PointFeatures(
+        feat=tensors["feat"],
+        point_index=tensors["point_index"],
+        counts=tensors["counts"],
+        num_points=int(tensors["num_points"][0]),
+    )
+
+
+def has_features(path: str | os.PathLike) -> bool:
+    """Tell whether any frame saw the scene of a file; the checksum is not verified.
+
+    Args:
+      path: point or superpoint features.
+
+    Raises:
+      InputError: for a file that is no safetensors.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return bool(file.get_tensor("counts").any())
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(
+            f"features: a complete safetensors file is required, got {error} ({path}). "
+            "Run the stage that makes it again."
+        ) from error
+
+
+def save_superpoint_features(
+    path: str | os.PathLike,
+    features: SuperpointFeatures,
+    *,
+    key: str,
+    meta: Mapping[str, str] | None = None,
+) -> None:
+    """Write superpoint features atomically (see `files.write_tensors`)."""
+    tensors = {"feat": features.feat, "counts": features.counts}
+    write_tensors(path, tensors, key=key, schema=SUPERPOINT_FEATURES, meta=meta)
+
+
+def load_superpoint_features(path: str | os.PathLike) -> SuperpointFeatures:
+    """Read superpoint features; raises like `files.read_tensors`."""
+    tensors, _ = read_tensors(path, schema=SUPERPOINT_FEATURES)
+    return SuperpointFeatures(tensors["feat"], tensors["counts"])
+
+
+def save_superpoints(
+    path: str | os.PathLike,
+    superpoints: Int32[np.ndarray, " P"],
+    *,
+    key: str,
+    meta: Mapping[str, str] | None = None,
+) -> None:
+    """Write the superpoint id of each point atomically; the manifest has the counts."""
+    tensors = {"superpoints": superpoints.astype(np.int32)}
+    counts = {
+        "points": str(len(superpoints)),
+        "superpoints": str(int(superpoints.max(initial=-1)) + 1),
+    }
+    write_tensors(
+        path, tensors, key=key, schema=SUPERPOINTS, meta=counts | dict(meta or {})
+    )
+
+
+def load_superpoints(path: str | os.PathLike) -> Int32[np.ndarray, " P"]:
+    """Read the superpoint id of each point; raises like `files.read_tensors`."""
+    tensors, _ = read_tensors(path, schema=SUPERPOINTS)
+    return tensors["superpoints"]
+
+
+def superpoint_counts(path: str | os.PathLike) -> tuple[int, int]:
+    """Return the numbers of points and of superpoints, by the manifest alone.
+
+    Raises:
+      DamagedFile: for a missing manifest, or one without counts.
+    """
+    meta = read_manifest(path)["meta"]
+    try:
+        return int(meta["points"]), int(meta["superpoints"])
+    except (KeyError, ValueError) as error:
+        raise DamagedFile(
+            f"superpoints: a manifest with counts is required, got none ({path}). "
+            "Delete the file and run make_superpoints.py again."
+        ) from error

@@ -1,0 +1,1 @@
+"""Data sets and scan formats: one module for each layout on disk."""

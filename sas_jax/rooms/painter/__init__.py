@@ -1,0 +1,1 @@
+"""The small diffusion model of the rooms: training, sampling, quality."""

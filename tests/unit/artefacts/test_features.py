@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+
+from sas_jax.artefacts import features as store
+from sas_jax.artefacts.features import PointFeatures, superpoint_means
+from sas_jax.errors import DamagedFile, InputError
+
+
+def random_features(rng, num_points=200, dim=70, seen=0.6):
+    index = np.flatnonzero(rng.random(num_points) < seen).astype(np.int32)
+    feat = rng.normal(size=(len(index), dim)).astype(np.float16)
+    counts = rng.integers(1, 9, len(index)).astype(np.int32)
+    return PointFeatures(feat, index, counts, num_points)
+
+
+def literal_targets(features, superpoints):
+    """F_SP^2D per point by definition: the mean over the seen points of its own."""
+    dense = np.full((features.num_points, features.feat.shape[1]), np.nan)
+    dense[features.point_index] = features.feat
+    targets = np.full_like(dense, np.nan)
+    for p, superpoint in enumerate(superpoints):
+        rows = dense[(superpoints == superpoint) & features.seen]
+        if len(rows):
+            targets[p] = rows.mean(axis=0)
+    return targets
+
+
+def test_stored_means_equal_the_literal_definition():
+    rng = np.random.default_rng(0)
+    features = random_features(rng)
+    superpoints = rng.integers(0, 40, 200).astype(np.int32)
+    superpoints[superpoints == 7] = 8  # an id without points
+    unseen = features.point_index[superpoints[features.point_index] == 3]
+    keep = ~np.isin(features.point_index, unseen)  # a superpoint that nobody saw
+    features = PointFeatures(
+        features.feat[keep], features.point_index[keep], features.counts[keep], 200
+    )
+    means = superpoint_means(features, superpoints)
+    assert means.counts[7] == 0 and means.counts[3] == 0
+    assert means.counts.sum() == len(features.feat)
+    expected = literal_targets(features, superpoints)
+    has_mean = ~np.isnan(expected[:, 0])
+    np.testing.assert_array_equal(means.counts[superpoints] > 0, has_mean)
+    got = means.feat[superpoints][has_mean]
+    # Stored in f16: half a unit in the last place of the literal mean.
+    np.testing.assert_array_equal(got, expected[has_mean].astype(np.float16))
+    assert (means.feat[means.counts == 0] == 0).all()
+
+
+def test_cosine_losses_from_stored_means_equal_the_literal_ones():
+    rng = np.random.default_rng(1)
+    features = random_features(rng, seen=1.0)
+    superpoints = (np.arange(200) // 9).astype(np.int32)
+    student = rng.normal(size=(200, 70))
+    targets = literal_targets(features, superpoints)
+    stored = superpoint_means(features, superpoints).feat.astype(float)[superpoints]
+
+    def loss(target):
+        norms = np.linalg.norm(student, axis=1) * np.linalg.norm(target, axis=1)
+        return np.mean(1 - np.sum(student * target, axis=1) / norms)
+
+    assert loss(stored) == pytest.approx(loss(targets), abs=2**-11)
+    assert loss(stored) != pytest.approx(loss(np.roll(stored, 9, axis=0)), abs=1e-3)
+
+
+def test_means_of_nothing_and_bad_ids():
+    nobody = PointFeatures(
+        np.zeros((0, 3), np.float16), np.zeros(0, np.int32), np.zeros(0, np.int32), 4
+    )
+    means = superpoint_means(nobody, np.array([0, 1, 1, 0], np.int32))
+    assert means.feat.shape == (2, 3) and not means.counts.any()
+    with pytest.raises(InputError, match=r"\(4\).*\[3\] ids"):
+        superpoint_means(nobody, np.zeros(3, np.int32))
+    with pytest.raises(InputError, match="ids from -1"):
+        superpoint_means(nobody, np.array([0, -1, 0, 0]))
+
+
+@pytest.mark.parametrize("seen", [0.0, 0.6])
+def test_point_features_round_trip(tmp_path, seen):
+    features = random_features(np.random.default_rng(2), seen=seen)
+    path = tmp_path / "s.safetensors"
+    store.save_point_features(path, features, key="k", meta={"teacher": "t"})
+    back = store.load_point_features(path)
+    assert back.num_points == 200
+    for name in ("feat", "point_index", "counts"):
+        got, wanted = getattr(back, name), getattr(features, name)
+        np.testing.assert_array_equal(got, wanted)
+        assert got.dtype == wanted.dtype
+
+
+def test_superpoints_and_their_features_round_trip(tmp_path):
+    rng = np.random.default_rng(3)
+    ids = rng.integers(0, 5, 200).astype(np.int32)
+    store.save_superpoints(tmp_path / "a.safetensors", ids, key="k")
+    np.testing.assert_array_equal(
+        store.load_superpoints(tmp_path / "a.safetensors"), ids
+    )
+    means = superpoint_means(random_features(rng), ids)
+    store.save_superpoint_features(tmp_path / "b.safetensors", means, key="k")
+    back = store.load_superpoint_features(tmp_path / "b.safetensors")
+    np.testing.assert_array_equal(back.feat, means.feat)
+    np.testing.assert_array_equal(back.counts, means.counts)
+
+
+def test_damaged_and_mistaken_files_are_refused(tmp_path):
+    path = tmp_path / "s.safetensors"
+    store.save_superpoints(path, np.arange(9, dtype=np.int32), key="k")
+    with pytest.raises(InputError, match="schema"):
+        store.load_point_features(path)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(DamagedFile, match=r"s\.safetensors"):
+        store.load_superpoints(path)
+
+
+def test_inconsistent_features_are_refused():
+    feat, counts = np.zeros((2, 3), np.float16), np.ones(2, np.int32)
+    for index in ([1, 0], [0, 0], [0, 4], [-1, 0], [0]):
+        with pytest.raises(InputError, match="point features"):
+            PointFeatures(feat, np.array(index, np.int32), counts, 4)
+
+
+def test_whether_any_frame_saw_a_scene(tmp_path):
+    path = tmp_path / "f.safetensors"
+    for seen in ((), (2,)):
+        index = np.array(seen, np.int32)
+        counts = np.ones(len(seen), np.int32)
+        feat = np.zeros((len(seen), 3), np.float16)
+        features = store.PointFeatures(feat, index, counts, 4)
+        store.save_point_features(path, features, key="k")
+        assert store.has_features(path) == bool(seen)
+        means = store.superpoint_means(features, np.zeros(4, np.int32))
+        store.save_superpoint_features(path, means, key="k")
+        assert store.has_features(path) == bool(seen)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"f\.safetensors"):
+        store.has_features(path)

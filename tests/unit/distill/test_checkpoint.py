@@ -1,0 +1,399 @@
+"""Checkpoints: complete, exact, the right ones kept, mismatches named."""
+
+import dataclasses
+import itertools
+import time
+import types
+
+import jax
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+import pytest
+from distill_world import CHANNELS, TEXT, Mixer, boxes, tiny_config
+
+from sas_jax.distill import start as starts
+from sas_jax.distill import step as steps
+from sas_jax.distill import train as training
+from sas_jax.distill.checkpoint import (
+    Checkpoint,
+    Checkpoints,
+    load_student,
+    read_first_stage,
+)
+from sas_jax.distill.config import RunConfig
+from sas_jax.distill.start import Vocabulary, make_world
+from sas_jax.distill.train import train
+from sas_jax.errors import InputError
+from sas_jax.models.minkunet import HEAD, StudentConfig
+
+VOCABULARY = Vocabulary(("a", "b", "c"), TEXT)
+QUIET = RunConfig(progress=False)
+
+
+def example(step=7, history=True):
+    rng = np.random.default_rng(step)
+    params = {"conv": {"kernel": rng.normal(size=(3, 4)).astype(np.float32)}}
+    state = steps.TrainState(
+        params=params,
+        batch_stats={"bn": {"mean": rng.normal(size=4).astype(np.float32)}},
+        opt_state=optax.ScaleByAdamState(
+            count=np.int32(step),
+            mu=jax.tree.map(lambda x: x / 3, params),
+            nu=jax.tree.map(lambda x: x * x, params),
+        ),
+        step=np.int32(step),
+    )
+    rows = {"scene0000_00": rng.normal(size=(11, 3)).astype(np.float32)}
+    return Checkpoint(
+        state=state,
+        history=rows if history else {},
+        text_features=TEXT,
+        class_names=("a", "b", "c"),
+        scenes={"scene0000_00": "key"},
+        iterator={"next_index": step},
+        config=tiny_config(),
+    )
+
+
+def same_bits(one, two):
+    one, two = jax.tree.leaves(one), jax.tree.leaves(two)
+    assert len(one) == len(two)
+    for a, b in zip(one, two, strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        assert a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("history", [False, True])
+def test_everything_comes_back_bit_for_bit(tmp_path, history):
+    saved = example(history=history)
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(saved, {"stage": 1, "rank": 0.5})
+    checkpoints.wait()
+    again = Checkpoints(tmp_path / "c")
+    got = again.restore(again.latest_step())
+    same_bits(got.state, saved.state)
+    assert jax.tree.structure(got.state) == jax.tree.structure(saved.state)
+    same_bits(dict(got.history), dict(saved.history))
+    same_bits(got.text_features, saved.text_features)
+    assert got.class_names == saved.class_names and got.scenes == saved.scenes
+    assert got.iterator == saved.iterator
+    starts.check_config(got.config, tiny_config(), tmp_path)
+
+
+def test_the_last_two_and_the_best_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c", RunConfig(keep_last=2))
+    for step, (stage, rank) in enumerate(
+        [(1, 0.3), (1, 0.1), (1, 0.2), (2, 1.0), (2, 0.9), (2, 1.5), (2, 1.4)]
+    ):
+        checkpoints.save(example(step), {"stage": stage, "rank": rank})
+    checkpoints.wait()
+    assert checkpoints.best_step() == 4  # the later stage, though its loss is higher
+    names = {int(p.name) for p in (tmp_path / "c").iterdir() if p.name.isdigit()}
+    assert names == {4, 5, 6}
+    checkpoints.close()
+
+
+def test_a_half_written_checkpoint_is_not_seen(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(example(3), {"stage": 1, "rank": 1})
+    checkpoints.wait()
+    checkpoints.close()
+    (tmp_path / "c" / "9.orbax-checkpoint-tmp").mkdir()
+    assert Checkpoints(tmp_path / "c").latest_step() == 3
+
+
+def test_a_damaged_checkpoint_is_one_clear_line(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(example(3), {"stage": 1, "rank": 1})
+    checkpoints.close()
+    for path in (tmp_path / "c" / "3" / "state").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with pytest.raises(InputError, match="Delete this folder"):
+        Checkpoints(tmp_path / "c").restore(3)
+
+
+def test_a_student_is_read_with_its_configuration(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c")
+    saved = example(5)
+    checkpoints.save(saved, {"stage": 1, "rank": 1})
+    checkpoints.close()
+    student = load_student(tmp_path / "c")
+    assert student.config == StudentConfig(arch="MinkUNet14A", out_dim=CHANNELS)
+    assert student.step == 5 and student.voxel_size_m == 0.1
+    same_bits(student.variables["params"], saved.state.params)
+    with pytest.raises(InputError, match="got none"):
+        load_student(tmp_path / "nowhere")
+
+
+def test_the_history_is_read_only_where_it_is_wanted(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path / "c")
+    # One scene and four epochs: the first stage ends at step 2.
+    for step, stage in ((1, 1), (2, 1), (3, 2)):
+        checkpoints.save(example(step), {"stage": stage, "rank": 1})
+    checkpoints.close()
+    for path in (tmp_path / "c").glob("*/history/**/*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    closed = []
+    close = ocp.CheckpointManager.close
+    monkeypatch.setattr(
+        ocp.CheckpointManager, "close", lambda self: closed.append(1) or close(self)
+    )
+    student = load_student(tmp_path / "c")
+    same_bits(student.variables["params"], example(3).state.params)
+    assert student.step == 3 and len(closed) == 1
+    for up_to, wanted in ((9, 2), (2, 2)):
+        saved = read_first_stage(tmp_path / "c", up_to)
+        same_bits(saved.state, example(wanted).state)
+        assert not saved.history
+    assert len(closed) == 3
+    with pytest.raises(InputError, match="Delete this folder"):
+        Checkpoints(tmp_path / "c").restore(3)
+
+
+def test_the_step_says_which_stage_a_checkpoint_is_of(tmp_path):
+    assert read_first_stage(tmp_path / "nowhere", 9) is None
+    checkpoints = Checkpoints(tmp_path / "c")
+    assert read_first_stage(tmp_path / "c", 9) is None
+    for step in (2, 3):
+        checkpoints.save(example(step, history=False), {"stage": 1, "rank": 1})
+    checkpoints.close()
+    assert int(read_first_stage(tmp_path / "c", 9).state.step) == 2
+    assert read_first_stage(tmp_path / "c", 1) is None
+
+
+@pytest.fixture
+def mixer(monkeypatch):
+    monkeypatch.setattr(steps, "make_network", lambda config: Mixer())
+
+
+def test_another_configuration_is_refused_by_name(tmp_path, mixer):
+    short = tiny_config(epochs=1, self_distillation=0.0)
+    train(short, boxes(2), VOCABULARY, tmp_path, run=QUIET)
+    for field, value in {"learning_rate": 0.5, "epochs": 3, "seed": 1}.items():
+        other = dataclasses.replace(short, **{field: value})
+        with pytest.raises(InputError, match=rf"resume: {field} must be .*{value}"):
+            train(other, boxes(2), VOCABULARY, tmp_path, run=QUIET)
+    with pytest.raises(InputError, match="training scenes"):
+        train(short, boxes(3), VOCABULARY, tmp_path, run=QUIET)
+    with pytest.raises(InputError, match="fused features and superpoints"):
+        changed = [dataclasses.replace(box, seed=77) for box in boxes(2)]
+        train(short, changed, VOCABULARY, tmp_path, run=QUIET)
+    with pytest.raises(InputError, match="class names"):
+        other = Vocabulary(("a", "b", "d"), TEXT)
+        train(short, boxes(2), other, tmp_path, run=QUIET)
+    with pytest.raises(InputError, match="text features"):
+        other = Vocabulary(("a", "b", "c"), TEXT[::-1].copy())
+        train(short, boxes(2), other, tmp_path, run=QUIET)
+
+
+def test_resume_comes_before_init_and_init_before_scratch(tmp_path, mixer):
+    config = tiny_config(epochs=1, self_distillation=0.0)
+    first = train(config, boxes(2), VOCABULARY, tmp_path / "one", run=QUIET)
+    weights = load_student(first.checkpoints).variables["params"]
+    other = dataclasses.replace(config, seed=9)
+    world = make_world(other, boxes(2), VOCABULARY, QUIET, None)
+
+    def begin(name, init_from):
+        return starts.start(
+            world, Checkpoints(tmp_path / name / "checkpoints"), init_from
+        )[0]
+
+    fresh = begin("two", None)
+    assert not np.array_equal(fresh.params[HEAD]["kernel"], weights[HEAD]["kernel"])
+    given = begin("two", first.checkpoints)
+    same_bits(given.params, weights)
+    moment = given.opt_state.mu[HEAD]["kernel"]
+    assert int(given.step) == 0 and not np.asarray(moment).any()
+    second = train(
+        other, boxes(2), VOCABULARY, tmp_path / "two", run=QUIET, init_from=None
+    )
+    resumed = begin("two", first.checkpoints)
+    assert int(resumed.step) == second.step
+    assert not np.array_equal(resumed.params[HEAD]["kernel"], weights[HEAD]["kernel"])
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path, mixer):
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(example(), {"stage": 1, "rank": 1})
+    checkpoints.close()
+    with pytest.raises(InputError, match="same architecture"):
+        train(
+            tiny_config(),
+            boxes(2),
+            VOCABULARY,
+            tmp_path / "run",
+            run=QUIET,
+            init_from=tmp_path / "c",
+        )
+
+
+def test_stopping_saves_and_starting_again_ends_with_the_same_bits(tmp_path, mixer):
+    config = tiny_config(epochs=4)
+    whole = train(config, boxes(4), VOCABULARY, tmp_path / "whole", run=QUIET)
+    assert whole.completed and "completed" in whole.table()
+    calls = []
+
+    def stop():
+        calls.append(1)
+        return len(calls) in (1, 4, 6)
+
+    results = []
+    while not results or not results[-1].completed:
+        results.append(
+            train(
+                config, boxes(4), VOCABULARY, tmp_path / "parts", run=QUIET, stop=stop
+            )
+        )
+    assert [r.step for r in results] == [1, 4, 6, 8]
+    one, two = (
+        Checkpoints(tmp_path / name / "checkpoints").restore(8)
+        for name in ("whole", "parts")
+    )
+    same_bits(one.state, two.state)
+    same_bits(dict(one.history), dict(two.history))
+
+
+def test_text_features_may_differ_by_rounding_and_the_first_ones_stay(tmp_path, mixer):
+    config = tiny_config(epochs=4)
+    whole = train(config, boxes(4), VOCABULARY, tmp_path / "whole", run=QUIET)
+    # After step 2 of 8, in the first stage, and after step 6, in the second.
+    for number, shift in enumerate((0, 3e-7, -5e-6)):
+        near = Vocabulary(VOCABULARY.names, TEXT + np.float32(shift))
+        stop = itertools.chain([False] * (1 + 2 * number), itertools.repeat(True))
+        if number == 2:
+            stop = itertools.repeat(False)
+        parts = train(
+            config,
+            boxes(4),
+            near,
+            tmp_path / "parts",
+            run=QUIET,
+            stop=lambda stop=stop: next(stop),
+        )
+    assert parts.step == whole.step == 8
+    one, two = (
+        Checkpoints(tmp_path / name / "checkpoints").restore(8)
+        for name in ("whole", "parts")
+    )
+    same_bits((one.state, dict(one.history)), (two.state, dict(two.history)))
+    same_bits(one.text_features, two.text_features)
+    with pytest.raises(InputError, match="text features"):
+        other = Vocabulary(VOCABULARY.names, TEXT + np.float32(1e-3))
+        train(config, boxes(4), other, tmp_path / "parts", run=QUIET)
+
+
+class Killed(Exception):
+    pass
+
+
+def test_long_epochs_and_a_long_start_of_stage_2_are_saved_on_the_way(
+    tmp_path, mixer, monkeypatch
+):
+    """Steps take three minutes, the first history half an hour; late means ten."""
+    config = tiny_config(epochs=2, loop=5)
+    whole = train(config, boxes(2), VOCABULARY, tmp_path / "whole", run=QUIET)
+    now, saved = [time.monotonic()], []
+    clock = types.SimpleNamespace(
+        monotonic=lambda: now[0], perf_counter=time.perf_counter
+    )
+    first_history, save = training.first_history, Checkpoints.save
+
+    def slow_history(*arguments):
+        now[0] += 1800
+        return first_history(*arguments)
+
+    def record(self, checkpoint, metrics):
+        entry = (int(checkpoint.state.step), bool(checkpoint.history))
+        saved.append((*entry, "loss" in metrics))
+        save(self, checkpoint, metrics)
+
+    def kill():
+        now[0] += 180
+        if saved and saved[-1][0] == 6:
+            raise Killed
+        return False
+
+    def go(stop):
+        return train(
+            config, boxes(2), VOCABULARY, tmp_path / "parts", run=QUIET, stop=stop
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "time", clock)
+        patched.setattr(training, "first_history", slow_history)
+        patched.setattr(Checkpoints, "save", record)
+        with pytest.raises(Killed):
+            go(kill)
+    # Step 5 ends the first stage and the first epoch; only means over all scenes count.
+    assert saved == [(4, False, False), (5, False, True), (6, True, False)]
+    assert go(lambda: False).step == whole.step == 10
+    one, two = (
+        Checkpoints(tmp_path / name / "checkpoints").restore(10)
+        for name in ("whole", "parts")
+    )
+    same_bits((one.state, dict(one.history)), (two.state, dict(two.history)))
+
+
+def test_a_run_that_branches_off_ends_with_the_bits_of_its_own_run(
+    tmp_path, mixer, caplog
+):
+    config = tiny_config(epochs=4, self_distillation=0.5)
+    plain = dataclasses.replace(config, self_distillation=0.0)
+    once = RunConfig(checkpoint_minutes=1e6, keep_last=1, progress=False)
+
+    def run(name, config, branch_from=None):
+        folder = tmp_path / name
+        result = train(
+            config, boxes(3), VOCABULARY, folder, run=once, branch_from=branch_from
+        )
+        return Checkpoints(folder / "checkpoints").restore(result.step)
+
+    run("full", config)
+    full = tmp_path / "full" / "checkpoints"
+    assert {int(p.name) for p in full.iterdir() if p.name.isdigit()} == {2, 4}
+    alone = run("alone", plain)
+    with caplog.at_level("INFO", logger="sas_jax"):
+        branched = run("branched", plain, full)
+    assert "branched off at step 2" in caplog.text
+    same_bits(alone.state, branched.state)
+    from_nothing = run("from_nothing", plain, tmp_path / "nobody" / "checkpoints")
+    same_bits(alone.state, from_nothing.state)
+    other = dataclasses.replace(plain, learning_rate=0.5)
+    with pytest.raises(InputError, match="learning_rate"):
+        run("other", other, full)
+    poly = dataclasses.replace(plain, schedule="poly")
+    run("poly", poly, full)
+
+
+def test_checkpoints_keep_their_distance(tmp_path, mixer):
+    for minutes, wanted in ((0, {2, 3, 4}), (60, {2, 4})):
+        run = RunConfig(progress=False, checkpoint_minutes=minutes)
+        folder = tmp_path / str(minutes)
+        train(tiny_config(), boxes(2), VOCABULARY, folder, run=run)
+        found = {int(p.name) for p in (folder / "checkpoints").glob("[0-9]*")}
+        assert found == wanted
+
+
+def test_validation_is_called_only_where_asked_for(tmp_path, mixer):
+    seen = []
+
+    def validate(variables, step):
+        seen.append((step, sorted(variables)))
+        return {"val/miou": 0.25}
+
+    run = RunConfig(progress=False, validate_epochs=2)
+    result = train(
+        tiny_config(), boxes(2), VOCABULARY, tmp_path, run=run, validate=validate
+    )
+    assert seen == [(step, ["batch_stats", "params"]) for step in (2, 4)]
+    assert result.means["val/miou"] == 0.25
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path, mixer):
+    from sas_jax.artefacts.lock import workspace_lock
+
+    with workspace_lock(tmp_path), pytest.raises(InputError, match="only one run"):
+        train(tiny_config(), boxes(2), VOCABULARY, tmp_path, run=QUIET)
