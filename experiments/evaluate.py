@@ -9,6 +9,7 @@ and skips what is up to date. Scenes without labels are left out; with --scenes,
 scores of just these are shown and not kept.
 """
 
+import functools
 import pathlib
 from collections.abc import Callable
 
@@ -72,12 +73,13 @@ def _cache(place: pathlib.Path, scan: pathlib.Path) -> pathlib.Path:
 def _evaluate(name, scenes, texts) -> protocol.Evaluation:
     folder = settings.workspace() / "eval" / given.EVAL_SPLIT.value
     path = folder / f"{name.replace('/', '-')}.json"
-    predict, source = _predictor(name, list(scenes), texts)
-    key = files.content_key(
-        {"source": source, "scenes": list(scenes.values()), "texts": texts}
-    )
-    if not given.SCENES.value and settings.is_current(path, key):
-        return protocol.load(path)
+    predict, sources = _predictor(name, list(scenes), texts)
+    for source in sources:
+        key = files.content_key(
+            {"source": source(), "scenes": list(scenes.values()), "texts": texts}
+        )
+        if not given.SCENES.value and settings.is_current(path, key):
+            return protocol.load(path)
     opened = (
         open_scene(folder, label_set=settings.label_set())
         for folder in tqdm(scenes, desc=name, unit="scene")
@@ -88,11 +90,16 @@ def _evaluate(name, scenes, texts) -> protocol.Evaluation:
     return found
 
 
-def _predictor(name, folders, texts) -> tuple[Predict, object]:
+def _predictor(name, folders, texts) -> tuple[Predict, list[Callable[[], object]]]:
+    """Return what predicts a scene, and functions that say what it predicts from.
+
+    The first one is quick; the last one is right, even for damaged checkpoints.
+    """
     kind, _, item = name.partition("/")
     if kind == "student":
-        state = settings.student_state(item)
-        return lambda scene: settings.predict_student(item, scene, texts), state
+        states = (settings.student_state, settings.loaded_state)
+        sources = [functools.partial(state, item) for state in states]
+        return lambda scene: settings.predict_student(item, scene, texts), sources
     place = "features" if kind == "teacher" else "fused"
     folder = settings.workspace() / place / item
     paths = {scan.name: _cache(folder, scan) for scan in folders}
@@ -106,10 +113,10 @@ def _predictor(name, folders, texts) -> tuple[Predict, object]:
         )
 
     def predict(scene: Scene) -> np.ndarray:
-        features = load_point_features(paths[scene.name])
+        features = load_point_features(paths[scene.name], scene.points)
         return semantic.classify_points(features, texts)
 
-    return predict, [_manifest_key(path) for path in paths.values()]
+    return predict, [lambda: [_manifest_key(path) for path in paths.values()]]
 
 
 def _check_kind(name: str) -> None:

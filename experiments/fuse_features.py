@@ -21,9 +21,11 @@ from sas_jax.artefacts.features import (
     save_superpoint_features,
 )
 from sas_jax.artefacts.lock import workspace_lock
+from sas_jax.datasets.scannet import mesh_path
 from sas_jax.errors import InputError
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.fusion.stage import fuse_scene, fused_key, load_capability
+from sas_jax.scenes.ply import read_ply
 from sas_jax.text.vocabulary import Vocabulary, vocabulary
 
 _LEVEL = flags.DEFINE_enum(
@@ -52,7 +54,7 @@ def main() -> None:
             if inputs is None:
                 missing.append(scan.name)
                 continue
-            made += _fuse(path, *inputs, *tables, config)
+            made += _fuse(path, scan, *inputs, *tables, config)
             size += path.stat().st_size
     _check_missing(missing, len(scans))
     _print_table(label, len(scans), made, len(missing), size, time.monotonic() - start)
@@ -83,12 +85,14 @@ def _inputs(name: str) -> tuple[dict[str, pathlib.Path], pathlib.Path | None] | 
     return paths, superpoints if _LEVEL.value == "superpoint" else None
 
 
-def _fuse(path, features, superpoints, capability, text_features, config) -> bool:
+def _fuse(path, scan, features, superpoints, capability, texts, config) -> bool:
     """Fuse one scene unless it is up to date; tell whether it was made."""
-    key = fused_key(features, superpoints, capability, text_features, config)
+    inputs = (features, superpoints, capability, texts, config)
+    key = fused_key(*inputs)
     if settings.is_current(path, key):
         return False
-    fused = fuse_scene(features, superpoints, capability, text_features, config)
+    mesh = mesh_path(scan)
+    fused = fuse_scene(*inputs, read_ply(mesh).points if mesh.exists() else None)
     by_point = isinstance(fused, PointFeatures)
     save = save_point_features if by_point else save_superpoint_features
     save(path, fused, key=key, meta={"strategy": config.strategy})

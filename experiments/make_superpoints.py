@@ -31,7 +31,8 @@ def main() -> None:
             key = superpoint_key(geometry_key(scan, memo), config)
             if not settings.is_current(path, key):
                 scene = open_scene(scan, annotations=False)
-                save_superpoints(path, segment_scene(scene, config), key=key)
+                ids = segment_scene(scene, config)
+                save_superpoints(path, ids, key=key, points=scene.points)
                 made += 1
             counts.append(superpoint_counts(path))
     _print_table(counts, made, time.monotonic() - start)

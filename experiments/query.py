@@ -49,6 +49,7 @@ _REGIONS = flags.DEFINE_integer("regions", 5, "Regions to print.", lower_bound=0
 
 
 def main() -> None:
+    settings.check_texts(_TEXT.value)
     began = time.monotonic()
     folder = _scene_folder()
     scene = open_folder(
@@ -67,8 +68,8 @@ def main() -> None:
         values = np.where(seen, values, np.nan)
         found = query.regions(scene.points, values)
         answered = time.monotonic() - began
-        _print(text, found)
         _write(output / _slug(text), scene, values)
+        _print(text, found)
         print(f"answered in {1000 * answered:.0f} ms, scene ready in {ready:.1f} s")
     print(f"heat maps: {output}")
 
@@ -95,7 +96,8 @@ def _scene_folder() -> pathlib.Path:
 
 
 def _print(text: str, found: list[query.Region]) -> None:
-    print(f'\n"{text}": {len(found)} region{"s" * (len(found) != 1)}')
+    shown = text if len(text) <= 80 else f"{text[:80]}..."
+    print(f'\n"{shown}": {len(found)} region{"s" * (len(found) != 1)}')
     if not found:
         print("  nothing answers better than any object would")
         return
@@ -129,7 +131,7 @@ def _write(path: pathlib.Path, scene: Scene, values: np.ndarray) -> None:
 def _slug(text: str) -> str:
     """Return a file name of a question, another one for every question."""
     plain = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:60]
-    if plain == text.lower().replace(" ", "_"):
+    if plain and plain.replace("_", " ") == text.lower():
         return plain
     return "_".join(part for part in (plain, content_key(text)[:8]) if part)
 

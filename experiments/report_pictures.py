@@ -110,7 +110,7 @@ def _predictions(scene: Scene, texts: np.ndarray) -> dict[str, np.ndarray]:
     path = settings.workspace() / "fused/capability" / f"{scene.name}.safetensors"
     if not path.exists():
         return {}
-    prediction = classify_points(load_point_features(path), texts)
+    prediction = classify_points(load_point_features(path, scene.points), texts)
     return {"fused": settings.label_set().colors(prediction)}
 
 
@@ -155,7 +155,7 @@ def superpoints() -> Section | None:
         path = settings.workspace() / "superpoints" / f"{scene.name}.safetensors"
         if not path.exists():
             continue
-        ids = load_superpoints(path)
+        ids = load_superpoints(path, scene.points)
         rng = np.random.default_rng(0)
         table = rng.integers(40, 240, (_NUM_SUPERPOINT_COLORS, 3)).astype(np.uint8)
         images.append(_view(scene, table[ids % _NUM_SUPERPOINT_COLORS]))

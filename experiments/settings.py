@@ -5,12 +5,11 @@ Flags are read in `experiments/` only; the library gets frozen dataclasses.
 
 import functools
 import pathlib
-import sys
 from collections.abc import Callable, Sequence
 
+import launch
 import numpy as np
 import stage_flags as given
-from absl import app, logging
 
 from sas_jax.artefacts import files
 from sas_jax.artefacts.scene_features import (
@@ -19,45 +18,12 @@ from sas_jax.artefacts.scene_features import (
     save_scene_features,
 )
 from sas_jax.artefacts.stamps import Memo
+from sas_jax.distill.checkpoint_files import complete_steps, metadata_path
 from sas_jax.errors import InputError
 from sas_jax.scenes.labels import SCANNET20, LabelSet
 from sas_jax.scenes.scene import Scene
 
-_OF_TEACHERS = ("torch", "transformers", "diffusers", "cv2")
-
-
-def run(main: Callable[[], None]) -> None:
-    """Run a script: bad input ends it with one line and exit status 1."""
-
-    def guarded(argv: Sequence[str]) -> None:
-        if len(argv) > 1:
-            raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
-        try:
-            main()
-        except InputError as error:
-            sys.exit(f"error: {error}")
-        except KeyboardInterrupt:
-            sys.exit("stopped; what is finished is kept, run the same command to go on")
-
-    logging.set_verbosity(logging.WARNING)
-    app.run(guarded)
-
-
-def _explain(kind: type, error: BaseException, trace: object) -> None:
-    """Say in one line what brings the teachers' modules where they are absent."""
-    module = getattr(error, "name", None) or ""
-    if kind is not ModuleNotFoundError or module.partition(".")[0] not in _OF_TEACHERS:
-        sys.__excepthook__(kind, error, trace)
-        return
-    print(
-        f"error: {pathlib.Path(sys.argv[0]).name}: the module {module} is required, "
-        "got none in this environment. Run: pip install 'sas_jax[teachers]'",
-        file=sys.stderr,
-    )
-
-
-# Scripts import what they need at their top, before `run` can catch anything.
-sys.excepthook = _explain
+run = launch.run
 
 
 def workspace() -> pathlib.Path:
@@ -85,6 +51,19 @@ def label_set() -> LabelSet:
     return SCANNET20
 
 
+def one_name(flag: str, value: str) -> str:
+    """Return a flag's value that names a file or folder inside of another.
+
+    Raises:
+      InputError: for a value that leads elsewhere, such as `..` or a path.
+    """
+    if value in ("", ".", "..") or "/" in value or "\0" in value:
+        raise InputError(
+            f"flags: --{flag} must be a plain name, got {value!r}. Leave out the path."
+        )
+    return value
+
+
 def image_size_wh() -> tuple[int, int]:
     """Return the size at which frames are used.
 
@@ -105,7 +84,9 @@ def scene_folders(splits: Sequence[str]) -> list[pathlib.Path]:
     """Return the scan folders that --scenes names, or those of the splits."""
     from sas_jax.datasets.scannet import list_scenes
 
-    names = given.SCENES.value or [
+    for split in splits:
+        one_name("splits", split)
+    names = [one_name("scenes", name) for name in given.SCENES.value] or [
         name for split in splits for name in list_scenes(data_root(), split)
     ]
     return [data_root() / "scans" / name for name in dict.fromkeys(names)]
@@ -119,7 +100,7 @@ def labelled_folders() -> list[pathlib.Path]:
     """
     from sas_jax.datasets.scannet import labels_path
 
-    folders = scene_folders([given.EVAL_SPLIT.value])
+    folders = scene_folders([one_name("eval_split", given.EVAL_SPLIT.value)])
     labelled = [folder for folder in folders if labels_path(folder).exists()]
     without = [folder.name for folder in folders if folder not in labelled]
     if not labelled:
@@ -140,7 +121,8 @@ def fused_name(strategy: str | None = None) -> str:
     """
     strategy = strategy or given.STRATEGY.value
     if strategy == "single":
-        return f"single-{given.TEACHER.value or given.TEACHERS.value[0]}"
+        teacher = given.TEACHER.value or given.TEACHERS.value[0]
+        return f"single-{one_name('teacher', teacher)}"
     return strategy
 
 
@@ -183,11 +165,21 @@ def _teacher_weights() -> dict[str, str]:
     return {name: path for name, _, path in pairs}
 
 
-def text_encoder() -> Callable[[Sequence[str]], np.ndarray]:
-    """Return the text tower of the workspace's features: texts to unit rows."""
+@functools.cache
+def _text_tower():
     from sas_jax.text.minilm import load_minilm
 
-    return load_minilm().encode
+    return load_minilm()
+
+
+def text_encoder() -> Callable[[Sequence[str]], np.ndarray]:
+    """Return the text tower of the workspace's features: texts to unit rows."""
+    return _text_tower().encode
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Check that the text tower knows what is asked for; raises InputError if not."""
+    _text_tower().check(texts)
 
 
 def class_texts() -> np.ndarray:
@@ -199,35 +191,45 @@ def class_texts() -> np.ndarray:
 
 def checkpoints(run_name: str) -> pathlib.Path:
     """Return the checkpoint folder of a training run."""
-    return workspace() / "train" / run_name / "checkpoints"
+    return workspace() / "train" / one_name("run", run_name) / "checkpoints"
 
 
 def students() -> tuple[list[str], list[str]]:
     """Return the names of the runs that have a checkpoint, and of those without."""
     names = sorted(p.parent.name for p in workspace().glob("train/*/checkpoints"))
-    has = {name: bool(_steps(checkpoints(name))) for name in names}
+    has = {name: bool(complete_steps(checkpoints(name))) for name in names}
     return [n for n in names if has[n]], [n for n in names if not has[n]]
 
 
 def student_state(run_name: str) -> list[str]:
-    """Return what identifies a run's newest checkpoint.
+    """Return what identifies a run's newest checkpoint, of those that look complete.
 
     Raises:
       InputError: when there is none, with the command that makes one.
     """
     folder = checkpoints(run_name)
-    steps = _steps(folder)
+    steps = complete_steps(folder)
     if not steps:
         raise InputError(
-            f"student: a trained student is required, got no checkpoint ({folder}). "
-            "Train one: python experiments/train.py --flagfile=<your flags>."
+            f"student: a trained student is required, got no complete checkpoint "
+            f"({folder}). Train one: python experiments/train.py --flagfile=<your "
+            "flags>, or copy all of its files."
         )
-    newest = folder / str(max(steps)) / "_CHECKPOINT_METADATA"
-    return [str(newest), files.sha256_file(newest)]
+    return _state(run_name, steps[0])
 
 
-def _steps(folder: pathlib.Path) -> list[int]:
-    return [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
+def loaded_state(run_name: str) -> list[str]:
+    """Return what identifies the checkpoint that answers: the newest readable one.
+
+    What is damaged inside of a checkpoint shows only when it is read.
+    """
+    student_state(run_name)
+    return _state(run_name, _predictor(run_name).student.step)
+
+
+def _state(run_name: str, step: int) -> list[str]:
+    path = metadata_path(checkpoints(run_name), step)
+    return [str(path), files.sha256_file(path)]
 
 
 @functools.cache
@@ -261,13 +263,7 @@ def fused_features(scene: Scene) -> SceneFeatures:
             f"query: fused features of the scene are required, got none ({path}). "
             "Run experiments/fuse_features.py, or ask the student: --source=student."
         )
-    fused = load_point_features(path)
-    if fused.num_points != len(scene.points):
-        raise InputError(
-            f"query: features of the scene's {len(scene.points)} points are required, "
-            f"got those of {fused.num_points} ({path}). Run "
-            "experiments/extract_features.py and fuse_features.py for this scene."
-        )
+    fused = load_point_features(path, scene.points)
     row = np.full(fused.num_points, -1, np.int32)
     row[fused.point_index] = np.arange(len(fused.feat))
     return SceneFeatures(fused.feat, row)
@@ -276,7 +272,9 @@ def fused_features(scene: Scene) -> SceneFeatures:
 def scene_features(run_name: str, scene: Scene) -> SceneFeatures:
     """Return a student's features of a scene, from the workspace or computed now."""
     path = workspace() / "scene_features" / run_name / f"{scene.name}.safetensors"
-    key = files.content_key([student_state(run_name), scene.points])
-    if not is_current(path, key):
-        save_scene_features(path, _predictor(run_name).features(scene.points), key)
+    for state in (student_state, loaded_state):
+        key = files.content_key([state(run_name), scene.points])
+        if is_current(path, key):
+            return load_scene_features(path)
+    save_scene_features(path, _predictor(run_name).features(scene.points), key)
     return load_scene_features(path)

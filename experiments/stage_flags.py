@@ -29,6 +29,7 @@ VERIFY = flags.DEFINE_bool(
 THREADS = flags.DEFINE_integer(
     "threads", os.cpu_count() or 1, "CPU threads, or processes of one thread each.", 1
 )
+DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of every error.")
 
 # Procedural rooms
 MAKE_ROOMS = flags.DEFINE_bool("make_rooms", False, "Generate the data set first.")

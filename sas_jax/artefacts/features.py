@@ -4,6 +4,10 @@ P points of a scene, M of them seen by at least one frame, L superpoints, C chan
 Only seen points have a row; `point_index` says which point each row is. Superpoint
 distillation needs nothing but superpoint means of the fused features, so [L, C] is
 stored for training instead of [M, C]: a fiftieth of the size, the same loss.
+
+Rows belong to points by their order alone. So every file names its *geometry*, a key of
+the points in their order, and readers compare it with the points at hand: a mesh that
+an editor has saved again has as many, in another order.
 """
 
 import dataclasses
@@ -12,15 +16,28 @@ from collections.abc import Mapping
 
 import numpy as np
 import safetensors
-from jaxtyping import Bool, Float16, Float32, Int, Int32
+from jaxtyping import Bool, Float, Float16, Float32, Int, Int32
 
-from sas_jax.artefacts.files import read_manifest, read_tensors, write_tensors
+from sas_jax.artefacts.files import (
+    content_key,
+    read_manifest,
+    read_tensors,
+    write_tensors,
+)
 from sas_jax.errors import DamagedFile, InputError
 
 POINT_FEATURES = "sas_jax.point_features/1"
 SUPERPOINT_FEATURES = "sas_jax.superpoint_features/1"
 SUPERPOINTS = "sas_jax.superpoints/1"
 _CHANNELS_AT_ONCE = 64
+_LIFT = "extract_features.py, then experiments/fuse_features.py"
+_FUSE = "fuse_features.py"
+_SEGMENT = "make_superpoints.py"
+
+
+def geometry_of(points: Float[np.ndarray, "P 3"]) -> str:
+    """Return the key of points in their order."""
+    return content_key(points)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +49,14 @@ class PointFeatures:
       point_index: [M] i32, ascending, in 0..num_points-1.
       counts: [M] i32, number of views that contributed, >= 1.
       num_points: P, all points of the scene.
+      geometry: of which points (see `geometry_of`), where that is known.
     """
 
     feat: Float16[np.ndarray, "M C"]
     point_index: Int32[np.ndarray, " M"]
     counts: Int32[np.ndarray, " M"]
     num_points: int
+    geometry: str | None = None
 
     def __post_init__(self) -> None:
         rows = {len(self.feat), len(self.point_index), len(self.counts)}
@@ -72,10 +91,12 @@ class SuperpointFeatures:
     Attributes:
       feat: [L, C] f16; zeros where no point of the superpoint was seen.
       counts: [L] i32, number of seen points; 0 marks a superpoint without a feature.
+      geometry: of which points (see `geometry_of`), where that is known.
     """
 
     feat: Float16[np.ndarray, "L C"]
     counts: Int32[np.ndarray, " L"]
+    geometry: str | None = None
 
 
 def superpoint_means(
@@ -115,7 +136,7 @@ def superpoint_means(
         rows = features.feat[:, block].astype(np.float64)[order]
         sums = np.add.reduceat(rows, starts, axis=0)
         feat[present, block] = sums / counts[present, None]
-    return SuperpointFeatures(feat, counts)
+    return SuperpointFeatures(feat, counts, features.geometry)
 
 
 def save_point_features(
@@ -132,17 +153,32 @@ def save_point_features(
         "counts": features.counts,
         "num_points": np.array([features.num_points], np.int64),
     }
+    meta = _with_geometry(meta, features.geometry)
     write_tensors(path, tensors, key=key, schema=POINT_FEATURES, meta=meta)
 
 
-def load_point_features(path: str | os.PathLike) -> PointFeatures:
-    """Read point features; raises like `files.read_tensors`."""
-    tensors, _ = read_tensors(path, schema=POINT_FEATURES)
+def load_point_features(
+    path: str | os.PathLike, points: Float[np.ndarray, "P 3"] | None = None
+) -> PointFeatures:
+    """Read point features.
+
+    Args:
+      path: as `save_point_features` wrote it.
+      points: the scene that the features are for, to be compared; None compares
+        nothing.
+
+    Raises:
+      InputError: for features of other points; and like `files.read_tensors`.
+    """
+    tensors, meta = read_tensors(path, schema=POINT_FEATURES)
+    num_points = int(tensors["num_points"][0])
+    _check_points(points, num_points, meta, path, _LIFT)
     return PointFeatures(
         feat=tensors["feat"],
         point_index=tensors["point_index"],
         counts=tensors["counts"],
-        num_points=int(tensors["num_points"][0]),
+        num_points=num_points,
+        geometry=meta.get("geometry"),
     )
 
 
@@ -174,13 +210,17 @@ def save_superpoint_features(
 ) -> None:
     """Write superpoint features atomically (see `files.write_tensors`)."""
     tensors = {"feat": features.feat, "counts": features.counts}
+    meta = _with_geometry(meta, features.geometry)
     write_tensors(path, tensors, key=key, schema=SUPERPOINT_FEATURES, meta=meta)
 
 
-def load_superpoint_features(path: str | os.PathLike) -> SuperpointFeatures:
-    """Read superpoint features; raises like `files.read_tensors`."""
-    tensors, _ = read_tensors(path, schema=SUPERPOINT_FEATURES)
-    return SuperpointFeatures(tensors["feat"], tensors["counts"])
+def load_superpoint_features(
+    path: str | os.PathLike, points: Float[np.ndarray, "P 3"] | None = None
+) -> SuperpointFeatures:
+    """Read superpoint features; arguments and errors as `load_point_features`."""
+    tensors, meta = read_tensors(path, schema=SUPERPOINT_FEATURES)
+    _check_points(points, None, meta, path, _FUSE)
+    return SuperpointFeatures(tensors["feat"], tensors["counts"], meta.get("geometry"))
 
 
 def save_superpoints(
@@ -188,23 +228,46 @@ def save_superpoints(
     superpoints: Int32[np.ndarray, " P"],
     *,
     key: str,
+    points: Float[np.ndarray, "P 3"] | None = None,
     meta: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the superpoint id of each point atomically; the manifest has the counts."""
+    """Write the superpoint id of each point atomically; the manifest has the counts.
+
+    Args:
+      path: ends in `.safetensors`.
+      superpoints: ids, contiguous from 0.
+      key: content key of what they were made from.
+      points: the scene's, to be compared by readers.
+      meta: further strings of the manifest.
+    """
     tensors = {"superpoints": superpoints.astype(np.int32)}
-    counts = {
-        "points": str(len(superpoints)),
-        "superpoints": str(int(superpoints.max(initial=-1)) + 1),
-    }
-    write_tensors(
-        path, tensors, key=key, schema=SUPERPOINTS, meta=counts | dict(meta or {})
-    )
+    meta = _with_geometry(meta, None if points is None else geometry_of(points))
+    meta["points"] = str(len(superpoints))
+    meta["superpoints"] = str(int(superpoints.max(initial=-1)) + 1)
+    write_tensors(path, tensors, key=key, schema=SUPERPOINTS, meta=meta)
 
 
-def load_superpoints(path: str | os.PathLike) -> Int32[np.ndarray, " P"]:
-    """Read the superpoint id of each point; raises like `files.read_tensors`."""
-    tensors, _ = read_tensors(path, schema=SUPERPOINTS)
-    return tensors["superpoints"]
+def load_superpoints(
+    path: str | os.PathLike,
+    points: Float[np.ndarray, "P 3"] | None = None,
+    geometry: str | None = None,
+) -> Int32[np.ndarray, " P"]:
+    """Read the superpoint id of each point.
+
+    Args:
+      path: as `save_superpoints` wrote it.
+      points: as for `load_point_features`.
+      geometry: the same where only the key of the points is at hand.
+
+    Raises:
+      InputError: for superpoints of other points; and like `files.read_tensors`.
+    """
+    tensors, meta = read_tensors(path, schema=SUPERPOINTS)
+    ids = tensors["superpoints"]
+    _check_points(points, len(ids), meta, path, _SEGMENT)
+    if None not in (geometry, stated := meta.get("geometry")) and geometry != stated:
+        raise _other_points(len(ids), "others", path, _SEGMENT)
+    return ids
 
 
 def superpoint_counts(path: str | os.PathLike) -> tuple[int, int]:
@@ -221,3 +284,35 @@ def superpoint_counts(path: str | os.PathLike) -> tuple[int, int]:
             f"superpoints: a manifest with counts is required, got none ({path}). "
             "Delete the file and run make_superpoints.py again."
         ) from error
+
+
+def _with_geometry(
+    meta: Mapping[str, str] | None, geometry: str | None
+) -> dict[str, str]:
+    return {**(meta or {}), **({} if geometry is None else {"geometry": geometry})}
+
+
+def _check_points(
+    points: Float[np.ndarray, "P 3"] | None,
+    num_points: int | None,
+    meta: Mapping[str, str],
+    path: str | os.PathLike,
+    stage: str,
+) -> None:
+    """Raise InputError where a file is not of these points, as far as it says."""
+    if points is None:
+        return
+    if num_points not in (None, len(points)):
+        raise _other_points(len(points), f"those of {num_points}", path, stage)
+    if meta.get("geometry", geometry := geometry_of(points)) != geometry:
+        raise _other_points(len(points), "those of another geometry", path, stage)
+
+
+def _other_points(
+    num_points: int, got: str, path: str | os.PathLike, stage: str
+) -> InputError:
+    return InputError(
+        f"features: those of the scene's {num_points} points in their order are "
+        f"required, got {got} ({path}). The scene has changed since they were made: "
+        f"run experiments/{stage} for it."
+    )

@@ -8,7 +8,7 @@ import dataclasses
 import pathlib
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float16, Int
 
 from sas_jax.artefacts import files
 
@@ -31,9 +31,23 @@ class SceneFeatures:
 def save_scene_features(
     path: str | pathlib.Path, features: SceneFeatures, key: str
 ) -> None:
-    """Write scene features in half precision, for queries from a cold process."""
-    tensors = {"feat": features.feat.astype(np.float16), "row": features.row}
+    """Write scene features in half precision, for queries from a cold process.
+
+    Rows that are too long for it are written shorter: only their direction is asked
+    for, and losses of the cosine leave the length to chance.
+    """
+    tensors = {"feat": _in_half_range(features.feat), "row": features.row}
     files.write_tensors(path, tensors, key=key, schema=SCHEMA)
+
+
+def _in_half_range(
+    feat: Float[np.ndarray, "N C"],
+) -> Float16[np.ndarray, "N C"]:
+    """Return rows in f16; those that would overflow are divided by a power of two."""
+    largest = np.abs(feat).max(axis=1, keepdims=True, initial=0)
+    most = np.finfo(np.float16).max
+    _, exponent = np.frexp(largest / most)
+    return np.ldexp(feat, np.where(largest > most, -exponent, 0)).astype(np.float16)
 
 
 def load_scene_features(path: str | pathlib.Path) -> SceneFeatures:

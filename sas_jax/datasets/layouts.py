@@ -32,6 +32,8 @@ def open_folder(
       InputError: for a folder of neither layout, and what the readers raise.
     """
     folder = pathlib.Path(folder).absolute()
+    if folder.name == "..":  # the name is the scene's, and that of its artefacts
+        folder = folder.resolve()
     shared = {"image_size_wh": image_size_wh, "frame_stride": frame_stride}
     if scannet.mesh_path(folder).exists():
         return scannet.open_scene(

@@ -18,13 +18,14 @@ import pathlib
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Int32, Shaped
+from jaxtyping import Bool, Int32, Shaped
 
 from sas_jax.errors import InputError
 from sas_jax.scenes.frames import FolderFrames, list_frames, read_intrinsics
 from sas_jax.scenes.images import ColorInterpolation, scale_intrinsics
 from sas_jax.scenes.labels import NYU40_IDS, SCANNET20, LabelSet, nyu40_lookup
 from sas_jax.scenes.ply import read_ply
+from sas_jax.scenes.scannet_ids import are_raw, without_strays
 from sas_jax.scenes.scene import Scene
 
 Compat = Literal["paper", "official"]
@@ -185,8 +186,22 @@ def _read_labels(
             "Take the labels of ScanNet v2."
         )
     if ids.max() >= NYU40_IDS:
-        ids = _nyu40_from_raw(ids, path)
+        raw = are_raw(ids, _named_points(folder, num_points))
+        ids = _nyu40_from_raw(ids, path) if raw else without_strays(ids, path)
     return nyu40_lookup(label_set)[ids]
+
+
+def _named_points(
+    folder: pathlib.Path, num_points: int
+) -> dict[str, Bool[np.ndarray, " P"]]:
+    """Return which points belong to objects of each name that annotators wrote."""
+    owner = _read_instances(folder, num_points)
+    if owner is None:
+        return {}
+    objects: dict[str, list[int]] = {}
+    for group in _read_json(folder / f"{folder.name}.aggregation.json", "segGroups"):
+        objects.setdefault(str(group.get("label")), []).append(int(group["objectId"]))
+    return {name: np.isin(owner, numbers) for name, numbers in objects.items()}
 
 
 def _nyu40_from_raw(

@@ -121,8 +121,8 @@ class SceneFiles:
         if self.superpoints is None:
             superpoint = np.arange(len(points), dtype=np.int32)
         else:
-            superpoint = store.load_superpoints(self.superpoints)
-        targets, target_row = self._targets(superpoint, config)
+            superpoint = store.load_superpoints(self.superpoints, points)
+        targets, target_row = self._targets(points, superpoint, config)
         if targets.shape[1] != config.student.out_dim:
             raise InputError(
                 f"train: features with the student's {config.student.out_dim} channels "
@@ -132,14 +132,17 @@ class SceneFiles:
         return TrainScene(self.name, points, superpoint, targets, target_row)
 
     def _targets(
-        self, superpoint: Int32[np.ndarray, " P"], config: TrainConfig
+        self,
+        points: Float32[np.ndarray, "P 3"],
+        superpoint: Int32[np.ndarray, " P"],
+        config: TrainConfig,
     ) -> tuple[Float16[np.ndarray, "R C"], Int32[np.ndarray, " P"]]:
         needs_points = config.level == "point" or config.compat == "official"
         schema = _manifest(self.features).get("schema")
         if needs_points or schema != store.SUPERPOINT_FEATURES:
-            features = store.load_point_features(self.features)
+            features = store.load_point_features(self.features, points)
             return point_targets(features, superpoint, config)
-        means = store.load_superpoint_features(self.features)
+        means = store.load_superpoint_features(self.features, points)
         return means.feat, superpoint_rows(means, superpoint, self.features)
 
 

@@ -29,6 +29,11 @@ def own(devices: Sequence[jax.Device]) -> list[int]:
     return [i for i, device in enumerate(devices) if device.process_index == mine]
 
 
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    any_of(False)
+
+
 def any_of(flag: bool) -> bool:
     """Tell whether a flag is set in any process; all must ask at the same point."""
     if jax.process_count() == 1:

@@ -144,13 +144,12 @@ def start(
       InputError: if a checkpoint was made with another configuration, other scenes or
         another vocabulary, or `init_from` holds another architecture.
     """
-    latest = checkpoints.latest_step()
-    if latest is not None:
-        goes_on = latest < world.schedule.total_steps
-        saved = checkpoints.restore(latest, history=goes_on)
+    saved = checkpoints.restore_latest(world.schedule.total_steps)
+    if saved is not None:
         check_config(saved.config, world.config, checkpoints.folder)
         _check_resume(saved, world, checkpoints.folder)
-        _log.info("resumed at step %d (%s)", latest, checkpoints.folder)
+        step_done = int(saved.state.step)
+        _log.info("resumed at step %d (%s)", step_done, checkpoints.folder)
         state = step.replicate(saved.state, world.own_devices)
         return state, History(saved.history), _with_text(world, saved)
     if branch_from is not None:

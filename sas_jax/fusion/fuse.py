@@ -101,7 +101,13 @@ def fuse(
     for teacher in teachers:
         seen = teacher.point_index
         counts[seen] = np.maximum(counts[seen], teacher.counts)
-    return PointFeatures(feat, index.astype(np.int32), counts[index], num_points)
+    return PointFeatures(
+        feat,
+        index.astype(np.int32),
+        counts[index],
+        num_points,
+        next((t.geometry for t in teachers if t.geometry is not None), None),
+    )
 
 
 def _check(
@@ -115,6 +121,12 @@ def _check(
         raise InputError(
             "fuse: features of one scene and one number of channels are required, got "
             f"(points, channels) {sorted(shapes)}. Lift one scene for each teacher."
+        )
+    if len({f.geometry for f in features.values()} - {None}) > 1:
+        raise InputError(
+            "fuse: features of the same points are required, got those of several "
+            f"geometries from {', '.join(features)}. The scene has changed between "
+            "them: run experiments/extract_features.py for it."
         )
     if config.teacher is not None and config.teacher not in features:
         raise InputError(

@@ -88,6 +88,7 @@ def fuse_scene(
     capability: Float[np.ndarray, "T K"] | None,
     text_features: Float[np.ndarray, "K C"] | None,
     config: FuseConfig,
+    points: Float[np.ndarray, "P 3"] | None = None,
 ) -> PointFeatures | SuperpointFeatures:
     """Read the features of all teachers and fuse them.
 
@@ -97,6 +98,8 @@ def fuse_scene(
       capability: see `fuse.fuse`.
       text_features: see `fuse.fuse`.
       config: see `fuse.fuse`.
+      points: of the scene, to be compared with those that the files are of; None
+        compares the files with each other.
 
     Returns:
       Point or superpoint features of the scene.
@@ -104,8 +107,9 @@ def fuse_scene(
     Raises:
       InputError: for missing, damaged or inconsistent files.
     """
-    loaded = {name: load_point_features(path) for name, path in features.items()}
+    loaded = {t: load_point_features(path, points) for t, path in features.items()}
     fused = fuse(loaded, capability, text_features, config)
     if superpoints is None:
         return fused
-    return superpoint_means(fused, load_superpoints(superpoints))
+    ids = load_superpoints(superpoints, points, geometry=fused.geometry)
+    return superpoint_means(fused, ids)

@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from sas_jax.artefacts.features import PointFeatures
+from sas_jax.artefacts.features import PointFeatures, geometry_of
 from sas_jax.artefacts.files import content_key
 from sas_jax.errors import InputError
 from sas_jax.lifting.align import align
@@ -90,7 +90,8 @@ def extract_scene(
             lifter.add(pixel, visible, feature, image_hw=frame.size_hw)
             if on_frame:
                 on_frame(frame)
-    return lifter.result()
+    geometry = geometry_of(scene.points)
+    return dataclasses.replace(lifter.result(), geometry=geometry)
 
 
 def feature_images(

@@ -98,7 +98,7 @@ class Scene:
     """Points of one scene and where its frames come from.
 
     Attributes:
-      name: identifier, also of its artefacts.
+      name: identifier, also of its artefacts: fit for the name of a file.
       points: [P, 3] f32 metres, finite, P >= 1.
       normals: [P, 3] f32 unit or zero, or None.
       colors: [P, 3] u8 or None.
@@ -122,6 +122,7 @@ class Scene:
     skipped_frames: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         check_points(self.points, f"scene {self.name}")
         num_points = len(self.points)
         for field in ("normals", "colors", "labels", "instances"):
@@ -179,6 +180,15 @@ def usable_frames(
             skipped[name] = error.reason
             continue
         yield frame
+
+
+def check_name(name: str) -> None:
+    """Raise InputError unless a name can be that of a file in any folder."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise InputError(
+            f"scene: a name that can be a file's is required, got {name!r}. "
+            "Open the folder by its own name."
+        )
 
 
 def check_points(points: Float[np.ndarray, "P 3"], where: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.extras import install_command
 
 _RANDOM = re.compile(r"random:\d+")
 SHIPPED_WEIGHTS = pathlib.Path(__file__).parent.parent / "rooms/teachers/weights"
@@ -135,7 +136,7 @@ def check(
         raise InputError(
             f"registry: {name} needs {', '.join(row.needs)}, got no "
             f"{', '.join(missing)} in this environment. "
-            "Run: pip install 'sas_jax[teachers]'"
+            f"Run: {install_command('teachers')}"
         )
     _check_device(device)
     source = _source(row, weights)

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from sas_jax.artefacts.files import content_key, read_tensors, write_tensors
 from sas_jax.errors import DamagedFile, InputError
-from sas_jax.text import minilm_files
+from sas_jax.text import minilm_files, words
 
 _NUM_LAYERS = 6
 _NUM_HEADS = 12
@@ -72,6 +72,19 @@ class TextTower:
         if not texts:
             return np.zeros((0, self.dim), np.float32)
         return np.stack([self._known[t] for t in texts])
+
+    def check(self, texts: Sequence[str]) -> None:
+        """Refuse texts without a word that the tower knows; see `words.check`.
+
+        For questions of people: `encode` gives any string a vector.
+
+        Raises:
+          InputError: naming the texts.
+          WeightsMissing: where the tokenizer is not installed.
+        """
+        tokenizer = minilm_files.load_tokenizer()
+        tokenizer.no_truncation()
+        words.check(texts, tokenizer, minilm_files.MAX_TOKENS, self.id)
 
     def _compute(self, texts: list[str]) -> list[np.ndarray]:
         if self._tokenizer is None:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from sas_jax.errors import InputError
+from sas_jax.extras import install_command
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def _embree() -> tuple[Any, Any]:
     except ImportError as error:
         raise InputError(
             "rooms: ray casting needs the package embreex, got none. "
-            "Install it with `pip install 'sas-jax[rooms]'`."
+            f"Run: {install_command('rooms')}"
         ) from error
     return mesh_construction, rtcore_scene
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -100,6 +102,41 @@ def test_superpoints_and_their_features_round_trip(tmp_path):
     back = store.load_superpoint_features(tmp_path / "b.safetensors")
     np.testing.assert_array_equal(back.feat, means.feat)
     np.testing.assert_array_equal(back.counts, means.counts)
+
+
+def test_features_are_of_their_points_in_their_order(tmp_path):
+    rng = np.random.default_rng(4)
+    points = rng.normal(size=(200, 3)).astype(np.float32)
+    path = tmp_path / "s.safetensors"
+    features = random_features(rng)
+    store.save_point_features(path, features, key="k")
+    store.load_point_features(path, points[::-1])  # nothing is known of the geometry
+    with pytest.raises(InputError, match=r"199 points.*got those of 200"):
+        store.load_point_features(path, points[:-1])
+    geometry = store.geometry_of(points)
+    features = dataclasses.replace(features, geometry=geometry)
+    store.save_point_features(path, features, key="k", meta={"teacher": "t"})
+    assert store.load_point_features(path, points).geometry == geometry
+    assert store.load_point_features(path).geometry == geometry
+    moved = points.copy()
+    moved[7, 1] = np.nextafter(moved[7, 1], 9)
+    for other in (points[::-1], moved):
+        with pytest.raises(InputError, match=r"another geometry.*extract_features\.py"):
+            store.load_point_features(path, other)
+    ids = rng.integers(0, 5, 200).astype(np.int32)
+    assert superpoint_means(features, ids).geometry == geometry
+
+
+def test_superpoints_are_of_their_points(tmp_path):
+    points = np.random.default_rng(5).normal(size=(9, 3)).astype(np.float32)
+    path, ids = tmp_path / "s.safetensors", np.zeros(9, np.int32)
+    store.save_superpoints(path, ids, key="k", points=points)
+    geometry = store.geometry_of(points)
+    np.testing.assert_array_equal(store.load_superpoints(path, points), ids)
+    np.testing.assert_array_equal(store.load_superpoints(path, None, geometry), ids)
+    for other in ((points[::-1],), (points[1:],), (None, store.geometry_of(ids))):
+        with pytest.raises(InputError, match=r"s\.safetensors.*make_superpoints\.py"):
+            store.load_superpoints(path, *other)
 
 
 def test_damaged_and_mistaken_files_are_refused(tmp_path):

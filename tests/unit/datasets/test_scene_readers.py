@@ -251,6 +251,69 @@ def test_raw_ids_need_the_label_map(tmp_path):
         scannet.open_scene(folder)
 
 
+def relabel(folder, label, names):
+    """Give four vertices labels, and objects of one vertex each these names."""
+    path = folder / f"{STEM}.labels.ply"
+    write_ply(path, np.zeros((4, 3)), label=np.array(label))
+    segments = json.dumps({"segIndices": [0, 1, 2, 3]})
+    (folder / f"{STEM}.0.010000.segs.json").write_text(segments)
+    groups = [
+        {"objectId": i, "segments": [i], "label": name} for i, name in enumerate(names)
+    ]
+    text = json.dumps({"segGroups": groups})
+    (folder / "scene0000_00.aggregation.json").write_text(text)
+
+
+TABLE = "id\tnyu40id\n1\t1\n2\t5\n3\t2\n50\t39\n230\t7\n"
+
+
+@pytest.mark.parametrize("table", [True, False])
+@pytest.mark.parametrize(
+    ("label", "names"),
+    [
+        # One id of four, and nothing known of the objects.
+        ([1, 5, 2, 149], ()),
+        ([1, 5, 2, 149], ("Wand", "Stuhl")),
+        # A chair is 5 in NYU40 and 2 among raw ids, the floor 2 and 3.
+        ([50, 5, 2, 149], ("recycling bin", "chair", "floor")),
+    ],
+)
+def test_stray_ids_are_unlabelled_and_the_others_stay(
+    tmp_path, caplog, label, names, table
+):
+    folder = write_scannet(tmp_path)
+    relabel(folder, label, names)
+    if table:
+        (tmp_path / scannet.LABEL_MAP).write_text(TABLE)
+    with caplog.at_level(logging.WARNING):
+        labels = scannet.open_scene(folder).labels
+    expected = [255 if label[0] == 50 else 0, 4, 1, 255]
+    np.testing.assert_array_equal(labels, expected)
+    (said,) = (record.getMessage() for record in caplog.records)
+    strays = "50, 149" if label[0] == 50 else "149"
+    assert f"of 4 points with {strays};" in said and "labels.ply" in said
+
+
+@pytest.mark.parametrize(
+    ("label", "names", "expected"),
+    [
+        # Half of the different ids.
+        ([1, 2, 50, 230], (), [0, 4, 19, 6]),
+        # Few enough, but chair and floor have their raw numbers.
+        ([1, 2, 3, 230], ("wall", "chair", "floor"), [0, 4, 1, 6]),
+    ],
+)
+def test_raw_ids_are_told_by_what_the_objects_are_called(
+    tmp_path, label, names, expected
+):
+    folder = write_scannet(tmp_path)
+    relabel(folder, label, names)
+    with pytest.raises(InputError, match=r"raw ids up to 230.*combined\.tsv"):
+        scannet.open_scene(folder)
+    (tmp_path / scannet.LABEL_MAP).write_text(TABLE)
+    np.testing.assert_array_equal(scannet.open_scene(folder).labels, expected)
+
+
 def test_damaged_segments_name_the_file(tmp_path):
     folder = write_scannet(tmp_path)
     path = folder / f"{STEM}.0.010000.segs.json"

@@ -2,6 +2,8 @@
 
 import dataclasses
 import itertools
+import json
+import shutil
 import time
 import types
 
@@ -12,6 +14,7 @@ import orbax.checkpoint as ocp
 import pytest
 from distill_world import CHANNELS, TEXT, Mixer, boxes, tiny_config
 
+from sas_jax.distill import checkpoint_files
 from sas_jax.distill import start as starts
 from sas_jax.distill import step as steps
 from sas_jax.distill import train as training
@@ -112,6 +115,103 @@ def test_a_damaged_checkpoint_is_one_clear_line(tmp_path):
             path.write_bytes(b"")
     with pytest.raises(InputError, match="Delete this folder"):
         Checkpoints(tmp_path / "c").restore(3)
+
+
+def _stopped_copy(checkpoint):
+    for path in checkpoint.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _without(*names):
+    def spoil(checkpoint):
+        for path in map(checkpoint.joinpath, names):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return spoil
+
+
+def _cut(checkpoint):
+    for path in (checkpoint / "state").rglob("d/*"):
+        path.write_bytes(path.read_bytes()[:-20])
+
+
+def _not_finished(checkpoint):
+    path = checkpoint / "_CHECKPOINT_METADATA"
+    record = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**record, "commit_timestamp_nsecs": None}))
+
+
+SPOILED = {
+    "stopped copy": (_stopped_copy, False),
+    "no metadata": (_without("_CHECKPOINT_METADATA"), False),
+    "not finished": (_not_finished, False),
+    "no state": (_without("state"), False),
+    "no run": (_without("run"), False),
+    "no data of the state": (_without("state/d"), True),
+    "data cut short": (_cut, True),
+}
+
+
+@pytest.fixture(params=SPOILED)
+def spoiled(request, tmp_path):
+    """Checkpoints 2 and 5, the newer one incomplete; whether its files look whole."""
+    checkpoints = Checkpoints(tmp_path / "c")
+    for step in (2, 5):
+        checkpoints.save(example(step), {"stage": 1, "rank": 1 / step})
+    checkpoints.close()
+    spoil, looks_whole = SPOILED[request.param]
+    spoil(tmp_path / "c" / "5")
+    return tmp_path / "c", looks_whole
+
+
+@pytest.mark.parametrize("which", ["last", "best"])
+def test_the_student_before_an_incomplete_one_is_taken(spoiled, which, caplog):
+    folder, looks_whole = spoiled
+    wanted = [5, 2] if looks_whole else [2]
+    with caplog.at_level("WARNING"):
+        assert checkpoint_files.complete_steps(folder) == wanted
+        student = load_student(folder, which)
+        assert student.step == 2
+        same_bits(student.variables["params"], example(2).state.params)
+        assert int(read_first_stage(folder, 9).state.step) == 2
+        load_student(folder, which)
+    said = [r.getMessage() for r in caplog.records if "taken instead" in r.getMessage()]
+    assert len(said) == 1 and str(folder / "5") in said[0] and "step 2" in said[0]
+    assert (folder / "5").exists()  # a reader leaves the folder of a run alone
+
+
+def test_a_run_goes_on_from_before_an_incomplete_checkpoint(spoiled):
+    folder, _ = spoiled
+    checkpoints = Checkpoints(folder)
+    saved = checkpoints.restore_latest()
+    same_bits(saved.state, example(2).state)
+    same_bits(dict(saved.history), dict(example(2).history))
+    assert (folder / "incomplete-5-0").is_dir()
+    checkpoints.save(example(5), {"stage": 1, "rank": 1})
+    checkpoints.close()
+    same_bits(Checkpoints(folder).restore_latest().state, example(5).state)
+
+
+def test_only_a_run_that_goes_on_needs_the_history(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c")
+    for step in (2, 5):
+        checkpoints.save(example(step), {"stage": 1, "rank": 1 / step})
+    checkpoints.close()
+    shutil.rmtree(tmp_path / "c" / "5" / "history")
+    assert checkpoint_files.complete_steps(tmp_path / "c") == [5, 2]
+    assert load_student(tmp_path / "c").step == 5
+    assert int(Checkpoints(tmp_path / "c").restore_latest().state.step) == 2
+
+
+def test_nothing_is_set_aside_where_no_checkpoint_is_complete(tmp_path):
+    (tmp_path / "c" / "7").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"no readable _CHECKPOINT_METADATA.*/7\)"):
+        load_student(tmp_path / "c")
+    with pytest.raises(InputError, match="Delete this folder"):
+        Checkpoints(tmp_path / "c").restore_latest()
+    assert [p.name for p in (tmp_path / "c").iterdir()] == ["7"]
+    assert checkpoint_files.complete_steps(tmp_path / "c") == []
+    assert checkpoint_files.complete_steps(tmp_path / "nowhere") == []
 
 
 def test_a_student_is_read_with_its_configuration(tmp_path):

@@ -121,8 +121,29 @@ def test_files_that_disagree_are_named(scene, tmp_path):
     with pytest.raises(InputError, match="no"):
         missing.load(tiny_config())
     fewer = dataclasses.replace(files, read_points=lambda path: points_of(path)[:-1])
-    with pytest.raises(InputError, match="same scene"):
+    with pytest.raises(InputError, match="scene has changed"):
         fewer.load(tiny_config())
+
+
+@pytest.mark.parametrize("kind", ["superpoints", "points", "means"])
+def test_files_of_points_in_another_order_are_refused(scene, tmp_path, kind):
+    files, features, superpoint = scene
+    points, order = points_of(tmp_path), np.random.default_rng(2).permutation(P)
+    if kind == "superpoints":
+        path = tmp_path / "sp.safetensors"
+        store.save_superpoints(path, superpoint, key="s", points=points)
+    features = dataclasses.replace(features, geometry=store.geometry_of(points))
+    if kind == "points":
+        path = tmp_path / "points.safetensors"
+        store.save_point_features(path, features, key="p")
+    if kind == "means":
+        path, files = tmp_path / "means.safetensors", by_superpoint(files)
+        means = store.superpoint_means(features, superpoint)
+        store.save_superpoint_features(path, means, key="m")
+    files.load(tiny_config())
+    turned = dataclasses.replace(files, read_points=lambda path: points[order])
+    with pytest.raises(InputError, match=rf"another geometry.*{path.name}.*run exp"):
+        turned.load(tiny_config())
 
 
 def test_points_of_a_scan_need_the_mesh_only(tmp_path):

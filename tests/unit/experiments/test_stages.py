@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from scene_files import write_scannet
+from scene_files import write_ply, write_scannet
 
 from sas_jax.artefacts import features as store
 from sas_jax.artefacts import files
@@ -198,6 +198,49 @@ def test_scores_are_of_one_split_and_of_methods_that_were_made(root, data):
     assert "features of every scene are required" in done.stderr.splitlines()[-1]
     done = evaluate(root, data, "--eval_split=val", "--methods=student/begun")
     assert done.returncode == 1 and "checkpoint" in done.stderr.splitlines()[-1]
+
+
+def save_again(folder):
+    """Write a scan's mesh and labels in another order, as an editor may."""
+    scene, order = scannet.open_scene(folder), np.array([2, 0, 3, 1])
+    stem = folder / f"{folder.name}_vh_clean_2"
+    faces = np.argsort(order)[scene.faces]
+    write_ply(f"{stem}.ply", scene.points[order], faces, colors=scene.colors[order])
+    label = np.array([1, 39, 13, 0])[order]
+    write_ply(f"{stem}.labels.ply", scene.points[order], faces, label=label)
+
+
+def test_features_of_a_mesh_in_another_order_are_used_nowhere(root, data):
+    folder = data / "data" / "scans" / "scene0000_00"
+    arguments = (*flags_of(data), "--teachers=a", "--strategy=add")
+    geometry = store.geometry_of(scannet.open_scene(folder).points)
+    features = store.PointFeatures(
+        np.eye(4, 384, dtype=np.float16),
+        np.arange(4, dtype=np.int32),
+        np.ones(4, np.int32),
+        4,
+        geometry,
+    )
+    path = data / "run" / "features" / "a" / "scene0000_00.safetensors"
+    store.save_point_features(path, features, key="k")
+    done = run_script(root, "make_superpoints", *arguments)
+    assert done.returncode == 0, done.stderr
+    done = run_script(root, "fuse_features", *arguments)
+    assert done.returncode == 0, done.stderr
+    fused = data / "run" / "fused" / "add" / "scene0000_00.safetensors"
+    assert store.load_point_features(fused).geometry == geometry
+    save_again(folder)
+    asked = (*arguments, "--source=fused", f"--scene={folder}", "--text=a chair")
+    for name, extra, stage in (
+        ("evaluate", (*arguments, "--eval_split=val"), "extract_features"),
+        ("query", asked, "extract_features"),
+        ("fuse_features", (*arguments, "--tau=1"), "extract_features"),
+    ):
+        done = run_script(root, name, *extra)
+        assert done.returncode == 1, (name, done.stdout)
+        line = done.stderr.splitlines()[-1]
+        assert line.startswith("error: features: ") and "another geometry" in line
+        assert f"experiments/{stage}.py" in line
 
 
 def test_scenes_without_labels_are_not_scored(root, data):

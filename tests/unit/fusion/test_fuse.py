@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -213,3 +215,15 @@ def test_bad_input():
         fuse({**features, "d": other}, capability, text)
     with pytest.raises(InputError, match="one scene"):
         fuse({}, capability, text)
+
+
+@pytest.mark.parametrize("strategy", ["add", "single"])
+def test_the_geometry_of_the_teachers_is_kept_and_must_be_one(strategy):
+    features, _, _ = make_world(teachers=2)
+    config = FuseConfig(strategy, teacher="b" if strategy == "single" else None)
+    known = {**features, "b": dataclasses.replace(features["b"], geometry="g")}
+    assert fuse(known, None, None, config).geometry == "g"
+    assert fuse(features, None, None, config).geometry is None
+    mixed = {**known, "a": dataclasses.replace(features["a"], geometry="h")}
+    with pytest.raises(InputError, match=r"several geometries.*extract_features\.py"):
+        fuse(mixed, None, None, config)

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from sas_jax.artefacts.features import geometry_of
 from sas_jax.errors import InputError
 from sas_jax.lifting.extract import (
     ExtractConfig,
@@ -78,6 +79,12 @@ def scene(frames):
         [[-0.8, 0, 2], [0.6, 0.1, 2], [0.6, 0.1, 3], [9, 0, 2]], np.float32
     )
     return Scene("plane", points, frame_source=Frames(frames))
+
+
+def test_features_say_of_which_points_they_are():
+    seen = scene([frame("a", (255, 0, 0))])
+    features = extract_scene(seen, ColourTeacher(), NO_BORDER)
+    assert features.geometry == geometry_of(seen.points)
 
 
 def test_a_point_gets_the_mean_over_the_frames_that_see_it():
