@@ -18,7 +18,7 @@ import stage_flags as given
 import torch
 from tqdm import tqdm
 
-from sas_jax.artefacts.features import save_point_features
+from sas_jax.artefacts.features import save_features
 from sas_jax.artefacts.files import write_json
 from sas_jax.artefacts.stage import Job, run_jobs
 from sas_jax.datasets.scan_keys import views_key
@@ -117,7 +117,7 @@ def _run_scene(scan, job: Job, teacher, captioner, config, row: Row) -> None:
         row.unseen += 1
         tqdm.write(f"{scan.name}: no frame sees a point; it gets no features.")
     meta = {"teacher": teacher.spec.name}
-    save_point_features(job.path, features, key=job.key, meta=meta)
+    save_features(job.path, features, key=job.key, meta=meta)
 
 
 def _print_table(rows: list[Row]) -> None:

@@ -12,8 +12,8 @@ import settings
 import stage_flags as given
 from tqdm import tqdm
 
-from sas_jax.artefacts.features import save_superpoints, superpoint_counts
 from sas_jax.artefacts.lock import workspace_lock
+from sas_jax.artefacts.superpoints import save_superpoints, superpoint_counts
 from sas_jax.datasets.scan_keys import geometry_key
 from sas_jax.datasets.scannet import open_scene
 from sas_jax.superpoints.stage import SuperpointConfig, segment_scene, superpoint_key

@@ -23,7 +23,7 @@ import settings
 import stage_flags as given
 from absl import flags
 
-from sas_jax.artefacts.features import has_features
+from sas_jax.artefacts.features import has_features, space_of
 from sas_jax.distill.augment import named_augmentation
 from sas_jax.distill.config import RunConfig, TrainConfig, official_config
 from sas_jax.distill.data import SceneFiles
@@ -53,12 +53,13 @@ def main() -> None:
         print("\n".join(missing))
         sys.exit(1)
     _join_processes()
-    texts = settings.class_texts()
-    vocabulary = Vocabulary(settings.label_set().names, texts)
+    sources = _sources()
+    texts = settings.class_texts(space_of(sources[0].features))
+    vocabulary = Vocabulary(settings.label_set().names, texts.rows, texts.space)
     stopped = _stop_on_signals()
     result = train(
-        _config(texts.shape[1]),
-        _sources(),
+        _config(texts.space.dim),
+        sources,
         vocabulary,
         settings.checkpoints(_RUN.value).parent,
         run=RunConfig(**_given(RunConfig)),

@@ -186,6 +186,7 @@ def measure_teacher(
         progress(name)
     table = CapabilityTable(
         teacher=teacher.spec.name,
+        space=teacher.spec.text_space,
         classes=names,
         miou=scores,
         measured=np.isin(names, measured),

@@ -29,6 +29,7 @@ from sas_jax.distill.schedule import Schedule
 from sas_jax.distill.step import TrainState
 from sas_jax.errors import InputError
 from sas_jax.models.minkunet import StudentConfig
+from sas_jax.text.space import TextSpace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Student:
       variables: params and batch_stats.
       voxel_size_m: edge of the voxels it was trained with.
       text_features: [K, C] f32 of the training vocabulary.
+      text_space: that its features and these texts live in.
       class_names: the K names.
       step: steps it was trained.
     """
@@ -48,6 +50,7 @@ class Student:
     variables: PyTree
     voxel_size_m: float
     text_features: Float32[np.ndarray, "K C"]
+    text_space: TextSpace
     class_names: tuple[str, ...]
     step: int
 
@@ -102,6 +105,7 @@ class Checkpoints:
             "config": canonical(checkpoint.config),
             "iterator": checkpoint.iterator,
             "class_names": list(checkpoint.class_names),
+            "text_space": checkpoint.text_space.id,
             "scenes": dict(checkpoint.scenes),
         }
         items = {
@@ -190,6 +194,7 @@ def load_student(
         },
         voxel_size_m=checkpoint.config["voxel_size_m"],
         text_features=checkpoint.text_features,
+        text_space=checkpoint.text_space,
         class_names=checkpoint.class_names,
         step=int(checkpoint.state.step),
     )

@@ -24,6 +24,7 @@ from sas_jax.distill.data import SceneCache, SceneSource
 from sas_jax.distill.history import History
 from sas_jax.distill.schedule import Schedule
 from sas_jax.errors import InputError
+from sas_jax.text.space import TextSpace, one_space
 
 # A text tower repeats its features up to rounding, 1e-7 between batch sizes; another
 # prompt moves them by 1e-2 and more.
@@ -45,10 +46,12 @@ class Vocabulary:
     Attributes:
       names: K class names.
       features: unit text features, T.
+      space: text space that they and the fused features live in.
     """
 
     names: tuple[str, ...]
     features: Float32[np.ndarray, "K C"]
+    space: TextSpace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +117,7 @@ def make_world(
             f"as the others, got {len(processes.own(devices))} of {len(devices)} here. "
             "Give every process the same number."
         )
-    cache = SceneCache(sources, config, run.cache_bytes)
+    cache = SceneCache(sources, config, run.cache_bytes, vocabulary.space)
     schedule = Schedule(len(sources), config)
     return World(
         config=config,
@@ -162,6 +165,7 @@ def start(
     state = step.create_state(world.network, world.config)
     if init_from is not None:
         student = load_student(init_from)
+        _check_space(world, student.text_space, init_from)
         _check_same_shapes(state.params, student.variables["params"], init_from)
         state = dataclasses.replace(state, **student.variables)
         _log.info("started from the weights of %s", init_from)
@@ -193,6 +197,7 @@ def to_checkpoint(world: World, state: step.TrainState, history: History) -> Che
         state=host_state,
         history=history.arrays(),
         text_features=text_of(world),
+        text_space=world.vocabulary.space,
         class_names=tuple(world.vocabulary.names),
         scenes=world.scenes,
         iterator={"next_index": int(host_state.step)},
@@ -237,7 +242,14 @@ def check_config(
             )
 
 
+def _check_space(world: World, space: TextSpace, where: object) -> None:
+    one_space(
+        "train", {"the texts": world.vocabulary.space, f"the student in {where}": space}
+    )
+
+
 def _check_resume(saved: Checkpoint, world: World, where: object) -> None:
+    _check_space(world, saved.text_space, where)
     same = {
         "training scenes": list(saved.scenes) == list(world.scenes),
         "fused features and superpoints": dict(saved.scenes) == dict(world.scenes),
@@ -259,7 +271,7 @@ def _near(one: Float32[np.ndarray, "K C"], two: Float32[np.ndarray, "J C"]) -> b
 
 def _with_text(world: World, saved: Checkpoint) -> World:
     """Return the world with the text features of a checkpoint."""
-    vocabulary = Vocabulary(world.vocabulary.names, saved.text_features)
+    vocabulary = dataclasses.replace(world.vocabulary, features=saved.text_features)
     return dataclasses.replace(world, vocabulary=vocabulary)
 
 

@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from sas_jax.artefacts.features import PointFeatures, geometry_of
+from sas_jax.artefacts.features import Features, geometry_of
 from sas_jax.artefacts.files import content_key
 from sas_jax.errors import InputError
 from sas_jax.lifting.align import align
@@ -17,6 +17,7 @@ from sas_jax.lifting.lift import Coded, FeatureImage, LiftConfig, Lifter
 from sas_jax.lifting.project import project
 from sas_jax.scenes.scene import Frame, Scene
 from sas_jax.teachers.contracts import Captioner, DenseTeacher, Image, MaskTeacher
+from sas_jax.text.space import TextSpace
 
 _VERSION = 1
 """Raised when the code of this file changes what comes out."""
@@ -54,7 +55,7 @@ def extract_scene(
     *,
     captioner: Captioner | None = None,
     on_frame: Callable[[Frame], None] | None = None,
-) -> PointFeatures:
+) -> Features:
     """Average a teacher's features over all frames that see each point.
 
     Args:
@@ -75,8 +76,8 @@ def extract_scene(
     Source: SAS (arXiv 2503.08512) section 3.1.
     """
     config = config or ExtractConfig()
-    dim = _feature_dim(teacher)
-    lifter = Lifter(len(scene.points), dim, config.lift.compat)
+    space = _feature_space(teacher)
+    lifter = Lifter(len(scene.points), space, config.lift.compat)
     for frames in _batches(scene.frames(config.frame_stride), config.batch_size):
         images = [frame.rgb for frame in frames]
         features = feature_images(images, teacher, captioner, config.lift.compat)
@@ -157,7 +158,6 @@ class _TeacherText:
 
     def __init__(self, teacher: MaskTeacher):
         self.dim = teacher.spec.feat_dim
-        self.id = teacher.spec.text_space
         self.encode = teacher.encode_text
 
 
@@ -170,14 +170,14 @@ def _aligned(
     return align(segments, _TeacherText(teacher), compat=compat)
 
 
-def _feature_dim(teacher: DenseTeacher | MaskTeacher) -> int:
-    dim = teacher.spec.feat_dim
-    if dim < 1:
+def _feature_space(teacher: DenseTeacher | MaskTeacher) -> TextSpace:
+    spec = teacher.spec
+    if spec.feat_dim < 1 or spec.feat_dim != spec.text_space.dim:
         raise InputError(
-            f"extract: the teacher must give features, got feat_dim {dim} "
-            f"({teacher.spec.name}). Choose a dense or mask teacher."
+            f"extract: the teacher must give features in {spec.text_space}, got "
+            f"feat_dim {spec.feat_dim} ({spec.name}). Choose a dense or mask teacher."
         )
-    return dim
+    return spec.text_space
 
 
 def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
