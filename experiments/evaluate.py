@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from sas_jax.artefacts import files
 from sas_jax.artefacts.features import load_features, space_of
+from sas_jax.artefacts.versions import decided_by
 from sas_jax.datasets.scan_keys import labels_key
 from sas_jax.datasets.scannet import open_scene
 from sas_jax.errors import InputError
@@ -76,7 +77,12 @@ def _evaluate(name, scenes) -> protocol.Evaluation:
     predict, sources, texts = _predictor(name, list(scenes))
     for source in sources:
         key = files.content_key(
-            {"source": source(), "scenes": list(scenes.values()), "texts": texts}
+            {
+                "source": source(),
+                "scenes": list(scenes.values()),
+                "texts": texts,
+                "made_by": decided_by(protocol.__name__, semantic.__name__),
+            }
         )
         if not given.SCENES.value and settings.is_current(path, key):
             return protocol.load(path)

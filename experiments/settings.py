@@ -14,6 +14,7 @@ import stage_flags as given
 from sas_jax.artefacts import files
 from sas_jax.artefacts.features import Features, load_features, save_features
 from sas_jax.artefacts.stamps import Memo
+from sas_jax.artefacts.versions import decided_by
 from sas_jax.distill.checkpoint_files import (
     complete_steps,
     metadata_path,
@@ -201,7 +202,7 @@ def students() -> tuple[list[str], list[str]]:
     return [n for n in names if has[n]], [n for n in names if not has[n]]
 
 
-def student_state(run_name: str) -> list[str]:
+def student_state(run_name: str) -> list:
     """Return what identifies a run's newest checkpoint, of those that look complete.
 
     Raises:
@@ -218,7 +219,7 @@ def student_state(run_name: str) -> list[str]:
     return _state(run_name, steps[0])
 
 
-def loaded_state(run_name: str) -> list[str]:
+def loaded_state(run_name: str) -> list:
     """Return what identifies the checkpoint that answers: the newest readable one.
 
     What is damaged inside of a checkpoint shows only when it is read.
@@ -227,9 +228,10 @@ def loaded_state(run_name: str) -> list[str]:
     return _state(run_name, _predictor(run_name).student.step)
 
 
-def _state(run_name: str, step: int) -> list[str]:
+def _state(run_name: str, step: int) -> list:
     path = metadata_path(checkpoints(run_name), step)
-    return [str(path), files.sha256_file(path)]
+    made_by = decided_by("sas_jax.models.student")
+    return [str(path), files.sha256_file(path), made_by]
 
 
 @functools.cache

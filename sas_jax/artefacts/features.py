@@ -29,6 +29,9 @@ from sas_jax.artefacts.files import (
 from sas_jax.errors import InputError
 from sas_jax.text.space import TextSpace
 
+VERSION = 1
+"""Raised when its numbers change; see `artefacts.versions`."""
+
 Level = Literal["point", "superpoint", "voxel"]
 SCHEMA = "sas_jax.features/1"
 _CHANNELS_AT_ONCE = 64

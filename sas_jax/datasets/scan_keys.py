@@ -10,6 +10,7 @@ import pathlib
 
 from sas_jax.artefacts.files import content_key, sha256_file
 from sas_jax.artefacts.stamps import NO_MEMO, Memo
+from sas_jax.artefacts.versions import decided_by
 from sas_jax.datasets.scannet import labels_path, mesh_path
 from sas_jax.scenes.frames import list_frames
 
@@ -65,7 +66,10 @@ def _pose(folder: pathlib.Path, name: str) -> pathlib.Path:
 def _sums(
     folder: pathlib.Path, paths: list[pathlib.Path], kind: str, memo: Memo
 ) -> str:
-    """Return the key of names and checksums; a missing file counts as missing."""
+    """Return the key of names, checksums and what reads the files.
+
+    A missing file counts as missing.
+    """
 
     def find() -> str:
         sums = [
@@ -74,4 +78,5 @@ def _sums(
         ]
         return content_key(sums)
 
-    return memo.value(f"{folder.name}/{kind}", paths, find)
+    sums = memo.value(f"{folder.name}/{kind}", paths, find)
+    return content_key([sums, decided_by(__name__)])

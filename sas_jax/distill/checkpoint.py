@@ -106,6 +106,7 @@ class Checkpoints:
             "iterator": checkpoint.iterator,
             "class_names": list(checkpoint.class_names),
             "text_space": checkpoint.text_space.id,
+            "made_by": checkpoint.made_by,
             "scenes": dict(checkpoint.scenes),
         }
         items = {

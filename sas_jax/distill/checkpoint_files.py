@@ -10,6 +10,9 @@ import pathlib
 
 from sas_jax.text.space import TextSpace
 
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
 _METADATA = "_CHECKPOINT_METADATA"
 _NEEDED = ("state", "text", "run")
 _said: set[tuple[pathlib.Path, int]] = set()  # a run is looked at several times

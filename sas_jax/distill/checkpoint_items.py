@@ -31,6 +31,7 @@ class Checkpoint:
       scenes: content key of each training scene, by name, in order.
       iterator: position of the data iterator.
       config: the `TrainConfig`; as JSON values after reading.
+      made_by: versions of code and libraries (see `artefacts.versions`).
     """
 
     state: TrainState
@@ -41,6 +42,9 @@ class Checkpoint:
     scenes: Mapping[str, str]
     iterator: Mapping[str, Any]
     config: TrainConfig | Mapping[str, Any]
+    made_by: Mapping[str, Mapping[str, int | str]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 def newest(
@@ -99,6 +103,7 @@ def restore(
         scenes=run["scenes"],
         iterator=run["iterator"],
         config=run["config"],
+        made_by=run.get("made_by", {}),
     )
 
 

@@ -17,6 +17,9 @@ from jaxtyping import Array, Shaped
 from sas_jax.artefacts.lock import Lock, workspace_lock
 from sas_jax.errors import InputError
 
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
 
 def is_primary() -> bool:
     """Tell whether this process writes what all of them share."""

@@ -20,6 +20,9 @@ from sas_jax.distill.processes import is_primary
 from sas_jax.errors import InputError
 from sas_jax.view.tensorboard import SummaryWriter
 
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
 
 class NonFiniteLoss(InputError):
     """Report a loss or gradient that is NaN or infinite, with its step and scenes."""

@@ -13,13 +13,12 @@ from jaxtyping import Float, Float32
 from sas_jax.artefacts.features import Features, load_features, superpoint_means
 from sas_jax.artefacts.files import content_key, read_json, sha256_file
 from sas_jax.artefacts.superpoints import load_superpoints
+from sas_jax.artefacts.versions import decided_by
 from sas_jax.errors import InputError
 from sas_jax.fusion.fuse import FuseConfig, fuse
 from sas_jax.text.space import TextFeatures, TextSpace, one_space
 
 CAPABILITY = "sas_jax.capability/2"
-# Raised when the same input gives other features than before.
-_VERSION = 1
 
 
 def load_capability(
@@ -73,7 +72,7 @@ def fused_key(
     return content_key(
         {
             "stage": "fuse",
-            "version": _VERSION,
+            "made_by": decided_by(__name__),
             "features": {name: _manifest(path) for name, path in features.items()},
             "order": list(features),
             "superpoints": None if superpoints is None else _manifest(superpoints),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sas_jax.artefacts.features import Features, geometry_of
 from sas_jax.artefacts.files import content_key
+from sas_jax.artefacts.versions import decided_by, module_of
 from sas_jax.errors import InputError
 from sas_jax.lifting.align import align
 from sas_jax.lifting.lift import Coded, FeatureImage, LiftConfig, Lifter
@@ -18,9 +19,6 @@ from sas_jax.lifting.project import project
 from sas_jax.scenes.scene import Frame, Scene
 from sas_jax.teachers.contracts import Captioner, DenseTeacher, Image, MaskTeacher
 from sas_jax.text.space import TextSpace
-
-_VERSION = 1
-"""Raised when the code of this file changes what comes out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,14 +133,15 @@ def extraction_key(
 
     Args:
       scene_key: key of what is read of the scene (see `scenes.scan_keys.views_key`).
-      teacher: its spec counts.
+      teacher: its spec and code count.
       config: all but the batch size counts.
-      captioner: its id counts, for a mask teacher.
+      captioner: its id and code count, for a mask teacher.
     """
     masks = teacher.spec.contract == "mask"
+    models = [teacher, *([captioner] if captioner and masks else [])]
     return content_key(
         {
-            "version": _VERSION,
+            "made_by": decided_by(__name__, *map(module_of, models)),
             "scene": scene_key,
             "teacher": teacher.spec,
             "captioner": captioner.id if captioner and masks else None,

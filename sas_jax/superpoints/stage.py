@@ -6,11 +6,9 @@ import numpy as np
 from jaxtyping import Int32
 
 from sas_jax.artefacts.files import content_key
+from sas_jax.artefacts.versions import decided_by
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.segment import segment_mesh, segment_points
-
-# Raised when the same input gives other superpoints than before.
-_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +58,7 @@ def superpoint_key(geometry_key: str, config: SuperpointConfig) -> str:
     return content_key(
         {
             "stage": "superpoints",
-            "version": _VERSION,
+            "made_by": decided_by(__name__),
             "geometry": geometry_key,
             "config": config,
         }

@@ -17,6 +17,9 @@ from jaxtyping import Float, Float16, Int32, UInt8
 from sas_jax.errors import InputError
 from sas_jax.text.space import TextSpace
 
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
 Image = UInt8[np.ndarray, "H W 3"]
 Contract = Literal["dense", "mask", "heat"]
 
@@ -107,7 +110,12 @@ class HeatTeacher(Teacher, Protocol):
 
 
 class Captioner(Protocol):
-    """Masks to sentences."""
+    """Masks to sentences.
+
+    Attributes:
+      id: names everything that changes the sentences but the code: the captioner, a
+        hash of its weights (see `weights_id`) and its settings. It goes into keys.
+    """
 
     id: str
 

@@ -9,6 +9,9 @@ import importlib
 from sas_jax.errors import InputError
 from sas_jax.text.space import TextSpace, TextTower, one_space
 
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
 TOWERS: dict[str, str] = {
     "minilm-l6-v2": "sas_jax.text.minilm:load_minilm",
 }

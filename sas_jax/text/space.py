@@ -13,6 +13,9 @@ from jaxtyping import Float
 
 from sas_jax.errors import InputError
 
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TextSpace:

@@ -15,7 +15,7 @@ import pytest
 from distill_world import CHANNELS, SPACE, TEXT, Box, Mixer, boxes, tiny_config
 from text_spaces import space
 
-from sas_jax.distill import checkpoint_files
+from sas_jax.distill import checkpoint_files, resume
 from sas_jax.distill import start as starts
 from sas_jax.distill import step as steps
 from sas_jax.distill import train as training
@@ -83,7 +83,7 @@ def test_everything_comes_back_bit_for_bit(tmp_path, history):
     same_bits(got.text_features, saved.text_features)
     assert got.class_names == saved.class_names and got.scenes == saved.scenes
     assert got.iterator == saved.iterator
-    starts.check_config(got.config, tiny_config(), tmp_path)
+    resume.check_config(got.config, tiny_config(), tmp_path)
 
 
 def test_the_last_two_and_the_best_are_kept(tmp_path):
@@ -318,6 +318,19 @@ class Moved(Box):
             scene.targets, space=space(CHANNELS, "other tower")
         )
         return dataclasses.replace(scene, targets=targets)
+
+
+def test_going_on_with_another_version_of_the_code_is_said(
+    tmp_path, mixer, monkeypatch, caplog
+):
+    config = tiny_config(epochs=2, self_distillation=0.0)
+    train(config, boxes(2), VOCABULARY, tmp_path, run=QUIET)
+    train(config, boxes(2), VOCABULARY, tmp_path, run=QUIET)
+    assert "another version" not in caplog.text
+    now = {"code": {"sas_jax.distill": 99}, "libraries": {"jaxlib": "0.99.0"}}
+    monkeypatch.setattr(resume, "decided_by", lambda *entries: now)
+    train(config, boxes(2), VOCABULARY, tmp_path, run=QUIET)
+    assert "sas_jax.distill 1 -> 99" in caplog.text and "-> 0.99.0" in caplog.text
 
 
 def test_a_checkpoint_without_a_text_space_is_refused(tmp_path):
