@@ -77,13 +77,12 @@ def check_resume(saved: Checkpoint, world: World, where: object) -> None:
     """
     check_space(world, saved.text_space, where)
     _warn_of_other_code(saved.made_by, where)
+    texts = np.asarray(world.vocabulary.features, np.float32)
     same = {
         "training scenes": list(saved.scenes) == list(world.scenes),
         "fused features and superpoints": dict(saved.scenes) == dict(world.scenes),
         "class names": saved.class_names == tuple(world.vocabulary.names),
-        "text features": _near(
-            saved.text_features, np.asarray(world.vocabulary.features, np.float32)
-        ),
+        "text features": _near(saved.text_features, texts),
     }
     for name, equal in same.items():
         if not equal:

@@ -180,9 +180,7 @@ def _first_stage(world: World, folder: str | os.PathLike) -> Checkpoint | None:
         return None
     saved = read_first_stage(folder, world.schedule.first_self_step)
     if saved is not None:
-        resume.check_config(
-            saved.config, world.config, folder, except_for=_SECOND_STAGE
-        )
+        resume.check_config(saved.config, world.config, folder, _SECOND_STAGE)
         resume.check_resume(saved, world, folder)
     return saved
 
