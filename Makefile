@@ -2,6 +2,7 @@
 # make test   install with the test tools, then the test suite
 # make test-all   the same with the slow ones: whole pipelines, kills, large networks
 # make lint   formatting and static checks
+# make versions   record the code behind the keys (tests/code_versions.py says when)
 # make ablation   the full experiment behind the README's table (hours)
 # make sanitize   kernels under the thread, address and undefined-behaviour sanitizers
 # make bench  kernels and network against their limits
@@ -15,7 +16,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check -q -c constraints.txt
 SOURCES := setup.py $(wildcard kernels/*/*)
 
-.PHONY: demo test test-all lint ablation sanitize bench gpu gpu-rehearse native clean
+.PHONY: demo test test-all versions lint ablation sanitize bench gpu gpu-rehearse native clean
 .DELETE_ON_ERROR:
 
 $(PY):
@@ -56,6 +57,9 @@ test: $(VENV)/.dev $(VENV)/.native
 
 test-all: $(VENV)/.dev $(VENV)/.native
 	$(PY) -m pytest
+
+versions: $(VENV)/.dev
+	$(PY) tests/code_versions.py $(if $(SAME_NUMBERS),--same_numbers)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

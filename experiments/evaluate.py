@@ -20,12 +20,14 @@ from absl import flags
 from tqdm import tqdm
 
 from sas_jax.artefacts import files
-from sas_jax.artefacts.features import load_point_features
+from sas_jax.artefacts.features import load_features, space_of
+from sas_jax.artefacts.versions import decided_by
 from sas_jax.datasets.scan_keys import labels_key
 from sas_jax.datasets.scannet import open_scene
 from sas_jax.errors import InputError
 from sas_jax.evaluate import protocol, semantic
 from sas_jax.scenes.scene import Scene
+from sas_jax.text.space import TextFeatures
 
 _METHODS = flags.DEFINE_list("methods", [], "What to score; default: all there is.")
 
@@ -35,7 +37,8 @@ Predict = Callable[[Scene], np.ndarray]
 def main() -> None:
     for name in _METHODS.value:
         _check_kind(name)
-    scenes = {folder: labels_key(folder) for folder in settings.labelled_folders()}
+    folders, memo = settings.labelled_folders(), settings.memo()
+    scenes = {folder: labels_key(folder, memo) for folder in folders}
     methods = _METHODS.value or _found(list(scenes))
     if not methods:
         raise InputError(
@@ -43,8 +46,7 @@ def main() -> None:
             f"of these scenes ({settings.workspace()}). Run "
             "experiments/extract_features.py first."
         )
-    texts = settings.class_texts()
-    _print([_evaluate(name, scenes, texts) for name in methods])
+    _print([_evaluate(name, scenes) for name in methods])
 
 
 def _found(folders: list[pathlib.Path]) -> list[str]:
@@ -69,15 +71,20 @@ def _cache(place: pathlib.Path, scan: pathlib.Path) -> pathlib.Path:
     return place / f"{scan.name}.safetensors"
 
 
-def _evaluate(name, scenes, texts) -> protocol.Evaluation:
+def _evaluate(name, scenes) -> protocol.Evaluation:
     folder = settings.workspace() / "eval" / given.EVAL_SPLIT.value
     path = folder / f"{name.replace('/', '-')}.json"
-    predict, sources = _predictor(name, list(scenes), texts)
+    predict, sources, texts = _predictor(name, list(scenes))
     for source in sources:
         key = files.content_key(
-            {"source": source(), "scenes": list(scenes.values()), "texts": texts}
+            {
+                "source": source(),
+                "scenes": list(scenes.values()),
+                "texts": texts,
+                "made_by": decided_by(protocol.__name__, semantic.__name__),
+            }
         )
-        if not given.SCENES.value and files.is_current(path, key):
+        if not given.SCENES.value and settings.is_current(path, key):
             return protocol.load(path)
     opened = (
         open_scene(folder, label_set=settings.label_set())
@@ -89,16 +96,20 @@ def _evaluate(name, scenes, texts) -> protocol.Evaluation:
     return found
 
 
-def _predictor(name, folders, texts) -> tuple[Predict, list[Callable[[], object]]]:
-    """Return what predicts a scene, and functions that say what it predicts from.
+def _predictor(
+    name, folders
+) -> tuple[Predict, list[Callable[[], object]], TextFeatures]:
+    """Return what predicts a scene, functions that say from what, and the classes.
 
-    The first one is quick; the last one is right, even for damaged checkpoints.
+    The first function is quick; the last one is right, even for damaged checkpoints.
     """
     kind, _, item = name.partition("/")
     if kind == "student":
         states = (settings.student_state, settings.loaded_state)
         sources = [functools.partial(state, item) for state in states]
-        return lambda scene: settings.predict_student(item, scene, texts), sources
+        texts = settings.class_texts(settings.student_space(item))
+        predict = functools.partial(settings.predict_student, item, texts=texts)
+        return predict, sources, texts
     place = "features" if kind == "teacher" else "fused"
     folder = settings.workspace() / place / item
     paths = {scan.name: _cache(folder, scan) for scan in folders}
@@ -111,11 +122,13 @@ def _predictor(name, folders, texts) -> tuple[Predict, list[Callable[[], object]
             f"Run experiments/{stage}.py for them, or correct --methods."
         )
 
-    def predict(scene: Scene) -> np.ndarray:
-        features = load_point_features(paths[scene.name], scene.points)
-        return semantic.classify_points(features, texts)
+    texts = settings.class_texts(space_of(next(iter(paths.values()))))
 
-    return predict, [lambda: [_manifest_key(path) for path in paths.values()]]
+    def predict(scene: Scene) -> np.ndarray:
+        features = load_features(paths[scene.name], scene.points)
+        return semantic.classify(features, texts)
+
+    return predict, [lambda: [_manifest_key(path) for path in paths.values()]], texts
 
 
 def _check_kind(name: str) -> None:

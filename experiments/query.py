@@ -27,8 +27,8 @@ from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
+from sas_jax.artefacts.features import Features, load_features, space_of
 from sas_jax.artefacts.files import atomic_path, content_key
-from sas_jax.artefacts.scene_features import SceneFeatures
 from sas_jax.datasets.layouts import open_folder
 from sas_jax.datasets.posed_rgbd import CloudConfig
 from sas_jax.errors import InputError
@@ -37,6 +37,7 @@ from sas_jax.scenes.ply_write import write_ply
 from sas_jax.scenes.poses import CONVENTIONS
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.graph import vertex_normals
+from sas_jax.text.space import TextSpace
 from sas_jax.view import pictures
 
 _TEXT = flags.DEFINE_multi_string("text", None, "What to look for.", required=True)
@@ -65,21 +66,19 @@ _REGIONS = flags.DEFINE_integer("regions", 5, "Regions to print.", lower_bound=0
 
 
 def main() -> None:
-    settings.check_texts(_TEXT.value)
     began = time.monotonic()
     folder = _scene_folder()
+    space = _space(folder.name)
+    settings.check_texts(space, _TEXT.value)
     scene = _open(folder)
-    features = _features(scene)
-    rows = query.unit(features.feat)
-    seen = features.row >= 0
+    features = query.unit_features(_features(scene))
     ready = time.monotonic() - began
-    encode = settings.text_encoder()
+    encode = settings.text_encoder(space)
     anything = encode(list(query.ANYTHING))
     output = settings.workspace() / "queries" / scene.name
     for text in _TEXT.value:
         began = time.monotonic()
-        values = query.relevancy(rows, encode([text])[0], anything)[features.row]
-        values = np.where(seen, values, np.nan)
+        values = query.point_relevancy(features, encode([text]), anything)
         found = query.regions(scene.points, values)
         answered = time.monotonic() - began
         _write(output / _slug(text), scene, values)
@@ -110,17 +109,24 @@ def _open(folder: pathlib.Path) -> Scene:
     return scene
 
 
-def _features(scene: Scene) -> SceneFeatures:
+def _space(name: str) -> TextSpace:
+    """Return the text space of the features that answer."""
+    if _SOURCE.value == "student":
+        return settings.student_space(_RUN.value)
+    return space_of(settings.fused_path(name))
+
+
+def _features(scene: Scene) -> Features:
     """Return the features that answer; row -1 marks points that no frame saw."""
     if _SOURCE.value == "student":
         return settings.scene_features(_RUN.value, scene)
-    return settings.fused_features(scene)
+    return load_features(settings.fused_path(scene.name), scene.points)
 
 
 def _scene_folder() -> pathlib.Path:
-    given = pathlib.Path(_SCENE.value)
+    given = pathlib.Path(_SCENE.value).absolute()
     if given.is_dir():
-        return given
+        return given.resolve() if given.name == ".." else given
     folder = settings.data_root() / "scans" / _SCENE.value
     if folder.is_dir():
         return folder

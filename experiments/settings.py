@@ -12,15 +12,20 @@ import numpy as np
 import stage_flags as given
 
 from sas_jax.artefacts import files
-from sas_jax.artefacts.scene_features import (
-    SceneFeatures,
-    load_scene_features,
-    save_scene_features,
+from sas_jax.artefacts.features import Features, load_features, save_features
+from sas_jax.artefacts.stamps import Memo
+from sas_jax.artefacts.versions import decided_by
+from sas_jax.distill.checkpoint_files import (
+    complete_steps,
+    metadata_path,
+    text_space_of,
 )
-from sas_jax.distill.checkpoint_files import complete_steps, metadata_path
 from sas_jax.errors import InputError
 from sas_jax.scenes.labels import SCANNET20, LabelSet
 from sas_jax.scenes.scene import Scene
+from sas_jax.text import registry
+from sas_jax.text.space import TextFeatures, TextSpace
+from sas_jax.text.vocabulary import prompts
 
 run = launch.run
 
@@ -28,6 +33,16 @@ run = launch.run
 def workspace() -> pathlib.Path:
     """Return the folder of all results."""
     return pathlib.Path(given.WORKSPACE.value)
+
+
+def memo() -> Memo:
+    """Return what is remembered of the data set's files, in the workspace."""
+    return Memo(workspace() / "stamps", given.VERIFY.value)
+
+
+def is_current(path: pathlib.Path, key: str) -> bool:
+    """Tell whether an artefact is up to date; --verify hashes it in any case."""
+    return files.is_current(path, key, verify=given.VERIFY.value)
 
 
 def data_root() -> pathlib.Path:
@@ -121,25 +136,25 @@ def check_teachers() -> None:
     Raises:
       InputError: for a model that cannot be loaded, or weights of one not asked for.
     """
-    from sas_jax.teachers import registry
+    from sas_jax.teachers import registry as models
 
     weights = _teacher_weights()
     for name in given.TEACHERS.value:
-        registry.check(
+        models.check(
             name,
             weights=weights.get(name),
             device=given.DEVICE.value,
             contracts=("dense", "mask"),
         )
-    registry.check(given.CAPTIONER.value, contracts=("captioner",))
+    models.check(given.CAPTIONER.value, contracts=("captioner",))
 
 
 def load_teacher(name: str):
     """Load a teacher with the weights and on the device that the flags give."""
-    from sas_jax.teachers import registry
+    from sas_jax.teachers import registry as models
 
     weights = _teacher_weights().get(name)
-    return registry.load(name, weights=weights, device=given.DEVICE.value)
+    return models.load(name, weights=weights, device=given.DEVICE.value)
 
 
 def _teacher_weights() -> dict[str, str]:
@@ -154,28 +169,25 @@ def _teacher_weights() -> dict[str, str]:
     return {name: path for name, _, path in pairs}
 
 
+def text_encoder(space: TextSpace) -> Callable[[Sequence[str]], TextFeatures]:
+    """Return what encodes texts for features of a space, with the tower that it names.
+
+    Raises:
+      InputError: when there is no such tower here, or one with other weights.
+    """
+    tower = registry.of_space(space, "the features")
+    return lambda texts: TextFeatures(tower.encode(texts), space)
+
+
+def check_texts(space: TextSpace, texts: Sequence[str]) -> None:
+    """Check that a space's tower knows what is asked for; raises InputError if not."""
+    registry.of_space(space, "the features").check(texts)
+
+
 @functools.cache
-def _text_tower():
-    from sas_jax.text.minilm import load_minilm
-
-    return load_minilm()
-
-
-def text_encoder() -> Callable[[Sequence[str]], np.ndarray]:
-    """Return the text tower of the workspace's features: texts to unit rows."""
-    return _text_tower().encode
-
-
-def check_texts(texts: Sequence[str]) -> None:
-    """Check that the text tower knows what is asked for; raises InputError if not."""
-    _text_tower().check(texts)
-
-
-def class_texts() -> np.ndarray:
+def class_texts(space: TextSpace) -> TextFeatures:
     """Return the text features of the data set's classes, [K, C] (section 3.5)."""
-    from sas_jax.text.vocabulary import prompts
-
-    return text_encoder()(prompts(label_set().names))
+    return text_encoder(space)(prompts(label_set().names))
 
 
 def checkpoints(run_name: str) -> pathlib.Path:
@@ -190,7 +202,7 @@ def students() -> tuple[list[str], list[str]]:
     return [n for n in names if has[n]], [n for n in names if not has[n]]
 
 
-def student_state(run_name: str) -> list[str]:
+def student_state(run_name: str) -> list:
     """Return what identifies a run's newest checkpoint, of those that look complete.
 
     Raises:
@@ -207,7 +219,7 @@ def student_state(run_name: str) -> list[str]:
     return _state(run_name, steps[0])
 
 
-def loaded_state(run_name: str) -> list[str]:
+def loaded_state(run_name: str) -> list:
     """Return what identifies the checkpoint that answers: the newest readable one.
 
     What is damaged inside of a checkpoint shows only when it is read.
@@ -216,9 +228,10 @@ def loaded_state(run_name: str) -> list[str]:
     return _state(run_name, _predictor(run_name).student.step)
 
 
-def _state(run_name: str, step: int) -> list[str]:
+def _state(run_name: str, step: int) -> list:
     path = metadata_path(checkpoints(run_name), step)
-    return [str(path), files.sha256_file(path)]
+    made_by = decided_by("sas_jax.models.student")
+    return [str(path), files.sha256_file(path), made_by]
 
 
 @functools.cache
@@ -230,40 +243,41 @@ def _predictor(run_name: str):
     return Predictor(load_student(checkpoints(run_name)))
 
 
-def predict_student(run_name: str, scene: Scene, texts: np.ndarray) -> np.ndarray:
+def student_space(run_name: str) -> TextSpace:
+    """Return the text space of a run's student, without reading its weights."""
+    folder = checkpoints(run_name)
+    student_state(run_name)  # says what to do where there is none
+    return text_space_of(folder, complete_steps(folder)[0])
+
+
+def predict_student(run_name: str, scene: Scene, texts: TextFeatures) -> np.ndarray:
     """Return a student's class index for every point of a scene."""
     from sas_jax.evaluate.semantic import classify
 
-    features = _predictor(run_name).features(scene.points)
-    return classify(features.feat, texts)[features.row]
+    return classify(_predictor(run_name).features(scene.points), texts)
 
 
-def fused_features(scene: Scene) -> SceneFeatures:
-    """Return the fused features of a scene's points; row -1 is a point without any.
+def fused_path(name: str) -> pathlib.Path:
+    """Return the file of a scene's fused features.
 
     Raises:
-      InputError: when fusion has not made them, or made them for other points.
+      InputError: when fusion has not made them.
     """
-    from sas_jax.artefacts.features import load_point_features
-
-    path = workspace() / "fused" / fused_name() / f"{scene.name}.safetensors"
+    path = workspace() / "fused" / fused_name() / f"{name}.safetensors"
     if not path.exists():
         raise InputError(
             f"query: fused features of the scene are required, got none ({path}). "
             "Run experiments/fuse_features.py, or ask the student: --source=student."
         )
-    fused = load_point_features(path, scene.points)
-    row = np.full(fused.num_points, -1, np.int32)
-    row[fused.point_index] = np.arange(len(fused.feat))
-    return SceneFeatures(fused.feat, row)
+    return path
 
 
-def scene_features(run_name: str, scene: Scene) -> SceneFeatures:
+def scene_features(run_name: str, scene: Scene) -> Features:
     """Return a student's features of a scene, from the workspace or computed now."""
     path = workspace() / "scene_features" / run_name / f"{scene.name}.safetensors"
     for state in (student_state, loaded_state):
         key = files.content_key([state(run_name), scene.points])
-        if files.is_current(path, key):
-            return load_scene_features(path)
-    save_scene_features(path, _predictor(run_name).features(scene.points), key)
-    return load_scene_features(path)
+        if is_current(path, key):
+            return load_features(path)
+    save_features(path, _predictor(run_name).features(scene.points), key=key)
+    return load_features(path)

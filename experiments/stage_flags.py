@@ -23,6 +23,9 @@ COMPAT = flags.DEFINE_enum(
     "compat", "paper", _COMPAT, "Which recipe, where paper and authors' code differ."
 )
 DEVICE = flags.DEFINE_string("device", "cpu", "Device of the PyTorch networks.")
+VERIFY = flags.DEFINE_bool(
+    "verify", False, "Hash every file again, even where size, time and inode stand."
+)
 THREADS = flags.DEFINE_integer(
     "threads", os.cpu_count() or 1, "CPU threads, or processes of one thread each.", 1
 )

@@ -1,5 +1,8 @@
 """Errors, one line each: `where: requirement, got value. Remedy`."""
 
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
 
 class InputError(ValueError):
     """Report input that a user can mend; scripts print it as one line and exit 1."""

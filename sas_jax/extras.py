@@ -6,6 +6,9 @@ import re
 import shlex
 import sys
 
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
 _DISTRIBUTION = "sas-jax"
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 

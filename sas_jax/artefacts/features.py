@@ -1,9 +1,10 @@
-"""Point and superpoint features: what they are, means over superpoints, files.
+"""Features of a scene: rows, the row of each point, and the text space they live in.
 
-P points of a scene, M of them seen by at least one frame, L superpoints, C channels.
-Only seen points have a row; `point_index` says which point each row is. Superpoint
-distillation needs nothing but superpoint means of the fused features, so [L, C] is
-stored for training instead of [M, C]: a fiftieth of the size, the same loss.
+P points of a scene, N rows, C channels. One row may stand for a point that cameras saw,
+for a superpoint or for a voxel: *level* says for which; points without a feature have
+row -1. Superpoint distillation needs nothing but superpoint means of the fused
+features, so [L, C] is stored for training instead of [M, C]: a fiftieth of the size,
+the same loss.
 
 Rows belong to points by their order alone. So every file names its *geometry*, a key of
 the points in their order, and readers compare it with the points at hand: a mesh that
@@ -13,21 +14,32 @@ an editor has saved again has as many, in another order.
 import dataclasses
 import os
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import safetensors
 from jaxtyping import Bool, Float, Float16, Float32, Int, Int32
 
-from sas_jax.artefacts.files import content_key, read_tensors, write_tensors
-from sas_jax.errors import ContractError, InputError
+from sas_jax.artefacts.files import (
+    content_key,
+    read_manifest,
+    read_tensors,
+    write_tensors,
+)
+from sas_jax.errors import InputError
+from sas_jax.text.space import TextSpace
 
-POINT_FEATURES = "sas_jax.point_features/1"
-SUPERPOINT_FEATURES = "sas_jax.superpoint_features/1"
-SUPERPOINTS = "sas_jax.superpoints/1"
+VERSION = 1
+"""Raised when its numbers change; see `artefacts.versions`."""
+
+Level = Literal["point", "superpoint", "voxel"]
+SCHEMA = "sas_jax.features/1"
 _CHANNELS_AT_ONCE = 64
-_LIFT = "extract_features.py, then experiments/fuse_features.py"
-_FUSE = "fuse_features.py"
-_SEGMENT = "make_superpoints.py"
+_STAGES = {
+    "point": "extract_features.py, then experiments/fuse_features.py",
+    "superpoint": "fuse_features.py",
+    "voxel": "query.py",
+}
 
 
 def geometry_of(points: Float[np.ndarray, "P 3"]) -> str:
@@ -36,76 +48,101 @@ def geometry_of(points: Float[np.ndarray, "P 3"]) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class PointFeatures:
-    """Features of the seen points of one scene.
+class Features:
+    """Features of one scene.
 
     Attributes:
-      feat: [M, C] f16, finite.
-      point_index: [M] i32, ascending, in 0..num_points-1.
-      counts: [M] i32, number of views that contributed, >= 1.
-      num_points: P, all points of the scene.
+      feat: [N, C] f16 or f32, finite, not normalised.
+      row: [P] i32, row of each point, -1 for a point without a feature.
+      counts: [N] i32, what a row is the mean of: views of a point, seen points of a
+        superpoint, points of a voxel. A superpoint that nobody saw has 0.
+      space: text space, of C dimensions.
+      level: what a row stands for. Points have one each, in their order.
       geometry: of which points (see `geometry_of`), where that is known.
     """
 
-    feat: Float16[np.ndarray, "M C"]
-    point_index: Int32[np.ndarray, " M"]
-    counts: Int32[np.ndarray, " M"]
-    num_points: int
+    feat: Float[np.ndarray, "N C"]
+    row: Int32[np.ndarray, " P"]
+    counts: Int32[np.ndarray, " N"]
+    space: TextSpace
+    level: Level = "point"
     geometry: str | None = None
 
     def __post_init__(self) -> None:
-        rows = {len(self.feat), len(self.point_index), len(self.counts)}
-        index = self.point_index
-        ordered = (np.diff(index) > 0).all() if len(index) > 1 else True
-        inside = len(index) == 0 or (index[0] >= 0 and index[-1] < self.num_points)
-        if self.feat.ndim != 2 or len(rows) != 1 or not ordered or not inside:
-            raise ContractError(
-                "point features: feat [M, C], counts [M] and an ascending point_index "
-                f"[M] below {self.num_points} are required, got {self.feat.shape}, "
-                f"{self.counts.shape}, {index.shape}. Lift the scene again."
+        rows, dim = len(self.feat), self.space.dim
+        low, high = self.row.min(initial=-1), self.row.max(initial=-1)
+        fits = self.feat.shape == (rows, dim) and len(self.counts) == rows
+        fits = fits and low >= -1 and high < rows
+        if fits and self.level == "point":
+            fits = np.array_equal(self.row[self.row >= 0], np.arange(rows))
+        if not fits:
+            raise InputError(
+                f"features: [N, {dim}] in {self.space}, N counts and rows of points "
+                f"in -1..N-1 (level {self.level}: each once, in order) are required, "
+                f"got {list(self.feat.shape)}, {len(self.counts)} and {low}..{high}. "
+                "Make them again from one scene."
             )
+
+    @property
+    def num_points(self) -> int:
+        """P, all points of the scene."""
+        return len(self.row)
 
     @property
     def seen(self) -> Bool[np.ndarray, " P"]:
         """Which points have a feature."""
-        seen = np.zeros(self.num_points, bool)
-        seen[self.point_index] = True
-        return seen
+        return self.row >= 0
+
+    @property
+    def point_index(self) -> Int32[np.ndarray, " M"]:
+        """Which points have a feature, ascending; at level "point", those of rows."""
+        return np.flatnonzero(self.row >= 0).astype(np.int32)
 
     def dense(self) -> Float32[np.ndarray, "P C"]:
-        """Return one f32 row per point, zeros for points that nobody saw."""
+        """Return one f32 row per point, zeros for points without a feature."""
         rows = np.zeros((self.num_points, self.feat.shape[1]), np.float32)
-        rows[self.point_index] = self.feat
+        rows[self.seen] = self.feat[self.row[self.seen]]
         return rows
 
 
-@dataclasses.dataclass(frozen=True)
-class SuperpointFeatures:
-    """Mean features of the superpoints of one scene.
+def rows_of_points(
+    point_index: Int[np.ndarray, " M"], num_points: int
+) -> Int32[np.ndarray, " P"]:
+    """Return `Features.row` of points that have a row each.
 
-    Attributes:
-      feat: [L, C] f16; zeros where no point of the superpoint was seen.
-      counts: [L] i32, number of seen points; 0 marks a superpoint without a feature.
-      geometry: of which points (see `geometry_of`), where that is known.
+    Args:
+      point_index: which points, ascending.
+      num_points: P.
+
+    Raises:
+      InputError: for points out of order or range.
     """
-
-    feat: Float16[np.ndarray, "L C"]
-    counts: Int32[np.ndarray, " L"]
-    geometry: str | None = None
+    ordered = (np.diff(point_index) > 0).all() if len(point_index) > 1 else True
+    inside = not len(point_index) or (
+        point_index[0] >= 0 and point_index[-1] < num_points
+    )
+    if not ordered or not inside:
+        raise InputError(
+            f"features: ascending points below {num_points} are required, got "
+            f"{point_index[:3].tolist()}... Lift the scene again."
+        )
+    row = np.full(num_points, -1, np.int32)
+    row[point_index] = np.arange(len(point_index), dtype=np.int32)
+    return row
 
 
 def superpoint_means(
-    features: PointFeatures, superpoints: Int[np.ndarray, " P"]
-) -> SuperpointFeatures:
+    features: Features, superpoints: Int[np.ndarray, " P"]
+) -> Features:
     """Average point features over the seen points of each superpoint.
 
     Args:
-      features: of all P points' scene.
+      features: of all P points' scene, a row per seen point.
       superpoints: superpoint id of each point, contiguous from 0.
 
     Returns:
-      Means in f16, accumulated in f64. For every loss that sees F_SP only, using row
-      `superpoints[p]` equals averaging F_fusion literally and mapping it back.
+      One row per superpoint, f16, accumulated in f64. For every loss that sees F_SP
+      only, using a point's row equals averaging F_fusion literally and mapping it back.
 
     Raises:
       InputError: when there is not one id >= 0 per point.
@@ -131,57 +168,72 @@ def superpoint_means(
         rows = features.feat[:, block].astype(np.float64)[order]
         sums = np.add.reduceat(rows, starts, axis=0)
         feat[present, block] = sums / counts[present, None]
-    return SuperpointFeatures(feat, counts, features.geometry)
+    row = np.where(counts[superpoints] > 0, superpoints, -1).astype(np.int32)
+    return dataclasses.replace(
+        features, feat=feat, row=row, counts=counts, level="superpoint"
+    )
 
 
-def save_point_features(
+def save_features(
     path: str | os.PathLike,
-    features: PointFeatures,
+    features: Features,
     *,
     key: str,
     meta: Mapping[str, str] | None = None,
 ) -> None:
-    """Write point features atomically (see `files.write_tensors`)."""
+    """Write features atomically, in half precision (see `files.write_tensors`).
+
+    Rows that are too long for it are written shorter: only their direction is asked
+    for, and losses of the cosine leave the length to chance.
+    """
     tensors = {
-        "feat": features.feat,
-        "point_index": features.point_index,
+        "feat": _in_half_range(features.feat),
+        "row": features.row,
         "counts": features.counts,
-        "num_points": np.array([features.num_points], np.int64),
     }
-    meta = _with_geometry(meta, features.geometry)
-    write_tensors(path, tensors, key=key, schema=POINT_FEATURES, meta=meta)
+    facts = {"level": features.level, "text_space": features.space.id}
+    if features.geometry is not None:
+        facts["geometry"] = features.geometry
+    meta = {**(meta or {}), **facts}
+    write_tensors(path, tensors, key=key, schema=SCHEMA, meta=meta)
 
 
-def load_point_features(
+def load_features(
     path: str | os.PathLike, points: Float[np.ndarray, "P 3"] | None = None
-) -> PointFeatures:
-    """Read point features.
+) -> Features:
+    """Read features.
 
     Args:
-      path: as `save_point_features` wrote it.
+      path: as `save_features` wrote it.
       points: the scene that the features are for, to be compared; None compares
         nothing.
 
     Raises:
       InputError: for features of other points; and like `files.read_tensors`.
     """
-    tensors, meta = read_tensors(path, schema=POINT_FEATURES)
-    num_points = int(tensors["num_points"][0])
-    _check_points(points, num_points, meta, path, _LIFT)
-    return PointFeatures(
-        feat=tensors["feat"],
-        point_index=tensors["point_index"],
-        counts=tensors["counts"],
-        num_points=num_points,
+    tensors, meta = read_tensors(path, schema=SCHEMA)
+    features = Features(
+        **tensors,
+        space=TextSpace.parse(meta.get("text_space"), path),
+        level=meta.get("level", "point"),
         geometry=meta.get("geometry"),
     )
+    stage = _STAGES[features.level]
+    check_points(points, features.num_points, features.geometry, path, stage)
+    return features
+
+
+def space_of(path: str | os.PathLike) -> TextSpace:
+    """Return the text space of a file, by its manifest alone.
+
+    Raises:
+      InputError: for a missing or damaged manifest, or one that names no space.
+    """
+    return TextSpace.parse(read_manifest(path)["meta"].get("text_space"), path)
 
 
 def has_features(path: str | os.PathLike) -> bool:
     """Tell whether any frame saw the scene of a file; the checksum is not verified.
-
-    Args:
-      path: point or superpoint features.
 
     Raises:
       InputError: for a file that is no safetensors.
@@ -196,92 +248,48 @@ def has_features(path: str | os.PathLike) -> bool:
         ) from error
 
 
-def save_superpoint_features(
-    path: str | os.PathLike,
-    features: SuperpointFeatures,
-    *,
-    key: str,
-    meta: Mapping[str, str] | None = None,
-) -> None:
-    """Write superpoint features atomically (see `files.write_tensors`)."""
-    tensors = {"feat": features.feat, "counts": features.counts}
-    meta = _with_geometry(meta, features.geometry)
-    write_tensors(path, tensors, key=key, schema=SUPERPOINT_FEATURES, meta=meta)
-
-
-def load_superpoint_features(
-    path: str | os.PathLike, points: Float[np.ndarray, "P 3"] | None = None
-) -> SuperpointFeatures:
-    """Read superpoint features; arguments and errors as `load_point_features`."""
-    tensors, meta = read_tensors(path, schema=SUPERPOINT_FEATURES)
-    _check_points(points, None, meta, path, _FUSE)
-    return SuperpointFeatures(tensors["feat"], tensors["counts"], meta.get("geometry"))
-
-
-def save_superpoints(
-    path: str | os.PathLike,
-    superpoints: Int32[np.ndarray, " P"],
-    *,
-    key: str,
-    points: Float[np.ndarray, "P 3"] | None = None,
-    meta: Mapping[str, str] | None = None,
-) -> None:
-    """Write the superpoint id of each of these points atomically."""
-    tensors = {"superpoints": superpoints.astype(np.int32)}
-    meta = _with_geometry(meta, None if points is None else geometry_of(points))
-    write_tensors(path, tensors, key=key, schema=SUPERPOINTS, meta=meta)
-
-
-def load_superpoints(
-    path: str | os.PathLike,
-    points: Float[np.ndarray, "P 3"] | None = None,
-    geometry: str | None = None,
-) -> Int32[np.ndarray, " P"]:
-    """Read the superpoint id of each point.
-
-    Args:
-      path: as `save_superpoints` wrote it.
-      points: as for `load_point_features`.
-      geometry: the same where only the key of the points is at hand.
-
-    Raises:
-      InputError: for superpoints of other points; and like `files.read_tensors`.
-    """
-    tensors, meta = read_tensors(path, schema=SUPERPOINTS)
-    ids = tensors["superpoints"]
-    _check_points(points, len(ids), meta, path, _SEGMENT)
-    if None not in (geometry, stated := meta.get("geometry")) and geometry != stated:
-        raise _other_points(len(ids), "others", path, _SEGMENT)
-    return ids
-
-
-def _with_geometry(
-    meta: Mapping[str, str] | None, geometry: str | None
-) -> dict[str, str]:
-    return {**(meta or {}), **({} if geometry is None else {"geometry": geometry})}
-
-
-def _check_points(
+def check_points(
     points: Float[np.ndarray, "P 3"] | None,
-    num_points: int | None,
-    meta: Mapping[str, str],
+    num_points: int,
+    geometry: str | None,
     path: str | os.PathLike,
     stage: str,
 ) -> None:
-    """Raise InputError where a file is not of these points, as far as it says."""
+    """Raise InputError where a file is not of these points, as far as it says.
+
+    Args:
+      points: at hand; None compares nothing.
+      num_points: of the file.
+      geometry: of the file.
+      path: names the file.
+      stage: script that makes it again.
+    """
     if points is None:
         return
-    if num_points not in (None, len(points)):
-        raise _other_points(len(points), f"those of {num_points}", path, stage)
-    if meta.get("geometry", geometry := geometry_of(points)) != geometry:
-        raise _other_points(len(points), "those of another geometry", path, stage)
+    if num_points != len(points):
+        raise other_points(len(points), f"those of {num_points}", path, stage)
+    if geometry is not None and geometry != geometry_of(points):
+        raise other_points(len(points), "those of another geometry", path, stage)
 
 
-def _other_points(
+def other_points(
     num_points: int, got: str, path: str | os.PathLike, stage: str
 ) -> InputError:
+    """Return the error of a file that is of other points."""
     return InputError(
         f"features: those of the scene's {num_points} points in their order are "
         f"required, got {got} ({path}). The scene has changed since they were made: "
         f"run experiments/{stage} for it."
     )
+
+
+def _in_half_range(
+    feat: Float[np.ndarray, "N C"],
+) -> Float16[np.ndarray, "N C"]:
+    """Return rows in f16; those that would overflow are divided by a power of two."""
+    if feat.dtype == np.float16:
+        return feat
+    largest = np.abs(feat).max(axis=1, keepdims=True, initial=0)
+    most = np.finfo(np.float16).max
+    _, exponent = np.frexp(largest / most)
+    return np.ldexp(feat, np.where(largest > most, -exponent, 0)).astype(np.float16)

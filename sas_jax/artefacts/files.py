@@ -2,7 +2,9 @@
 
 An artefact is either a safetensors file with a JSON sidecar (`<file>.json`) or one
 JSON file. Both carry a schema name, the content key of everything that they were
-made from, and a checksum. A file without a matching checksum is never read.
+made from, and a checksum. A file without a matching checksum is never read. Whether a
+file is up to date is told by its stamp (see `artefacts.stamps`) where that stands, so
+that skipping what is done does not read it.
 """
 
 import contextlib
@@ -12,8 +14,6 @@ import hashlib
 import json
 import os
 import pathlib
-import re
-import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,12 +21,11 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from sas_jax.artefacts import stamps
+from sas_jax.artefacts.owner import this_process
 from sas_jax.errors import DamagedFile, InputError
 
 PathLike = str | os.PathLike
-
-# What `atomic_path` names a file that is not finished, with the writer's process.
-TEMPORARY = re.compile(r"\..+\.(\d{1,7})\.[0-9a-f]{8}\.tmp")
 
 
 def canonical(obj: Any) -> Any:
@@ -115,7 +114,7 @@ def atomic_path(path: PathLike) -> Iterator[pathlib.Path]:
       InputError: when the disk is full or not writable, naming the file.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = this_process().temporary(path)
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,6 +136,10 @@ def atomic_write(path: PathLike, data: bytes) -> None:
 def _sidecar(path: PathLike) -> pathlib.Path:
     path = pathlib.Path(path)
     return path.with_name(path.name + ".json")
+
+
+def _record(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(f".{path.name}.stamp")
 
 
 def write_tensors(
@@ -164,21 +167,35 @@ def write_tensors(
     # The file is put together in memory: `save_file` reports a full disk by an error
     # of its own that is no OSError. The same bytes either way.
     data = safetensors.numpy.save(arrays)
-    atomic_write(path, data)
+    checksum = hashlib.sha256(data).hexdigest()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+        stamps.set_back(temporary)
+        stamp, _ = stamps.stamps_of([temporary], [path.name])
     manifest = {
         "schema": schema,
         "key": key,
-        "sha256": hashlib.sha256(data).hexdigest(),
+        "sha256": checksum,
         "size": len(data),
         "meta": dict(meta or {}),
     }
     atomic_write(_sidecar(path), json.dumps(manifest, indent=1).encode())
+    stamps.keep(_record(path), stamp, checksum)
 
 
 _MANIFEST_FIELDS = {"schema": str, "key": str, "sha256": str, "size": int, "meta": dict}
 
 
-def _read_manifest(path: pathlib.Path) -> dict:
+def read_manifest(path: PathLike) -> dict:
+    """Return the manifest that `write_tensors` left beside a file.
+
+    Returns:
+      `schema`, `key`, `sha256` and `size` of the file, and the strings of `meta`.
+
+    Raises:
+      DamagedFile: when it is missing or no manifest.
+    """
+    path = pathlib.Path(path)
     try:
         manifest = json.loads(_sidecar(path).read_bytes())
         fields = manifest if isinstance(manifest, dict) else {}
@@ -206,10 +223,10 @@ def _verify(path: pathlib.Path, manifest: Mapping) -> None:
             "Run the stage that makes it again."
         )
     size = path.stat().st_size
-    if size != manifest.get("size") or sha256_file(path) != manifest.get("sha256"):
+    if size != manifest["size"] or sha256_file(path) != manifest["sha256"]:
         raise DamagedFile(
             f"read: size and checksum must match the manifest, got {size} bytes of "
-            f"{manifest.get('size')} or another checksum ({path}). "
+            f"{manifest['size']} or another checksum ({path}). "
             "Delete the file and run the stage that makes it again."
         )
 
@@ -227,7 +244,7 @@ def read_tensors(
       InputError: when the schema differs.
     """
     path = pathlib.Path(path)
-    manifest = _read_manifest(path)
+    manifest = read_manifest(path)
     _verify(path, manifest)
     _check_schema(path, manifest.get("schema"), schema)
     with safetensors.safe_open(path, framework="numpy") as file:
@@ -282,16 +299,26 @@ def read_json(path: PathLike, *, schema: str) -> Any:
     return record["data"]
 
 
-def is_current(path: PathLike, key: str) -> bool:
-    """Tell whether an artefact exists, is undamaged and was made from `key`."""
+def is_current(path: PathLike, key: str, *, verify: bool = False) -> bool:
+    """Tell whether an artefact exists, is undamaged and was made from `key`.
+
+    Args:
+      path: `.json` for what `write_json` wrote, else what `write_tensors` wrote.
+      key: content key of what it should be made from.
+      verify: hash the file even if its size, time and inode stand as recorded.
+    """
     path = pathlib.Path(path)
     try:
         if path.suffix == ".json":
             return _read_record(path).get("key") == key
-        manifest = _read_manifest(path)
-        if manifest.get("key") != key:
+        manifest = read_manifest(path)
+        if manifest["key"] != key:
             return False
-        _verify(path, manifest)
+        known = None if verify else stamps.recall(_record(path), [path])
+        if known != manifest["sha256"]:
+            stamp, _ = stamps.stamps_of([path])
+            _verify(path, manifest)
+            stamps.keep(_record(path), stamp, manifest["sha256"])
     except DamagedFile:
         return False
     return True

@@ -199,10 +199,10 @@ def _voxel_rows(
     for sample in samples:
         scene, point = sample.scene, sample.voxels.first_point
         superpoints.append(scene.superpoint[point] + np.int32(first_superpoint))
-        row = scene.target_row[point]
+        row = scene.targets.row[point]
         rows.append(np.where(row >= 0, row + first_row, -1).astype(np.int32))
         first_superpoint += scene.num_superpoints
-        first_row += len(scene.targets)
+        first_row += len(scene.targets.feat)
     return np.concatenate(superpoints), np.concatenate(rows)
 
 
@@ -214,10 +214,10 @@ def _targets(
 ) -> Shaped[np.ndarray, "S C"]:
     if config.level == "superpoint":
         # The store may know more superpoints than the last id needs, never fewer.
-        parts = [s.scene.targets[: s.scene.num_superpoints] for s in samples]
+        parts = [s.scene.targets.feat[: s.scene.num_superpoints] for s in samples]
         capacity = bucket.superpoints
     else:
-        parts = [s.scene.targets for s in samples]
+        parts = [s.scene.targets.feat for s in samples]
         capacity = bucket.rung.capacities[0]
     none = np.zeros((0, config.student.out_dim), np.float16)
     features = np.concatenate([none, *parts])

@@ -22,13 +22,14 @@ from jaxtyping import Float32, PyTree
 from orbax.checkpoint import checkpoint_managers
 
 from sas_jax.artefacts.files import canonical
-from sas_jax.distill import checkpoint_files, checkpoint_items
+from sas_jax.distill import checkpoint_files, checkpoint_items, processes
 from sas_jax.distill.checkpoint_items import Checkpoint
 from sas_jax.distill.config import RunConfig, TrainConfig
 from sas_jax.distill.schedule import Schedule
 from sas_jax.distill.step import TrainState
 from sas_jax.errors import InputError
 from sas_jax.models.minkunet import StudentConfig
+from sas_jax.text.space import TextSpace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Student:
       variables: params and batch_stats.
       voxel_size_m: edge of the voxels it was trained with.
       text_features: [K, C] f32 of the training vocabulary.
+      text_space: that its features and these texts live in.
       class_names: the K names.
       step: steps it was trained.
     """
@@ -48,6 +50,7 @@ class Student:
     variables: PyTree
     voxel_size_m: float
     text_features: Float32[np.ndarray, "K C"]
+    text_space: TextSpace
     class_names: tuple[str, ...]
     step: int
 
@@ -102,6 +105,8 @@ class Checkpoints:
             "config": canonical(checkpoint.config),
             "iterator": checkpoint.iterator,
             "class_names": list(checkpoint.class_names),
+            "text_space": checkpoint.text_space.id,
+            "made_by": checkpoint.made_by,
             "scenes": dict(checkpoint.scenes),
         }
         items = {
@@ -121,10 +126,14 @@ class Checkpoints:
         """Read the checkpoint of a step."""
         return checkpoint_items.restore(self._manager, step)
 
-    def restore_latest(self) -> Checkpoint | None:
+    def restore_latest(self, last_step: int | None = None) -> Checkpoint | None:
         """Read the newest checkpoint that is complete; None where none was begun.
 
         Newer ones, which would keep their steps from being saved again, are set aside.
+
+        Args:
+          last_step: of the run; its checkpoint is read without the history, most of
+            its bytes, which nothing needs any more.
 
         Raises:
           InputError: if all are incomplete.
@@ -132,11 +141,15 @@ class Checkpoints:
         steps = sorted(self._manager.all_steps(), reverse=True)
         if not steps:
             return None
-        checkpoint = checkpoint_items.newest(self._manager, steps, history=True)
+        over = steps[0] == last_step
+        checkpoint = checkpoint_items.newest(self._manager, steps, history=not over)
+        if over and int(checkpoint.state.step) != last_step:  # which was incomplete
+            checkpoint = self.restore(int(checkpoint.state.step))
         newer = [step for step in steps if step > int(checkpoint.state.step)]
-        for step in newer:
+        for step in newer if processes.is_primary() else ():
             checkpoint_files.set_aside(checkpoint_items.folder(self._manager, step))
         if newer:
+            processes.wait_for_all()
             self._manager.reload()
         return checkpoint
 
@@ -182,6 +195,7 @@ def load_student(
         },
         voxel_size_m=checkpoint.config["voxel_size_m"],
         text_features=checkpoint.text_features,
+        text_space=checkpoint.text_space,
         class_names=checkpoint.class_names,
         step=int(checkpoint.state.step),
     )

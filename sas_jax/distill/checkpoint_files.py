@@ -8,6 +8,11 @@ import json
 import logging
 import pathlib
 
+from sas_jax.text.space import TextSpace
+
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
 _METADATA = "_CHECKPOINT_METADATA"
 _NEEDED = ("state", "text", "run")
 _said: set[tuple[pathlib.Path, int]] = set()  # a run is looked at several times
@@ -34,6 +39,20 @@ def complete_steps(folder: pathlib.Path) -> list[int]:
 def metadata_path(folder: pathlib.Path, step: int) -> pathlib.Path:
     """Return the file that tells one checkpoint of a step from another."""
     return folder / str(step) / _METADATA
+
+
+def text_space_of(folder: pathlib.Path, step: int) -> TextSpace:
+    """Return the text space of the student in a checkpoint.
+
+    Raises:
+      InputError: when the checkpoint names none.
+    """
+    path = folder / str(step) / "run" / "metadata"  # as Orbax names a JSON item
+    try:
+        found = json.loads(path.read_bytes()).get("text_space")
+    except (OSError, ValueError, AttributeError):
+        found = None
+    return TextSpace.parse(found, path)
 
 
 def fault(checkpoint: pathlib.Path, *, history: bool = False) -> str | None:

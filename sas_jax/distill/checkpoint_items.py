@@ -14,6 +14,7 @@ from sas_jax.distill import checkpoint_files
 from sas_jax.distill.config import TrainConfig
 from sas_jax.distill.step import TrainState
 from sas_jax.errors import InputError
+from sas_jax.text.space import TextSpace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,19 +26,25 @@ class Checkpoint:
       history: running mean of logits, [P, K] f32 per scene; empty in stage 1, and
         where a reader left it out.
       text_features: [K, C] f32, T.
+      text_space: that they and the student's features live in.
       class_names: the K names.
       scenes: content key of each training scene, by name, in order.
       iterator: position of the data iterator.
       config: the `TrainConfig`; as JSON values after reading.
+      made_by: versions of code and libraries (see `artefacts.versions`).
     """
 
     state: TrainState
     history: Mapping[str, Float32[np.ndarray, "P K"]]
     text_features: Float32[np.ndarray, "K C"]
+    text_space: TextSpace
     class_names: tuple[str, ...]
     scenes: Mapping[str, str]
     iterator: Mapping[str, Any]
     config: TrainConfig | Mapping[str, Any]
+    made_by: Mapping[str, Mapping[str, int | str]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 def newest(
@@ -91,10 +98,12 @@ def restore(
         ),
         history=dict(found["history"]) if "history" in items else {},
         text_features=found["text"]["features"],
+        text_space=TextSpace.parse(run.get("text_space"), folder(manager, step)),
         class_names=tuple(run["class_names"]),
         scenes=run["scenes"],
         iterator=run["iterator"],
         config=run["config"],
+        made_by=run.get("made_by", {}),
     )
 
 

@@ -28,7 +28,6 @@ _STUFF_SUFFIXES = ("-merged", "-stuff", "-other")
 class TextEncoder(Protocol):
     """What alignment needs of a text tower."""
 
-    id: str
     dim: int
 
     def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "n C"]:

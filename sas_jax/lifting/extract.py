@@ -9,17 +9,16 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from sas_jax.artefacts.features import PointFeatures, geometry_of
+from sas_jax.artefacts.features import Features, geometry_of
 from sas_jax.artefacts.files import content_key
+from sas_jax.artefacts.versions import decided_by, module_of
 from sas_jax.errors import InputError
 from sas_jax.lifting.align import align
 from sas_jax.lifting.lift import Coded, FeatureImage, LiftConfig, Lifter
 from sas_jax.lifting.project import project
 from sas_jax.scenes.scene import Frame, Scene
 from sas_jax.teachers.contracts import Captioner, DenseTeacher, Image, MaskTeacher
-
-_VERSION = 1
-"""Raised when the code of this file changes what comes out."""
+from sas_jax.text.space import TextSpace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +53,7 @@ def extract_scene(
     *,
     captioner: Captioner | None = None,
     on_frame: Callable[[Frame], None] | None = None,
-) -> PointFeatures:
+) -> Features:
     """Average a teacher's features over all frames that see each point.
 
     Args:
@@ -75,8 +74,8 @@ def extract_scene(
     Source: SAS (arXiv 2503.08512) section 3.1.
     """
     config = config or ExtractConfig()
-    dim = _feature_dim(teacher)
-    lifter = Lifter(len(scene.points), dim, config.lift.compat)
+    space = _feature_space(teacher)
+    lifter = Lifter(len(scene.points), space, config.lift.compat)
     for frames in _batches(scene.frames(config.frame_stride), config.batch_size):
         images = [frame.rgb for frame in frames]
         features = feature_images(images, teacher, captioner, config.lift.compat)
@@ -134,14 +133,15 @@ def extraction_key(
 
     Args:
       scene_key: key of what is read of the scene (see `datasets.scan_keys.views_key`).
-      teacher: its spec counts.
+      teacher: its spec and code count.
       config: all but the batch size counts.
-      captioner: its id counts, for a mask teacher.
+      captioner: its id and code count, for a mask teacher.
     """
     masks = teacher.spec.contract == "mask"
+    models = [teacher, *([captioner] if captioner and masks else [])]
     return content_key(
         {
-            "version": _VERSION,
+            "made_by": decided_by(__name__, *map(module_of, models)),
             "scene": scene_key,
             "teacher": teacher.spec,
             "captioner": captioner.id if captioner and masks else None,
@@ -157,7 +157,6 @@ class _TeacherText:
 
     def __init__(self, teacher: MaskTeacher):
         self.dim = teacher.spec.feat_dim
-        self.id = teacher.spec.text_space
         self.encode = teacher.encode_text
 
 
@@ -170,14 +169,14 @@ def _aligned(
     return align(segments, _TeacherText(teacher), compat=compat)
 
 
-def _feature_dim(teacher: DenseTeacher | MaskTeacher) -> int:
-    dim = teacher.spec.feat_dim
-    if dim < 1:
+def _feature_space(teacher: DenseTeacher | MaskTeacher) -> TextSpace:
+    spec = teacher.spec
+    if spec.feat_dim < 1 or spec.feat_dim != spec.text_space.dim:
         raise InputError(
-            f"extract: the teacher must give features, got feat_dim {dim} "
-            f"({teacher.spec.name}). Choose a dense or mask teacher."
+            f"extract: the teacher must give features in {spec.text_space}, got "
+            f"feat_dim {spec.feat_dim} ({spec.name}). Choose a dense or mask teacher."
         )
-    return dim
+    return spec.text_space
 
 
 def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:

@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int32
 
-from sas_jax.artefacts.features import PointFeatures
+from sas_jax.artefacts.features import Features, rows_of_points
 from sas_jax.errors import ContractError, InputError
+from sas_jax.text.space import TextSpace
 
 VOID = -1
 _ROWS_AT_ONCE = 16384
@@ -86,18 +87,19 @@ class Lifter:
     def __init__(
         self,
         num_points: int,
-        dim: int,
+        space: TextSpace,
         compat: Literal["paper", "official"] = "paper",
     ):
         """Start with no views.
 
         Args:
           num_points: P, points of the scene.
-          dim: C, channels of every feature image to come.
+          space: that every feature image to come lives in, of C dimensions.
           compat: "paper" leaves void pixels out; "official" counts them as views with
             a zero feature, as the authors' code does.
         """
-        self._sum = np.zeros((num_points, dim), np.float32)
+        self._sum = np.zeros((num_points, space.dim), np.float32)
+        self._space = space
         self._count = np.zeros(num_points, np.int32)
         self._compat = compat
 
@@ -157,7 +159,7 @@ class Lifter:
                 "One lifter takes the features of one teacher."
             )
 
-    def result(self) -> PointFeatures:
+    def result(self) -> Features:
         """Return the means of all points seen so far.
 
         Raises:
@@ -180,9 +182,5 @@ class Lifter:
                 f"lift: features must be finite in float16, got {len(bad)} points that "
                 f"are not, the first {seen[bad[0]]}. Check the teacher's output."
             )
-        return PointFeatures(
-            feat=feat,
-            point_index=seen.astype(np.int32),
-            counts=self._count[seen],
-            num_points=len(self._count),
-        )
+        row = rows_of_points(seen, len(self._count))
+        return Features(feat, row, self._count[seen], self._space)

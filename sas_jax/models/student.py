@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from sas_jax.artefacts.scene_features import SceneFeatures
+from sas_jax.artefacts.features import Features, geometry_of
 from sas_jax.distill.checkpoint import Student
 from sas_jax.models.minkunet import MinkUNet, constant_features
 from sas_jax.sparse.plan import build_plan
@@ -26,7 +26,7 @@ class Predictor:
 
         self._apply = jax.jit(apply)
 
-    def features(self, points: Float[np.ndarray, "P 3"]) -> SceneFeatures:
+    def features(self, points: Float[np.ndarray, "P 3"]) -> Features:
         """Run the student on a cloud, without augmentation and without colour.
 
         The authors' code sums the logits of five randomly scaled and rotated copies;
@@ -45,4 +45,8 @@ class Predictor:
         output = np.asarray(self._apply(self.student.variables, plan))[: len(order)]
         feat = np.empty_like(output)
         feat[order] = output
-        return SceneFeatures(feat, voxels.inverse)
+        row = voxels.inverse.astype(np.int32)
+        counts = np.bincount(row, minlength=len(feat)).astype(np.int32)
+        return Features(
+            feat, row, counts, self.student.text_space, "voxel", geometry_of(points)
+        )

@@ -6,15 +6,9 @@ import numpy as np
 from jaxtyping import Int32
 
 from sas_jax.artefacts.files import content_key
-from sas_jax.scenes.positions import joined_positions
+from sas_jax.artefacts.versions import decided_by
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.segment import segment_mesh, segment_points
-
-# Raised when the same input gives other superpoints than before. Kinds of scenes have
-# versions of their own, so that a change to one does not make the others anew.
-_MESH_VERSION = 1
-_JOINED_MESH_VERSION = 2  # vertices share positions
-_CLOUD_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,22 +50,19 @@ def segment_scene(
     )
 
 
-def superpoint_key(scene: Scene, config: SuperpointConfig) -> str:
-    """Return the content key of a scene's superpoints: geometry and settings."""
-    normals = scene.normals if scene.faces is None else None
+def superpoint_key(geometry_key: str, config: SuperpointConfig) -> str:
+    """Return the content key of a scene's superpoints.
+
+    Args:
+      geometry_key: key of the points, faces and normals that the scene is read from,
+        so that it need not be read to see that nothing is to be done.
+      config: as `segment_scene` gets it.
+    """
     return content_key(
         {
             "stage": "superpoints",
-            "version": _version(scene),
-            "geometry": (scene.points, scene.faces, normals),
+            "made_by": decided_by(__name__),
+            "geometry": geometry_key,
             "config": config,
         }
     )
-
-
-def _version(scene: Scene) -> int:
-    """Return the version of the rule that cuts this kind of scene."""
-    if scene.faces is None:
-        return _CLOUD_VERSION
-    joined = joined_positions(scene.points) is not None
-    return _JOINED_MESH_VERSION if joined else _MESH_VERSION

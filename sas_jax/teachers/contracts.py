@@ -15,6 +15,10 @@ import numpy as np
 from jaxtyping import Float, Float16, Int32, UInt8
 
 from sas_jax.errors import ContractError
+from sas_jax.text.space import TextSpace
+
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
 
 Image = UInt8[np.ndarray, "H W 3"]
 Contract = Literal["dense", "mask", "heat"]
@@ -27,8 +31,8 @@ class TeacherSpec:
     Attributes:
       name: name in the registry.
       contract: `dense`, `mask` or `heat`.
-      text_space: id of the text tower whose space the features live in; for a mask
-        teacher the shared one that alignment encodes its labels with.
+      text_space: the space that the features live in; for a mask teacher the shared
+        one that alignment encodes its labels with.
       feat_dim: C of that space; 0 where no features can be had.
       weights_id: hash of the checkpoint's content, or `random:<seed>`.
       preprocess: resize rule, mean, flip and so on, as JSON values.
@@ -37,7 +41,7 @@ class TeacherSpec:
 
     name: str
     contract: Contract
-    text_space: str
+    text_space: TextSpace
     feat_dim: int
     weights_id: str
     preprocess: Mapping[str, Any]
@@ -106,7 +110,12 @@ class HeatTeacher(Teacher, Protocol):
 
 
 class Captioner(Protocol):
-    """Masks to sentences."""
+    """Masks to sentences.
+
+    Attributes:
+      id: names everything that changes the sentences but the code: the captioner, a
+        hash of its weights (see `weights_id`) and its settings. It goes into keys.
+    """
 
     id: str
 

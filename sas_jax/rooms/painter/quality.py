@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from sas_jax.artefacts import files
+from sas_jax.artefacts.versions import decided_by, module_of
 from sas_jax.capability import sheets
 from sas_jax.capability.measure import Compat, intersection_union
 from sas_jax.capability.prompt_masks import MaskConfig, PointPrompter, pseudo_masks
@@ -26,9 +27,6 @@ from sas_jax.rooms.layout import RoomConfig
 from sas_jax.rooms.painter.crops import CropConfig, Crops, crops_key, make_crops
 from sas_jax.rooms.scan.scene import FIRST_HELD_OUT_SEED
 from sas_jax.text.vocabulary import image_prompt
-
-CODE = 3
-"""Raised by one whenever the numbers change."""
 
 _ROOMS = 24
 _VIEWS = CropConfig(image_size=64, per_class=1, wide=0)
@@ -174,7 +172,8 @@ def judge(
     path = pathlib.Path(folder) / "quality.json"
     seeds = range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + _ROOMS)
     renders = crops_key(seeds, _VIEWS, rooms)
-    specs = [synthesizer.spec, prompter.spec, masks, config, renders, CODE]
+    made_by = decided_by(__name__, module_of(synthesizer), module_of(prompter))
+    specs = [synthesizer.spec, prompter.spec, masks, config, renders, made_by]
     key = files.content_key(specs)
     if files.is_current(path, key):
         return files.read_json(path, schema=QUALITY_SCHEMA)

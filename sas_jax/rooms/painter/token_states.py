@@ -39,7 +39,7 @@ class TokenStates:
     """Turn texts into token states of a fixed length."""
 
     dim = minilm_files.DIM
-    id = f"{minilm_files.TOWER_ID}:embeddings"
+    id = f"{minilm_files.SPACE.name}:embeddings"
 
     def __init__(self):
         """Read tokenizer and embedding tables from the installed package.

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sas_jax.artefacts.files import content_key, read_json, write_json
+from sas_jax.artefacts.versions import decided_by
 from sas_jax.errors import DamagedFile, InputError
 from sas_jax.rooms.layout import Room
 from sas_jax.rooms.render.renderer import Renderer
@@ -34,8 +35,6 @@ from sas_jax.rooms.scan.surface import SurfaceConfig, scan_surface
 SCHEMA = "sas_jax.room_scene/1"
 FIRST_PRETRAINING_SEED = 1_000_000
 FIRST_HELD_OUT_SEED = 1_900_000
-# Raised whenever the same room would give other files.
-_WRITER_VERSION = 2
 _MANIFEST = "manifest.json"
 
 
@@ -95,7 +94,7 @@ def scene_key(room: Room, config: WriteConfig) -> str:
     return content_key(
         {
             "schema": SCHEMA,
-            "version": _WRITER_VERSION,
+            "made_by": decided_by(__name__),
             "seed": room.seed,
             "size_m": room.size_m,
             "mesh": joined.mesh,

@@ -5,20 +5,16 @@ Room i of a world with seed s has the room seed `s * MAX_ROOMS + i`, which stays
 that the shipped networks were trained on.
 """
 
-import multiprocessing
-import os
 import pathlib
 import shutil
-import signal
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
 from sas_jax.artefacts.files import atomic_write
 from sas_jax.artefacts.lock import workspace_lock
+from sas_jax.artefacts.workers import worker_pool
 from sas_jax.errors import InputError
 from sas_jax.rooms.layout import RoomConfig, make_room
 from sas_jax.rooms.scan.scene import (
@@ -158,27 +154,6 @@ def _run(jobs: list[Job], workers: int) -> Iterator[SceneSummary]:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def worker_pool(workers: int) -> ProcessPoolExecutor:
-    """Return a pool whose processes end with this one, even when it is killed."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
-
-
-def _end_with_parent() -> None:
-    """Let a thread wait for the end of the parent; idle workers never notice it.
-
-    Ctrl-C reaches workers too, and is for the parent to answer.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _write_one(job: Job) -> SceneSummary:

@@ -39,7 +39,7 @@ class RoomsDense:
         self.spec = TeacherSpec(
             name="rooms-dense",
             contract="dense",
-            text_space=minilm_files.TOWER_ID,
+            text_space=minilm_files.SPACE,
             feat_dim=minilm_files.DIM,
             weights_id=weights_id,
             preprocess={

@@ -72,7 +72,7 @@ class RoomsMask:
         self.spec = TeacherSpec(
             name="rooms-mask",
             contract="mask",
-            text_space=minilm_files.TOWER_ID,
+            text_space=minilm_files.SPACE,
             feat_dim=minilm_files.DIM,
             weights_id=weights_id,
             preprocess={

@@ -2,17 +2,24 @@ import dataclasses
 
 import numpy as np
 import pytest
+from text_spaces import point_features, space
 
 from sas_jax.artefacts import features as store
-from sas_jax.artefacts.features import PointFeatures, superpoint_means
-from sas_jax.errors import ContractError, DamagedFile, InputError
+from sas_jax.artefacts.features import Features, superpoint_means
+from sas_jax.artefacts.superpoints import (
+    load_superpoints,
+    save_superpoints,
+    superpoint_counts,
+)
+from sas_jax.errors import DamagedFile, InputError
+from sas_jax.evaluate import query
 
 
 def random_features(rng, num_points=200, dim=70, seen=0.6):
     index = np.flatnonzero(rng.random(num_points) < seen).astype(np.int32)
     feat = rng.normal(size=(len(index), dim)).astype(np.float16)
     counts = rng.integers(1, 9, len(index)).astype(np.int32)
-    return PointFeatures(feat, index, counts, num_points)
+    return point_features(feat, index, counts, num_points)
 
 
 def literal_targets(features, superpoints):
@@ -34,7 +41,7 @@ def test_stored_means_equal_the_literal_definition():
     superpoints[superpoints == 7] = 8  # an id without points
     unseen = features.point_index[superpoints[features.point_index] == 3]
     keep = ~np.isin(features.point_index, unseen)  # a superpoint that nobody saw
-    features = PointFeatures(
+    features = point_features(
         features.feat[keep], features.point_index[keep], features.counts[keep], 200
     )
     means = superpoint_means(features, superpoints)
@@ -66,7 +73,7 @@ def test_cosine_losses_from_stored_means_equal_the_literal_ones():
 
 
 def test_means_of_nothing_and_bad_ids():
-    nobody = PointFeatures(
+    nobody = point_features(
         np.zeros((0, 3), np.float16), np.zeros(0, np.int32), np.zeros(0, np.int32), 4
     )
     means = superpoint_means(nobody, np.array([0, 1, 1, 0], np.int32))
@@ -81,8 +88,8 @@ def test_means_of_nothing_and_bad_ids():
 def test_point_features_round_trip(tmp_path, seen):
     features = random_features(np.random.default_rng(2), seen=seen)
     path = tmp_path / "s.safetensors"
-    store.save_point_features(path, features, key="k", meta={"teacher": "t"})
-    back = store.load_point_features(path)
+    store.save_features(path, features, key="k", meta={"teacher": "t"})
+    back = store.load_features(path)
     assert back.num_points == 200
     for name in ("feat", "point_index", "counts"):
         got, wanted = getattr(back, name), getattr(features, name)
@@ -93,15 +100,14 @@ def test_point_features_round_trip(tmp_path, seen):
 def test_superpoints_and_their_features_round_trip(tmp_path):
     rng = np.random.default_rng(3)
     ids = rng.integers(0, 5, 200).astype(np.int32)
-    store.save_superpoints(tmp_path / "a.safetensors", ids, key="k")
-    np.testing.assert_array_equal(
-        store.load_superpoints(tmp_path / "a.safetensors"), ids
-    )
+    save_superpoints(tmp_path / "a.safetensors", ids, key="k")
+    np.testing.assert_array_equal(load_superpoints(tmp_path / "a.safetensors"), ids)
+    assert superpoint_counts(tmp_path / "a.safetensors") == (200, 5)
     means = superpoint_means(random_features(rng), ids)
-    store.save_superpoint_features(tmp_path / "b.safetensors", means, key="k")
-    back = store.load_superpoint_features(tmp_path / "b.safetensors")
-    np.testing.assert_array_equal(back.feat, means.feat)
-    np.testing.assert_array_equal(back.counts, means.counts)
+    store.save_features(tmp_path / "b.safetensors", means, key="k")
+    back = store.load_features(tmp_path / "b.safetensors")
+    for name in ("feat", "row", "counts", "level", "space"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(means, name))
 
 
 def test_features_are_of_their_points_in_their_order(tmp_path):
@@ -109,20 +115,20 @@ def test_features_are_of_their_points_in_their_order(tmp_path):
     points = rng.normal(size=(200, 3)).astype(np.float32)
     path = tmp_path / "s.safetensors"
     features = random_features(rng)
-    store.save_point_features(path, features, key="k")
-    store.load_point_features(path, points[::-1])  # nothing is known of the geometry
+    store.save_features(path, features, key="k")
+    store.load_features(path, points[::-1])  # nothing is known of the geometry
     with pytest.raises(InputError, match=r"199 points.*got those of 200"):
-        store.load_point_features(path, points[:-1])
+        store.load_features(path, points[:-1])
     geometry = store.geometry_of(points)
     features = dataclasses.replace(features, geometry=geometry)
-    store.save_point_features(path, features, key="k", meta={"teacher": "t"})
-    assert store.load_point_features(path, points).geometry == geometry
-    assert store.load_point_features(path).geometry == geometry
+    store.save_features(path, features, key="k", meta={"teacher": "t"})
+    assert store.load_features(path, points).geometry == geometry
+    assert store.load_features(path).geometry == geometry
     moved = points.copy()
     moved[7, 1] = np.nextafter(moved[7, 1], 9)
     for other in (points[::-1], moved):
         with pytest.raises(InputError, match=r"another geometry.*extract_features\.py"):
-            store.load_point_features(path, other)
+            store.load_features(path, other)
     ids = rng.integers(0, 5, 200).astype(np.int32)
     assert superpoint_means(features, ids).geometry == geometry
 
@@ -130,30 +136,93 @@ def test_features_are_of_their_points_in_their_order(tmp_path):
 def test_superpoints_are_of_their_points(tmp_path):
     points = np.random.default_rng(5).normal(size=(9, 3)).astype(np.float32)
     path, ids = tmp_path / "s.safetensors", np.zeros(9, np.int32)
-    store.save_superpoints(path, ids, key="k", points=points)
+    save_superpoints(path, ids, key="k", points=points)
     geometry = store.geometry_of(points)
-    np.testing.assert_array_equal(store.load_superpoints(path, points), ids)
-    np.testing.assert_array_equal(store.load_superpoints(path, None, geometry), ids)
+    np.testing.assert_array_equal(load_superpoints(path, points), ids)
+    np.testing.assert_array_equal(load_superpoints(path, None, geometry), ids)
     for other in ((points[::-1],), (points[1:],), (None, store.geometry_of(ids))):
         with pytest.raises(InputError, match=r"s\.safetensors.*make_superpoints\.py"):
-            store.load_superpoints(path, *other)
+            load_superpoints(path, *other)
 
 
 def test_damaged_and_mistaken_files_are_refused(tmp_path):
     path = tmp_path / "s.safetensors"
-    store.save_superpoints(path, np.arange(9, dtype=np.int32), key="k")
+    save_superpoints(path, np.arange(9, dtype=np.int32), key="k")
     with pytest.raises(InputError, match="schema"):
-        store.load_point_features(path)
+        store.load_features(path)
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(DamagedFile, match=r"s\.safetensors"):
-        store.load_superpoints(path)
+        load_superpoints(path)
 
 
 def test_inconsistent_features_are_refused():
     feat, counts = np.zeros((2, 3), np.float16), np.ones(2, np.int32)
-    for index in ([1, 0], [0, 0], [0, 4], [-1, 0], [0]):
-        with pytest.raises(ContractError, match="point features"):
-            PointFeatures(feat, np.array(index, np.int32), counts, 4)
+    for index in ([1, 0], [0, 0], [0, 4], [-1, 0]):
+        with pytest.raises(InputError, match="ascending points below 4"):
+            point_features(feat, np.array(index, np.int32), counts, 4)
+    row = np.array([0, -1, 1, -1], np.int32)
+    good = Features(feat, row, counts, space(3))
+    np.testing.assert_array_equal(good.point_index, [0, 2])
+    for change in (
+        {"row": row[::-1]},
+        {"row": row + 1},
+        {"row": row - 1},
+        {"row": np.zeros(4, np.int32)},
+        {"counts": counts[:1]},
+        {"space": space(4)},
+    ):
+        with pytest.raises(InputError, match="features:"):
+            dataclasses.replace(good, **change)
+    dataclasses.replace(good, row=row[::-1], level="superpoint")
+
+
+def test_every_file_names_its_text_space(tmp_path):
+    path = tmp_path / "f.safetensors"
+    features = random_features(np.random.default_rng(6), dim=5)
+    store.save_features(path, features, key="k")
+    assert store.load_features(path).space == store.space_of(path) == space(5)
+    manifest = path.with_name("f.safetensors.json")
+    text = manifest.read_text()
+    for other in ("", "test/5", "test/five/0", "/5/0"):
+        manifest.write_text(text.replace(space(5).id, other))
+        for read in (store.load_features, store.space_of):
+            with pytest.raises(InputError, match=r"text space.*f\.safetensors.*again"):
+                read(path)
+    manifest.write_text(text.replace("text_space", "space"))
+    with pytest.raises(InputError, match=r"got none \(.*f\.safetensors"):
+        store.load_features(path)
+
+
+def test_rows_of_a_network_come_back_in_half_precision(tmp_path):
+    feat = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32) * 100
+    row, counts = np.array([0, 5, 5, 1], np.int32), np.ones(6, np.int32)
+    features = Features(feat, row, counts, space(5), "voxel")
+    store.save_features(tmp_path / "f.safetensors", features, key="k")
+    got = store.load_features(tmp_path / "f.safetensors")
+    np.testing.assert_array_equal(got.feat, feat.astype(np.float16))
+    np.testing.assert_array_equal(got.row, row)
+    np.testing.assert_array_equal(got.dense(), got.feat[row])
+
+
+def test_rows_too_long_for_half_precision_keep_their_direction(tmp_path):
+    feat = np.random.default_rng(1).normal(size=(6, 5)).astype(np.float32)
+    feat[1] *= 1e6
+    feat[2] *= 65504 / np.abs(feat[2]).max()
+    feat[2, np.abs(feat[2]).argmax()] = 65504  # the largest that fits
+    feat[3] *= 1e15
+
+    def back(feat):
+        rows = np.arange(len(feat), dtype=np.int32)
+        features = Features(feat, rows, rows + 1, space(5), "voxel")
+        store.save_features(tmp_path / "f.safetensors", features, key="k")
+        return store.load_features(tmp_path / "f.safetensors").feat
+
+    got = back(feat)
+    assert np.isfinite(got).all()
+    np.testing.assert_allclose(query.unit(got), query.unit(feat), atol=1e-3)
+    kept = [0, 2, 4, 5]
+    np.testing.assert_array_equal(got[kept], feat[kept].astype(np.float16))
+    assert back(feat[:0]).shape == (0, 5)
 
 
 def test_whether_any_frame_saw_a_scene(tmp_path):
@@ -162,11 +231,11 @@ def test_whether_any_frame_saw_a_scene(tmp_path):
         index = np.array(seen, np.int32)
         counts = np.ones(len(seen), np.int32)
         feat = np.zeros((len(seen), 3), np.float16)
-        features = store.PointFeatures(feat, index, counts, 4)
-        store.save_point_features(path, features, key="k")
+        features = point_features(feat, index, counts, 4)
+        store.save_features(path, features, key="k")
         assert store.has_features(path) == bool(seen)
         means = store.superpoint_means(features, np.zeros(4, np.int32))
-        store.save_superpoint_features(path, means, key="k")
+        store.save_features(path, means, key="k")
         assert store.has_features(path) == bool(seen)
     path.write_bytes(b"")
     with pytest.raises(InputError, match=r"f\.safetensors"):

@@ -7,6 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 import pytest
 from PIL import Image
+from text_spaces import space
 
 from sas_jax.artefacts import files
 from sas_jax.capability import run as stage
@@ -52,7 +53,7 @@ class ColorDense:
 
     @property
     def spec(self):
-        return TeacherSpec(self.name, "dense", "rgb", 3, "random:0", {})
+        return TeacherSpec(self.name, "dense", space(3), 3, "random:0", {})
 
     def encode_text(self, texts):
         return text_of(texts)
@@ -65,7 +66,7 @@ class ColorDense:
 class HalfMask:
     """One mask over the left half, labelled `lime green`, and one without a label."""
 
-    spec = TeacherSpec("half-mask", "mask", "rgb", 3, "random:0", {})
+    spec = TeacherSpec("half-mask", "mask", space(3), 3, "random:0", {})
 
     def encode_text(self, texts):
         return text_of(texts)
@@ -238,7 +239,7 @@ def test_table_on_disk_is_what_fusion_reads(tmp_path):
     assert back.classes == WORDS
     assert back.miou.tolist() == table.miou.tolist()
     assert back.facts["teacher"]["weights_id"] == "random:0"
-    fused = load_capability({"color-dense": path}, ["blue", "red"])
+    fused = load_capability({"color-dense": path}, ["blue", "red"], space(3))
     np.testing.assert_allclose(fused, [[1, 1]])
 
 

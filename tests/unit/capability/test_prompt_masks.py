@@ -1,5 +1,7 @@
 """Points inside coarse masks, GrabCut and SAM as point prompters."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -232,3 +234,21 @@ def test_points_do_not_depend_on_where_the_mask_lies_in_memory(seed):
         others.append(bytearray(int(size)))  # moves what is allocated next
         found.add(sample_points(mask, OPEN).tobytes())
     assert len(found) == 1
+
+
+def test_what_sam_is_follows_its_weights_and_not_its_name(tmp_path):
+    model, processor = tiny_sam()
+    first = SamPrompter(source="a", model=model, processor=processor).spec
+    assert SamPrompter(source="b", model=model, processor=processor).spec == first
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        next(other.parameters()).view(-1)[0] += 1
+    assert SamPrompter(source="a", model=other, processor=processor).spec != first
+    settings = copy.deepcopy(model)
+    settings.config.vision_config.hidden_act = "relu"
+    assert SamPrompter(source="a", model=settings, processor=processor).spec != first
+    images = copy.deepcopy(processor)
+    images.image_processor.do_normalize = not images.image_processor.do_normalize
+    assert SamPrompter(source="a", model=model, processor=images).spec != first
+    with pytest.raises(WeightsMissing, match="hf download"):
+        _ = SamPrompter(source=str(tmp_path / "nothing")).spec

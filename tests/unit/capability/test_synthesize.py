@@ -235,3 +235,22 @@ def test_absent_stable_diffusion_says_what_to_do(tmp_path):
     config = StableDiffusionConfig(model=str(tmp_path / "nothing"))
     with pytest.raises(WeightsMissing, match="hf download"):
         StableDiffusionSynthesizer(config)
+
+
+def test_what_a_pipeline_is_follows_its_parts_and_not_its_name():
+    def spec(pipeline, **config):
+        config = StableDiffusionConfig(**{"image_size": 64, "steps": 2, **config})
+        return StableDiffusionSynthesizer(config, pipeline=pipeline).spec
+
+    first = spec(tiny_pipeline())
+    assert spec(tiny_pipeline(), model="elsewhere") == first
+    assert spec(tiny_pipeline(seed=1)) != first
+    sampler = tiny_pipeline()
+    sampler.scheduler = type(sampler.scheduler).from_config(
+        sampler.scheduler.config, beta_end=0.5
+    )
+    assert spec(sampler) != first
+    assert spec(tiny_pipeline(), steps=3) != first
+    other = tiny_pipeline()
+    other.unet.register_to_config(norm_eps=1e-3)
+    assert spec(other) != first

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from distill_world import CHANNELS, Box, boxes, tiny_config
+from text_spaces import point_features
 
 from sas_jax.distill import batch as batches
 from sas_jax.distill import loader
@@ -51,7 +52,7 @@ def test_rows_of_voxels_points_and_superpoints_belong_together():
         for local, first in enumerate(voxels.first_point):
             assert tuple(coords[row + local]) == (index, *voxels.coords[local])
             assert batch.superpoint[row + local] == superpoint + scene.superpoint[first]
-            assert batch.mask[row + local] == (scene.target_row[first] >= 0)
+            assert batch.mask[row + local] == (scene.targets.row[first] >= 0)
             assert batch.ensemble.first_point[row + local] == point + first
             assert batch.ensemble.mask[row + local]
         for p in range(len(scene.points)):
@@ -61,7 +62,7 @@ def test_rows_of_voxels_points_and_superpoints_belong_together():
             assert owner == superpoint + scene.superpoint[p]
         for s in range(scene.num_superpoints):
             np.testing.assert_array_equal(
-                batch.targets[superpoint + s], scene.targets[s]
+                batch.targets[superpoint + s], scene.targets.feat[s]
             )
         row += len(voxels.coords)
         point += len(scene.points)
@@ -103,19 +104,18 @@ def test_point_targets_follow_their_voxels():
     for i, sample in enumerate(parts):
         count = len(sample.scene.points)
         seen = np.flatnonzero(rng.random(count) < 0.5)
-        row = np.full(count, -1, np.int32)
-        row[seen] = np.arange(len(seen))
         feat = rng.normal(size=(len(seen), CHANNELS)).astype(np.float16)
-        scene = dataclasses.replace(sample.scene, targets=feat, target_row=row)
+        targets = point_features(feat, seen, np.ones(len(seen), np.int32), count)
+        scene = dataclasses.replace(sample.scene, targets=targets)
         parts[i] = dataclasses.replace(sample, scene=scene)
     batch = collate(parts, config, ensemble=False)
     start = 0
     for sample in parts:
-        rows = sample.scene.target_row[sample.voxels.first_point]
+        rows = sample.scene.targets.row[sample.voxels.first_point]
         for local, row in enumerate(rows):
             assert batch.mask[start + local] == (row >= 0)
             if row >= 0:
-                wanted = sample.scene.targets[row]
+                wanted = sample.scene.targets.feat[row]
                 np.testing.assert_array_equal(batch.targets[start + local], wanted)
         start += len(rows)
     assert batch.ensemble is None

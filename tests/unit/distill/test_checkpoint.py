@@ -12,9 +12,10 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
-from distill_world import CHANNELS, TEXT, Mixer, boxes, tiny_config
+from distill_world import CHANNELS, SPACE, TEXT, Box, Mixer, boxes, tiny_config
+from text_spaces import space
 
-from sas_jax.distill import checkpoint_files
+from sas_jax.distill import checkpoint_files, resume
 from sas_jax.distill import start as starts
 from sas_jax.distill import step as steps
 from sas_jax.distill import train as training
@@ -30,7 +31,7 @@ from sas_jax.distill.train import train
 from sas_jax.errors import InputError
 from sas_jax.models.minkunet import HEAD, StudentConfig
 
-VOCABULARY = Vocabulary(("a", "b", "c"), TEXT)
+VOCABULARY = Vocabulary(("a", "b", "c"), TEXT, SPACE)
 QUIET = RunConfig(progress=False)
 
 
@@ -52,6 +53,7 @@ def example(step=7, history=True):
         state=state,
         history=rows if history else {},
         text_features=TEXT,
+        text_space=SPACE,
         class_names=("a", "b", "c"),
         scenes={"scene0000_00": "key"},
         iterator={"next_index": step},
@@ -81,7 +83,7 @@ def test_everything_comes_back_bit_for_bit(tmp_path, history):
     same_bits(got.text_features, saved.text_features)
     assert got.class_names == saved.class_names and got.scenes == saved.scenes
     assert got.iterator == saved.iterator
-    starts.check_config(got.config, tiny_config(), tmp_path)
+    resume.check_config(got.config, tiny_config(), tmp_path)
 
 
 def test_the_last_two_and_the_best_are_kept(tmp_path):
@@ -282,11 +284,66 @@ def test_another_configuration_is_refused_by_name(tmp_path, mixer):
         changed = [dataclasses.replace(box, seed=77) for box in boxes(2)]
         train(short, changed, VOCABULARY, tmp_path, run=QUIET)
     with pytest.raises(InputError, match="class names"):
-        other = Vocabulary(("a", "b", "d"), TEXT)
+        other = Vocabulary(("a", "b", "d"), TEXT, SPACE)
         train(short, boxes(2), other, tmp_path, run=QUIET)
     with pytest.raises(InputError, match="text features"):
-        other = Vocabulary(("a", "b", "c"), TEXT[::-1].copy())
+        other = Vocabulary(("a", "b", "c"), TEXT[::-1].copy(), SPACE)
         train(short, boxes(2), other, tmp_path, run=QUIET)
+
+
+def test_a_student_of_another_text_space_is_refused(tmp_path, mixer):
+    """Its features would be pulled towards vectors that mean something else."""
+    config = tiny_config(epochs=2, self_distillation=0.5)
+    done = train(config, boxes(2), VOCABULARY, tmp_path / "one", run=QUIET)
+    assert load_student(done.checkpoints).text_space == SPACE
+    other = dataclasses.replace(VOCABULARY, space=space(CHANNELS, "other tower"))
+    with pytest.raises(InputError, match=r"one text space.*features of scene box0"):
+        train(config, boxes(2), other, tmp_path / "two", run=QUIET)
+    moved = [Moved(box.name, box.num_points, box.num_superpoints) for box in boxes(2)]
+    with pytest.raises(InputError, match=r"one text space.*student in .*one"):
+        train(config, moved, other, tmp_path / "one", run=QUIET)
+    for begin in ("init_from", "branch_from"):
+        with pytest.raises(InputError, match=r"one text space.*student in .*one"):
+            arguments = {"run": QUIET, begin: done.checkpoints}
+            train(config, moved, other, tmp_path / begin, **arguments)
+
+
+@dataclasses.dataclass(frozen=True)
+class Moved(Box):
+    """A box whose targets are said to live in another space."""
+
+    def load(self, config):
+        scene = super().load(config)
+        targets = dataclasses.replace(
+            scene.targets, space=space(CHANNELS, "other tower")
+        )
+        return dataclasses.replace(scene, targets=targets)
+
+
+def test_going_on_with_another_version_of_the_code_is_said(
+    tmp_path, mixer, monkeypatch, caplog
+):
+    config = tiny_config(epochs=2, self_distillation=0.0)
+    train(config, boxes(2), VOCABULARY, tmp_path, run=QUIET)
+    train(config, boxes(2), VOCABULARY, tmp_path, run=QUIET)
+    assert "another version" not in caplog.text
+    now = {"code": {"sas_jax.distill": 99}, "libraries": {"jaxlib": "0.99.0"}}
+    monkeypatch.setattr(resume, "decided_by", lambda *entries: now)
+    train(config, boxes(2), VOCABULARY, tmp_path, run=QUIET)
+    assert "sas_jax.distill 1 -> 99" in caplog.text and "-> 0.99.0" in caplog.text
+
+
+def test_a_checkpoint_without_a_text_space_is_refused(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(example(), {"stage": 1, "rank": 0.5})
+    checkpoints.wait()
+    assert checkpoint_files.text_space_of(tmp_path / "c", 7) == SPACE
+    path = tmp_path / "c" / "7" / "run" / "metadata"
+    path.write_text(path.read_text().replace("text_space", "space"))
+    with pytest.raises(InputError, match=r"text space.*older version"):
+        load_student(tmp_path / "c")
+    with pytest.raises(InputError, match=r"text space.*older version"):
+        checkpoint_files.text_space_of(tmp_path / "c", 7)
 
 
 def test_resume_comes_before_init_and_init_before_scratch(tmp_path, mixer):
@@ -361,7 +418,7 @@ def test_text_features_may_differ_by_rounding_and_the_first_ones_stay(tmp_path, 
     whole = train(config, boxes(4), VOCABULARY, tmp_path / "whole", run=QUIET)
     # After step 2 of 8, in the first stage, and after step 6, in the second.
     for number, shift in enumerate((0, 3e-7, -5e-6)):
-        near = Vocabulary(VOCABULARY.names, TEXT + np.float32(shift))
+        near = Vocabulary(VOCABULARY.names, TEXT + np.float32(shift), SPACE)
         stop = itertools.chain([False] * (1 + 2 * number), itertools.repeat(True))
         if number == 2:
             stop = itertools.repeat(False)
@@ -381,7 +438,7 @@ def test_text_features_may_differ_by_rounding_and_the_first_ones_stay(tmp_path, 
     same_bits((one.state, dict(one.history)), (two.state, dict(two.history)))
     same_bits(one.text_features, two.text_features)
     with pytest.raises(InputError, match="text features"):
-        other = Vocabulary(VOCABULARY.names, TEXT + np.float32(1e-3))
+        other = Vocabulary(VOCABULARY.names, TEXT + np.float32(1e-3), SPACE)
         train(config, boxes(4), other, tmp_path / "parts", run=QUIET)
 
 

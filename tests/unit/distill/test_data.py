@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from distill_world import CHANNELS, boxes, tiny_config
 from scene_files import write_scannet
+from text_spaces import point_features
 
 from sas_jax.artefacts import features as store
+from sas_jax.artefacts.superpoints import save_superpoints
 from sas_jax.distill.config import RunConfig
 from sas_jax.distill.data import SceneCache, SceneFiles, read_scannet_points
 from sas_jax.errors import InputError
@@ -28,16 +30,16 @@ def scene(tmp_path):
     rng = np.random.default_rng(1)
     superpoint = np.repeat(np.arange(4, dtype=np.int32), P // 4)
     seen = np.flatnonzero((rng.random(P) < 0.6) & (superpoint != 2)).astype(np.int32)
-    features = store.PointFeatures(
+    features = point_features(
         feat=rng.normal(size=(len(seen), CHANNELS)).astype(np.float16),
-        point_index=seen,
+        index=seen,
         counts=np.ones(len(seen), np.int32),
         num_points=P,
     )
-    store.save_superpoints(tmp_path / "sp.safetensors", superpoint, key="s")
-    store.save_point_features(tmp_path / "points.safetensors", features, key="p")
+    save_superpoints(tmp_path / "sp.safetensors", superpoint, key="s")
+    store.save_features(tmp_path / "points.safetensors", features, key="p")
     means = store.superpoint_means(features, superpoint)
-    store.save_superpoint_features(tmp_path / "means.safetensors", means, key="m")
+    store.save_features(tmp_path / "means.safetensors", means, key="m")
     files = SceneFiles(
         "scene",
         tmp_path,
@@ -58,12 +60,12 @@ def test_the_paper_teaches_every_point_of_a_seen_superpoint(scene):
     files, features, superpoint = scene
     loaded = files.load(tiny_config())
     np.testing.assert_array_equal(
-        loaded.target_row, np.where(superpoint == 2, -1, superpoint)
+        loaded.targets.row, np.where(superpoint == 2, -1, superpoint)
     )
     for s in (0, 1, 3):
         rows = superpoint[features.point_index] == s
         wanted = features.feat[rows].astype(np.float64).mean(axis=0)
-        np.testing.assert_allclose(loaded.targets[s], wanted, atol=2e-3)
+        np.testing.assert_allclose(loaded.targets.feat[s], wanted, atol=2e-3)
     assert loaded.num_superpoints == 4
 
 
@@ -71,8 +73,8 @@ def test_both_levels_of_the_store_teach_the_same(scene):
     files, _, _ = scene
     one = files.load(tiny_config())
     two = by_superpoint(files).load(tiny_config())
-    np.testing.assert_array_equal(one.targets, two.targets)
-    np.testing.assert_array_equal(one.target_row, two.target_row)
+    np.testing.assert_array_equal(one.targets.feat, two.targets.feat)
+    np.testing.assert_array_equal(one.targets.row, two.targets.row)
     assert files.key != by_superpoint(files).key
 
 
@@ -80,21 +82,21 @@ def test_officially_only_seen_points_are_taught(scene):
     files, features, superpoint = scene
     loaded = files.load(tiny_config(compat="official"))
     np.testing.assert_array_equal(
-        loaded.target_row, np.where(features.seen, superpoint, -1)
+        loaded.targets.row, np.where(features.seen, superpoint, -1)
     )
 
 
 def test_pixel_point_distillation_teaches_each_point_its_own_feature(scene):
     files, features, _ = scene
     loaded = files.load(tiny_config(level="point"))
-    rows = loaded.target_row[features.point_index]
-    np.testing.assert_array_equal(loaded.targets[rows], features.feat)
-    assert (loaded.target_row[~features.seen] == -1).all()
+    rows = loaded.targets.row[features.point_index]
+    np.testing.assert_array_equal(loaded.targets.feat[rows], features.feat)
+    assert (loaded.targets.row[~features.seen] == -1).all()
 
 
 @pytest.mark.parametrize("change", [{"level": "point"}, {"compat": "official"}])
 def test_what_needs_points_refuses_superpoint_means(scene, change):
-    with pytest.raises(InputError, match="point_features"):
+    with pytest.raises(InputError, match="a row per point is required"):
         by_superpoint(scene[0]).load(tiny_config(**change))
 
 
@@ -113,9 +115,9 @@ def test_files_that_disagree_are_named(scene, tmp_path):
     with pytest.raises(InputError, match=r"9 channels.*points\.safetensors"):
         files.load(wide)
     more = np.arange(P, dtype=np.int32)
-    store.save_superpoints(tmp_path / "more.safetensors", more, key="s")
+    save_superpoints(tmp_path / "more.safetensors", more, key="s")
     other = dataclasses.replace(files, superpoints=tmp_path / "more.safetensors")
-    with pytest.raises(InputError, match="all 60 superpoints"):
+    with pytest.raises(InputError, match="the superpoints at hand"):
         by_superpoint(other).load(tiny_config())
     missing = dataclasses.replace(files, features=pathlib.Path(tmp_path / "no"))
     with pytest.raises(InputError, match="no"):
@@ -131,15 +133,15 @@ def test_files_of_points_in_another_order_are_refused(scene, tmp_path, kind):
     points, order = points_of(tmp_path), np.random.default_rng(2).permutation(P)
     if kind == "superpoints":
         path = tmp_path / "sp.safetensors"
-        store.save_superpoints(path, superpoint, key="s", points=points)
+        save_superpoints(path, superpoint, key="s", points=points)
     features = dataclasses.replace(features, geometry=store.geometry_of(points))
     if kind == "points":
         path = tmp_path / "points.safetensors"
-        store.save_point_features(path, features, key="p")
+        store.save_features(path, features, key="p")
     if kind == "means":
         path, files = tmp_path / "means.safetensors", by_superpoint(files)
         means = store.superpoint_means(features, superpoint)
-        store.save_superpoint_features(path, means, key="m")
+        store.save_features(path, means, key="m")
     files.load(tiny_config())
     turned = dataclasses.replace(files, read_points=lambda path: points[order])
     with pytest.raises(InputError, match=rf"another geometry.*{path.name}.*run exp"):

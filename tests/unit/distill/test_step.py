@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from distill_world import CHANNELS, CLASSES, TEXT, Mixer, boxes, tiny_config
+from distill_world import CHANNELS, CLASSES, SPACE, TEXT, Mixer, boxes, tiny_config
 
 from sas_jax.distill import batch as batches
 from sas_jax.distill import loader
@@ -242,10 +242,11 @@ def test_a_poisoned_scene_stops_the_run_and_is_named(tmp_path, monkeypatch, minu
 
         def load(self, config):
             scene = sources[0].load(config)
-            targets = np.full_like(scene.targets, np.nan)
+            feat = np.full_like(scene.targets.feat, np.nan)
+            targets = dataclasses.replace(scene.targets, feat=feat)
             return dataclasses.replace(scene, name=self.name, targets=targets)
 
-    vocabulary = Vocabulary(("a", "b", "c"), TEXT)
+    vocabulary = Vocabulary(("a", "b", "c"), TEXT, SPACE)
     with pytest.raises(NonFiniteLoss, match=r"step \d.*bad_scene"):
         train(
             tiny_config(batch_size=2),
@@ -270,7 +271,12 @@ def test_students_begin_with_the_weights_of_models_init():
 
 def test_text_features_of_another_size_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"text features \[3, 8\]"):
-        train(tiny_config(), boxes(2), Vocabulary(("a", "b", "c"), TEXT[:2]), tmp_path)
+        train(
+            tiny_config(),
+            boxes(2),
+            Vocabulary(("a", "b", "c"), TEXT[:2], SPACE),
+            tmp_path,
+        )
 
 
 def test_configurations_are_checked():

@@ -11,9 +11,10 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 from scene_files import INTRINSICS, write_frame, write_scannet
+from text_spaces import in_minilm, point_features, space
 
 from sas_jax.artefacts import features as store
-from sas_jax.artefacts.scene_features import SceneFeatures
+from sas_jax.artefacts.features import Features
 from sas_jax.datasets import layouts
 from sas_jax.errors import InputError, WeightsMissing
 from sas_jax.scenes.scene import Scene
@@ -32,14 +33,14 @@ def world(tmp_path):
     """A scan with fused features of its four points."""
     write_scannet(tmp_path / "data")
     rng = np.random.default_rng(0)
-    features = store.PointFeatures(
+    features = point_features(
         rng.normal(size=(4, 384)).astype(np.float16),
         np.arange(4, dtype=np.int32),
         np.ones(4, np.int32),
         4,
     )
     path = tmp_path / "run" / "fused" / "capability" / f"{NAME}.safetensors"
-    store.save_point_features(path, features, key="k")
+    store.save_features(path, in_minilm(features), key="k")
     return tmp_path
 
 
@@ -129,15 +130,15 @@ def test_a_capture_is_read_once_for_all_questions(root, world):
     np.savetxt(folder / "intrinsic.txt", INTRINSICS)
     scene = layouts.open_folder(folder, frame_stride=2)
     count = len(scene.points)
-    features = store.PointFeatures(
+    features = point_features(
         np.ones((count, 384), np.float16),
         np.arange(count, dtype=np.int32),
         np.ones(count, np.int32),
         count,
-        store.geometry_of(scene.points),
+        geometry=store.geometry_of(scene.points),
     )
     path = world / "run" / "fused" / "capability" / "capture.safetensors"
-    store.save_point_features(path, features, key="k")
+    store.save_features(path, in_minilm(features), key="k")
     for bars in (True, False):
         arguments = ("--text=a chair", "--frame_stride=2")
         done = ask(root, world, *arguments, scene=folder)
@@ -174,7 +175,8 @@ def test_kept_features_are_of_the_checkpoint_that_could_be_read(
         def features(self, points):
             asked.append(self.student.step)
             feat = np.full((1, 4), self.student.step, np.float32)
-            return SceneFeatures(feat, np.zeros(2, np.int32))
+            row = np.zeros(2, np.int32)
+            return Features(feat, row, np.ones(1, np.int32), space(4), "voxel")
 
     def features(readable):
         monkeypatch.setattr(settings, "_predictor", lambda run: Predictor(readable))

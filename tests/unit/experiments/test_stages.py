@@ -4,13 +4,16 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 from scene_files import write_ply, write_scannet
+from text_spaces import in_minilm, point_features, space
 
 from sas_jax.artefacts import features as store
 from sas_jax.artefacts import files
+from sas_jax.artefacts.superpoints import load_superpoints, save_superpoints
 from sas_jax.datasets import scannet
 from sas_jax.errors import InputError
 from sas_jax.fusion.fuse import FuseConfig, fuse
@@ -24,8 +27,8 @@ def write_features(path, value, num_points=4, seen=(0, 1, 3), key="k"):
     feat = np.full((len(seen), 3), value, np.float16)
     index = np.array(seen, np.int32)
     counts = np.ones(len(seen), np.int32)
-    features = store.PointFeatures(feat, index, counts, num_points)
-    store.save_point_features(path, features, key=key)
+    features = point_features(feat, index, counts, num_points)
+    store.save_features(path, features, key=key)
     return features
 
 
@@ -46,23 +49,26 @@ def test_scenes_with_and_without_a_mesh():
         segment_points(points, normals, neighbors=4, k_threshold=0.05, min_vertices=5),
     )
     keys = {
-        superpoint_key(with_mesh, config),
-        superpoint_key(cloud, config),
-        superpoint_key(Scene("c", points, normals=-normals), config),
-        superpoint_key(with_mesh, SuperpointConfig(0.05, 6, 4)),
+        superpoint_key("mesh", config),
+        superpoint_key("cloud", config),
+        superpoint_key("mesh", SuperpointConfig(0.05, 6, 4)),
     }
-    assert len(keys) == 4
-    moved = Scene("other name", points.copy(), faces=faces.copy())
-    assert superpoint_key(moved, config) in keys
+    assert len(keys) == 3
 
 
 def test_capability_tables(tmp_path):
     path = tmp_path / "a.json"
-    files.write_json(path, {"miou": {"x": 0.5, "y": 0.25}}, key="k", schema=CAPABILITY)
-    table = load_capability({"a": path}, ["y", "other", "x"])
+    data = {"miou": {"x": 0.5, "y": 0.25}, "text_space": space(3).id}
+    files.write_json(path, data, key="k", schema=CAPABILITY)
+    table = load_capability({"a": path}, ["y", "other", "x"], space(3))
     np.testing.assert_array_equal(table, [[0.25, 0, 0.5]])
     with pytest.raises(InputError, match=r"got none for z.*a\.json"):
-        load_capability({"a": path}, ["x", "z"])
+        load_capability({"a": path}, ["x", "z"], space(3))
+    with pytest.raises(InputError, match=r"got other .* and test .*a\.json"):
+        load_capability({"a": path}, ["x"], space(3, "other"))
+    files.write_json(path, {"miou": {"x": 1}}, key="k", schema=CAPABILITY)
+    with pytest.raises(InputError, match=r"text space.*got none.*a\.json"):
+        load_capability({"a": path}, ["x"], space(3))
 
 
 def test_fused_scene_at_both_levels_and_its_key(tmp_path):
@@ -75,7 +81,7 @@ def test_fused_scene_at_both_levels_and_its_key(tmp_path):
     expected = fuse(loaded, None, None, config)
     np.testing.assert_array_equal(points.feat, expected.feat)
     superpoints = tmp_path / "s.safetensors"
-    store.save_superpoints(superpoints, np.array([0, 0, 1, 2], np.int32), key="s")
+    save_superpoints(superpoints, np.array([0, 0, 1, 2], np.int32), key="s")
     means = fuse_scene(paths, superpoints, None, None, config)
     np.testing.assert_array_equal(means.counts, [2, 0, 1])
     np.testing.assert_array_equal(means.feat[:, 0], [2, 0, 2])
@@ -122,10 +128,26 @@ def test_make_superpoints_makes_once(root, data):
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[1].split()[:4] == ["1", made, "1", "4"]
     scene = scannet.open_scene(data / "data" / "scans" / "scene0000_00")
-    np.testing.assert_array_equal(store.load_superpoints(path), segment_scene(scene))
+    np.testing.assert_array_equal(load_superpoints(path), segment_scene(scene))
     path.write_bytes(path.read_bytes()[:-1])  # damaged: made again, not read
     done = run_script(root, "make_superpoints", *flags_of(data))
     assert done.stdout.splitlines()[1].split()[1] == "1", done.stderr
+
+
+def test_a_scene_that_is_up_to_date_is_neither_read_nor_hashed(root, data):
+    scan = data / "data" / "scans" / "scene0000_00"
+    mesh = scan / "scene0000_00_vh_clean_2.ply"
+    long_ago = time.time_ns() - 100 * 10**9
+    os.utime(mesh, ns=(long_ago, long_ago))
+    done = run_script(root, "make_superpoints", *flags_of(data))
+    assert done.returncode == 0, done.stderr
+    mesh.write_bytes(b"x" * mesh.stat().st_size)  # as if nothing had happened
+    os.utime(mesh, ns=(long_ago, long_ago))
+    done = run_script(root, "make_superpoints", *flags_of(data))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].split()[:4] == ["1", "0", "1", "4"]
+    done = run_script(root, "make_superpoints", *flags_of(data), "--verify")
+    assert done.returncode == 1 and "error: ply:" in done.stderr
 
 
 def test_fuse_features_makes_once_and_tells_what_is_missing(root, data):
@@ -141,7 +163,7 @@ def test_fuse_features_makes_once_and_tells_what_is_missing(root, data):
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1].split()[:4] == ["add", "1", made, "0"]
     path = data / "run" / "fused" / "add" / "scene0000_00.safetensors"
-    assert (store.load_point_features(path).feat == 1.5).all()
+    assert (store.load_features(path).feat == 1.5).all()
     done = run_script(root, "fuse_features", *arguments, "--level=superpoint")
     assert done.returncode == 1 and "superpoints" in done.stderr.splitlines()[-1]
 
@@ -155,7 +177,7 @@ def test_a_scene_that_one_teacher_or_none_sees_is_fused(root, data):
         write_features(features / "a" / "scene0000_00.safetensors", 2.5, seen=seen)
         done = run_script(root, "fuse_features", *arguments)
         assert done.returncode == 0, done.stderr
-        np.testing.assert_array_equal(store.load_point_features(path).point_index, seen)
+        np.testing.assert_array_equal(store.load_features(path).point_index, seen)
 
 
 def evaluate(root, data, *arguments):
@@ -165,11 +187,9 @@ def evaluate(root, data, *arguments):
 def test_scores_are_of_one_split_and_of_methods_that_were_made(root, data):
     features = data / "run" / "features"
     feat = np.zeros((4, 384), np.float16)
-    whole = store.PointFeatures(
-        feat, np.arange(4, dtype=np.int32), np.ones(4, np.int32), 4
-    )
+    whole = point_features(feat, np.arange(4, dtype=np.int32), np.ones(4, np.int32), 4)
     path = features / "a" / "scene0000_00.safetensors"
-    store.save_point_features(path, whole, key="k")
+    store.save_features(path, in_minilm(whole), key="k")
     (data / "run" / "train" / "begun" / "checkpoints").mkdir(parents=True)
     done = evaluate(root, data, "--eval_split=val")
     assert done.returncode == 0, done.stderr
@@ -200,21 +220,22 @@ def test_features_of_a_mesh_in_another_order_are_used_nowhere(root, data):
     folder = data / "data" / "scans" / "scene0000_00"
     arguments = (*flags_of(data), "--teachers=a", "--strategy=add")
     geometry = store.geometry_of(scannet.open_scene(folder).points)
-    features = store.PointFeatures(
+    features = point_features(
         np.eye(4, 384, dtype=np.float16),
         np.arange(4, dtype=np.int32),
         np.ones(4, np.int32),
         4,
-        geometry,
+        geometry=geometry,
     )
+    features = in_minilm(features)
     path = data / "run" / "features" / "a" / "scene0000_00.safetensors"
-    store.save_point_features(path, features, key="k")
+    store.save_features(path, features, key="k")
     done = run_script(root, "make_superpoints", *arguments)
     assert done.returncode == 0, done.stderr
     done = run_script(root, "fuse_features", *arguments)
     assert done.returncode == 0, done.stderr
     fused = data / "run" / "fused" / "add" / "scene0000_00.safetensors"
-    assert store.load_point_features(fused).geometry == geometry
+    assert store.load_features(fused).geometry == geometry
     save_again(folder)
     asked = (*arguments, "--source=fused", f"--scene={folder}", "--text=a chair")
     for name, extra, stage in (

@@ -2,8 +2,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from text_spaces import point_features, space, texts
 
-from sas_jax.artefacts.features import PointFeatures
 from sas_jax.errors import InputError
 from sas_jax.fusion import fuse as fuse_module
 from sas_jax.fusion.fuse import STRATEGIES, FuseConfig, fuse
@@ -24,7 +24,7 @@ def make_world(seed=0, teachers=3, seen=0.7):
             size=(len(index), C)
         )
         counts = rng.integers(1, 9, len(index)).astype(np.int32)
-        features[name] = PointFeatures(feat.astype(np.float16), index, counts, P)
+        features[name] = point_features(feat.astype(np.float16), index, counts, P)
     return features, capability, text
 
 
@@ -82,7 +82,7 @@ def oracle(features, capability, text, config):
 def test_equals_the_loop_over_points(monkeypatch, teachers, config):
     monkeypatch.setattr(fuse_module, "_POINTS_AT_ONCE", 13)
     features, capability, text = make_world(teachers, teachers)
-    result = fuse(features, capability, text, config)
+    result = fuse(features, capability, texts(text), config)
     expected = oracle(features, capability, text, config)
     np.testing.assert_array_equal(result.point_index, sorted(expected))
     wanted = np.stack([expected[p] for p in sorted(expected)])
@@ -98,26 +98,28 @@ def test_two_teachers_by_hand():
     capability = np.array([[0.9, 0.2], [0.1, 0.6]], np.float32)
     index, counts = np.zeros(1, np.int32), np.array([2], np.int32)
     features = {
-        "dense": PointFeatures(np.array([[1, 0]], np.float16), index, counts, 1),
-        "mask": PointFeatures(np.array([[0, 1]], np.float16), index, counts + 3, 1),
+        "dense": point_features(np.array([[1, 0]], np.float16), index, counts, 1),
+        "mask": point_features(np.array([[0, 1]], np.float16), index, counts + 3, 1),
     }
     # dense predicts class 0, mask class 1: p = ((.9+.2)/2, (.1+.6)/2) = (.55, .35).
-    result = fuse(features, capability, text, FuseConfig(tau=0.1))
+    result = fuse(features, capability, texts(text), FuseConfig(tau=0.1))
     share = 1 / (1 + np.exp(-(0.55 - 0.35) / 0.1))
     np.testing.assert_allclose(result.feat, [[share, 1 - share]], atol=1e-3)
     assert result.counts[0] == 5
     # Officially the two are divided by their sum, 0.9.
-    official = fuse(features, capability, text, FuseConfig(tau=0.1, compat="official"))
+    official = fuse(
+        features, capability, texts(text), FuseConfig(tau=0.1, compat="official")
+    )
     share = 1 / (1 + np.exp(-(0.55 - 0.35) / 0.9 / 0.1))
     np.testing.assert_allclose(official.feat, [[share, 1 - share]], atol=1e-3)
 
 
 def test_temperature_limits():
     features, capability, text = make_world(4, seen=1.0)
-    equal = fuse(features, capability, text, FuseConfig(tau=1e6))
-    added = fuse(features, capability, text, FuseConfig("add"))
+    equal = fuse(features, capability, texts(text), FuseConfig(tau=1e6))
+    added = fuse(features, capability, texts(text), FuseConfig("add"))
     np.testing.assert_allclose(equal.feat, added.feat, atol=2e-3)
-    sharp = fuse(features, capability, text, FuseConfig(tau=1e-6)).feat
+    sharp = fuse(features, capability, texts(text), FuseConfig(tau=1e-6)).feat
     stack = np.stack([f.feat for f in features.values()])
     # Always the feature of one teacher, and not of the same one everywhere.
     chosen = np.abs(stack - sharp).max(axis=2).argmin(axis=0)
@@ -127,9 +129,9 @@ def test_temperature_limits():
 
 def test_order_of_teachers_does_not_matter_in_the_paper():
     features, capability, text = make_world(5)
-    one = fuse(features, capability, text)
+    one = fuse(features, capability, texts(text))
     back = {name: features[name] for name in reversed(features)}
-    two = fuse(back, capability[::-1], text)
+    two = fuse(back, capability[::-1], texts(text))
     np.testing.assert_allclose(one.feat, two.feat, atol=2e-3)
 
 
@@ -139,25 +141,27 @@ def test_a_point_of_one_teacher_keeps_its_feature():
     alone = np.setdiff1d(a.point_index, b.point_index)
     assert len(alone)
     nothing = np.zeros(0, np.int32)
-    blind = PointFeatures(np.zeros((0, C), np.float16), nothing, nothing, P)
+    blind = point_features(np.zeros((0, C), np.float16), nothing, nothing, P)
     for strategy in ("capability", "add", "linear"):
-        result = fuse(features, capability, text, FuseConfig(strategy)).dense()
+        result = fuse(features, capability, texts(text), FuseConfig(strategy)).dense()
         np.testing.assert_array_equal(result[alone], a.dense()[alone])
         pair = {"a": a, "blind": blind}
-        result = fuse(pair, capability, text, FuseConfig(strategy)).dense()
+        result = fuse(pair, capability, texts(text), FuseConfig(strategy)).dense()
         np.testing.assert_array_equal(result, a.dense())
     union = np.union1d(a.point_index, b.point_index)
-    np.testing.assert_array_equal(fuse(features, capability, text).point_index, union)
+    np.testing.assert_array_equal(
+        fuse(features, capability, texts(text)).point_index, union
+    )
 
 
 def test_other_counts_like_any_class_in_the_paper():
     features, capability, text = make_world(7, seen=1.0)
-    paper = fuse(features, capability, text, FuseConfig(other_index=2))
-    plain = fuse(features, capability, text, FuseConfig())
+    paper = fuse(features, capability, texts(text), FuseConfig(other_index=2))
+    plain = fuse(features, capability, texts(text), FuseConfig())
     np.testing.assert_array_equal(paper.feat, plain.feat)
     official = FuseConfig(compat="official", other_index=2)
     other = np.argmax(features["a"].dense() @ text.T, axis=1) == 2
-    result = fuse(features, capability, text, official).dense()
+    result = fuse(features, capability, texts(text), official).dense()
     assert other.any()
     np.testing.assert_array_equal(result[other], features["a"].dense()[other])
 
@@ -165,13 +169,13 @@ def test_other_counts_like_any_class_in_the_paper():
 def test_zero_capability_and_zero_features_stay_finite():
     features, capability, text = make_world(8)
     zero = {
-        n: PointFeatures(f.feat * 0, f.point_index, f.counts, P)
+        n: point_features(f.feat * 0, f.point_index, f.counts, P)
         for n, f in features.items()
     }
     for strategy in STRATEGIES:
         for compat in ("paper", "official"):
             result = fuse(
-                zero, capability * 0, text, FuseConfig(strategy, compat=compat)
+                zero, capability * 0, texts(text), FuseConfig(strategy, compat=compat)
             )
             np.testing.assert_array_equal(result.feat, 0)
 
@@ -187,7 +191,7 @@ def test_single_needs_no_tables():
 
 def test_points_seen_by_nobody_are_absent():
     features, capability, text = make_world(10, seen=0.0)
-    result = fuse(features, capability, text)
+    result = fuse(features, capability, texts(text))
     assert result.feat.shape == (0, C) and result.num_points == P
 
 
@@ -198,23 +202,23 @@ def test_bad_input():
     with pytest.raises(InputError, match="tau must be > 0"):
         FuseConfig(tau=0)
     with pytest.raises(InputError, match=r"capability \[3, 5\]"):
-        fuse(features, capability[:, :4], text)
+        fuse(features, capability[:, :4], texts(text))
     with pytest.raises(InputError, match=r"capability \[3, 5\]"):
-        fuse(features, None, text)
-    with pytest.raises(InputError, match=r"text_features \[K, 8\]"):
-        fuse(features, capability, text[:, :7])
+        fuse(features, None, texts(text))
+    with pytest.raises(InputError, match=r"text features \[K, 8\]"):
+        fuse(features, capability, texts(text[:, :7]))
     with pytest.raises(InputError, match="finite values"):
-        fuse(features, capability * np.nan, text)
-    other = PointFeatures(
+        fuse(features, capability * np.nan, texts(text))
+    other = point_features(
         np.zeros((0, C), np.float16),
         np.zeros(0, np.int32),
         np.zeros(0, np.int32),
         P + 1,
     )
     with pytest.raises(InputError, match="one scene"):
-        fuse({**features, "d": other}, capability, text)
+        fuse({**features, "d": other}, capability, texts(text))
     with pytest.raises(InputError, match="one scene"):
-        fuse({}, capability, text)
+        fuse({}, capability, texts(text))
 
 
 @pytest.mark.parametrize("strategy", ["add", "single"])
@@ -227,3 +231,40 @@ def test_the_geometry_of_the_teachers_is_kept_and_must_be_one(strategy):
     mixed = {**known, "a": dataclasses.replace(features["a"], geometry="h")}
     with pytest.raises(InputError, match=r"several geometries.*extract_features\.py"):
         fuse(mixed, None, None, config)
+
+
+@pytest.mark.parametrize("strategy", ["capability", "add", "linear"])
+def test_two_spaces_of_one_dimension_are_not_fused(strategy):
+    """A mean of their vectors, and a product of both, would be numbers like any."""
+    features, capability, text = make_world(teachers=2)
+    config = FuseConfig(strategy)
+    other = dataclasses.replace(features["b"], space=space(C, "other tower"))
+    message = (
+        r"fuse: one text space is required, got test \(8-d, weights 000000000000\) of "
+        r"the features of a and other tower \(8-d, .*\) of the features of b\."
+    )
+    with pytest.raises(InputError, match=message):
+        fuse({**features, "b": other}, capability, texts(text), config)
+    both = {n: dataclasses.replace(f, space=other.space) for n, f in features.items()}
+    assert fuse(both, capability, texts(text, "other tower"), config).space.dim == C
+    if strategy != "add":
+        with pytest.raises(InputError, match="of the texts"):
+            fuse(features, capability, texts(text, "other tower"), config)
+    weights = dataclasses.replace(space(C), weights_sha256="1" * 64)
+    retrained = dataclasses.replace(features["b"], space=weights)
+    with pytest.raises(InputError, match="one text space"):
+        fuse({**features, "b": retrained}, capability, texts(text), config)
+
+
+def test_one_of_several_may_live_in_another_space():
+    features, _, _ = make_world(teachers=2)
+    other = dataclasses.replace(features["b"], space=space(C, "other tower"))
+    config = FuseConfig("single", teacher="b")
+    assert fuse({**features, "b": other}, None, None, config) is other
+
+
+def test_means_of_superpoints_are_not_fused_as_points():
+    features, capability, text = make_world()
+    coarse = dataclasses.replace(features["a"], level="superpoint")
+    with pytest.raises(InputError, match="one scene's points"):
+        fuse({**features, "a": coarse}, capability, texts(text))

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from text_spaces import space
 
 from sas_jax.artefacts.features import geometry_of
 from sas_jax.errors import InputError
@@ -17,7 +18,7 @@ from sas_jax.lifting.lift import LiftConfig
 from sas_jax.scenes.scene import Frame, Scene
 from sas_jax.teachers.contracts import Segments, TeacherSpec
 
-SPEC = TeacherSpec("pixel-colour", "dense", "colours", 3, "none", {})
+SPEC = TeacherSpec("pixel-colour", "dense", space(3), 3, "none", {})
 NO_BORDER = ExtractConfig(lift=LiftConfig(border_px=0))
 
 

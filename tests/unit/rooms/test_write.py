@@ -343,7 +343,7 @@ def test_a_world_has_splits_and_is_the_same_for_any_number_of_workers(tmp_path):
 def test_workers_end_with_a_killed_run(root):
     code = (
         "import os, sys\n"
-        "from sas_jax.rooms.scan.write import worker_pool\n"
+        "from sas_jax.artefacts.workers import worker_pool\n"
         "if __name__ == '__main__':\n"
         "    pool = worker_pool(2)\n"
         "    jobs = [pool.submit(os.getpid) for _ in range(2)]\n"

@@ -7,10 +7,9 @@ import pytest
 
 from sas_jax.scenes import positions as module
 from sas_jax.scenes.scene import Scene
-from sas_jax.superpoints import stage
 from sas_jax.superpoints.graph import given_axes, knn_edges, vertex_normals
 from sas_jax.superpoints.segment import segment_mesh, segment_points
-from sas_jax.superpoints.stage import SuperpointConfig, segment_scene, superpoint_key
+from sas_jax.superpoints.stage import segment_scene
 
 
 def bumps(n=40, seed=0):
@@ -192,19 +191,3 @@ def test_a_warning_for_meshes_with_many_vertices_in_one_place(caplog):
     assert not caplog.records
     segment_mesh(np.concatenate([points, np.zeros((200, 3), np.float32)]), faces)
     assert "200 of 1800 points" in caplog.text
-
-
-def test_only_scenes_that_are_cut_anew_have_new_keys(monkeypatch):
-    points, faces, normals = bumps(6)
-    scenes = {
-        "mesh": Scene("m", points, faces=faces),
-        "soup": Scene("s", *soup(points, faces)[:1], faces=soup(points, faces)[1]),
-        "cloud": Scene("c", points),
-        "normals": Scene("n", points, normals),
-    }
-    config = SuperpointConfig()
-    keys = {name: superpoint_key(scene, config) for name, scene in scenes.items()}
-    # What every key was made with before repeated points and signs were minded.
-    monkeypatch.setattr(stage, "_version", lambda scene: 1)
-    old = {name: superpoint_key(scene, config) for name, scene in scenes.items()}
-    assert [name for name in keys if keys[name] == old[name]] == ["mesh"]

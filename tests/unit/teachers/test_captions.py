@@ -10,6 +10,7 @@ from sas_jax.errors import ContractError
 from sas_jax.lifting.align import adjectives_of, is_adjective, reword
 from sas_jax.teachers.captions import (
     COLOUR_WORDS,
+    CaptionConfig,
     ColourSizeCaptioner,
     SilentCaptioner,
     colour_name,
@@ -84,3 +85,13 @@ def test_a_wrong_image_is_refused():
     _, masks = one_mask(slice(0, 5), slice(0, 5))
     with pytest.raises(ContractError, match="uint8"):
         ColourSizeCaptioner().caption(np.zeros((100, 120, 3), np.float32), masks)
+
+
+def test_the_id_of_a_captioner_holds_its_settings():
+    ids = {
+        ColourSizeCaptioner().id,
+        ColourSizeCaptioner(CaptionConfig()).id,
+        ColourSizeCaptioner(CaptionConfig(small=0.03)).id,
+        SilentCaptioner().id,
+    }
+    assert len(ids) == 3

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from text_spaces import space
 
 from sas_jax.artefacts.files import content_key
 from sas_jax.errors import ContractError
@@ -16,7 +17,7 @@ from sas_jax.teachers.contracts import (
     check_segments,
 )
 
-SPEC = TeacherSpec("t", "dense", "minilm-l6-v2", 384, "random:0", {"long_side": 256})
+SPEC = TeacherSpec("t", "dense", space(384), 384, "random:0", {"long_side": 256})
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_every_field_of_a_spec_changes_its_key():
     changes = {
         "name": "u",
         "contract": "mask",
-        "text_space": "clip",
+        "text_space": space(384, "clip"),
         "feat_dim": 512,
         "weights_id": "random:1",
         "preprocess": {"long_side": 255},
