@@ -8,15 +8,14 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float32, PyTree
+from jaxtyping import Float32
 
 from sas_jax.artefacts.files import canonical
-from sas_jax.distill import loader, processes, step
+from sas_jax.distill import initial, loader, processes, step
 from sas_jax.distill.buckets import BucketPolicy
 from sas_jax.distill.checkpoint import (
     Checkpoint,
     Checkpoints,
-    load_student,
     read_first_stage,
 )
 from sas_jax.distill.config import RunConfig, TrainConfig
@@ -144,35 +143,39 @@ def start(
     features of that one, to the bit.
 
     Raises:
-      InputError: if a checkpoint was made with another configuration, other scenes or
-        another vocabulary, or `init_from` holds another architecture.
+      InputError: if a checkpoint was made with another configuration, other scenes,
+        another vocabulary or other initial weights, or `init_from` holds those of
+        another network.
     """
     saved = checkpoints.restore_latest(world.schedule.total_steps)
     if saved is not None:
         check_config(saved.config, world.config, checkpoints.folder)
-        _check_resume(saved, world, checkpoints.folder)
+        _check_resume(saved, world, init_from, checkpoints.folder)
         step_done = int(saved.state.step)
         _log.info("resumed at step %d (%s)", step_done, checkpoints.folder)
         state = step.replicate(saved.state, world.own_devices)
-        return state, History(saved.history), _with_text(world, saved)
+        return state, History(saved.history), _as_saved(world, saved)
     if branch_from is not None:
-        saved = _first_stage(world, branch_from)
+        saved = _first_stage(world, branch_from, init_from)
         if saved is not None:
             _log.info("branched off at step %d (%s)", saved.state.step, branch_from)
             state = step.replicate(saved.state, world.own_devices)
-            return state, History(), _with_text(world, saved)
+            return state, History(), _as_saved(world, saved)
         _log.info("no shared first stage, from the beginning (%s)", branch_from)
     state = step.create_state(world.network, world.config)
     if init_from is not None:
-        student = load_student(init_from)
+        student, config = initial.load_initial(init_from, world.config)
+        world = dataclasses.replace(world, config=config)
         _check_space(world, student.text_space, init_from)
-        _check_same_shapes(state.params, student.variables["params"], init_from)
+        initial.check_arrays(state, student.variables, init_from)
         state = dataclasses.replace(state, **student.variables)
         _log.info("started from the weights of %s", init_from)
     return step.replicate(state, world.own_devices), History(), world
 
 
-def _first_stage(world: World, folder: str | os.PathLike) -> Checkpoint | None:
+def _first_stage(
+    world: World, folder: str | os.PathLike, init_from: str | os.PathLike | None
+) -> Checkpoint | None:
     """Return the newest checkpoint of another run that this run would pass too.
 
     Only steps without Eq. 13 in both runs are shared, so what belongs to it may
@@ -186,7 +189,7 @@ def _first_stage(world: World, folder: str | os.PathLike) -> Checkpoint | None:
     saved = read_first_stage(folder, world.schedule.first_self_step)
     if saved is not None:
         check_config(saved.config, world.config, folder, except_for=_SECOND_STAGE)
-        _check_resume(saved, world, folder)
+        _check_resume(saved, world, init_from, folder)
     return saved
 
 
@@ -221,7 +224,7 @@ def check_config(
     where: object,
     except_for: Sequence[str] = (),
 ) -> None:
-    """Refuse to go on with another configuration.
+    """Refuse to go on with another configuration; see `check_begun` for one field.
 
     Args:
       saved: what the checkpoint was made with, as JSON values.
@@ -233,7 +236,7 @@ def check_config(
       InputError: naming the first field that differs, with both values.
     """
     wanted = canonical(config)
-    for field in sorted((set(saved) | set(wanted)) - set(except_for)):
+    for field in sorted((set(saved) | set(wanted)) - {*except_for, initial.FIELD}):
         if saved.get(field) != wanted.get(field):
             raise InputError(
                 f"resume: {field} must be {saved.get(field)} as in the checkpoint, got "
@@ -248,7 +251,13 @@ def _check_space(world: World, space: TextSpace, where: object) -> None:
     )
 
 
-def _check_resume(saved: Checkpoint, world: World, where: object) -> None:
+def _check_resume(
+    saved: Checkpoint,
+    world: World,
+    init_from: str | os.PathLike | None,
+    where: object,
+) -> None:
+    initial.check_begun(saved.config, init_from, where)
     _check_space(world, saved.text_space, where)
     same = {
         "training scenes": list(saved.scenes) == list(world.scenes),
@@ -269,15 +278,9 @@ def _near(one: Float32[np.ndarray, "K C"], two: Float32[np.ndarray, "J C"]) -> b
     return one.shape == two.shape and bool(np.abs(one - two).max() <= _TEXT_TOLERANCE)
 
 
-def _with_text(world: World, saved: Checkpoint) -> World:
-    """Return the world with the text features of a checkpoint."""
+def _as_saved(world: World, saved: Checkpoint) -> World:
+    """Return the world with the text features and the beginning of a checkpoint."""
     vocabulary = dataclasses.replace(world.vocabulary, features=saved.text_features)
-    return dataclasses.replace(world, vocabulary=vocabulary)
-
-
-def _check_same_shapes(wanted: PyTree, got: PyTree, where: object) -> None:
-    if jax.tree.map(np.shape, wanted) != jax.tree.map(np.shape, got):
-        raise InputError(
-            "init: weights of the same architecture are required, got others "
-            f"({where}). Set the student's arch and out_dim as in that run."
-        )
+    began = {initial.FIELD: saved.config.get(initial.FIELD)}
+    config = dataclasses.replace(world.config, **began)
+    return dataclasses.replace(world, vocabulary=vocabulary, config=config)
