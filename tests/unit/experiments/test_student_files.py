@@ -66,12 +66,24 @@ def test_a_student_is_written_to_a_file_that_answers(root, tmp_path):
     except WeightsMissing as absent:
         pytest.skip(str(absent))
     write_scannet(tmp_path / "data")
+    splits = tmp_path / "data" / "splits"
+    splits.mkdir()
+    (splits / "val.txt").write_text(NAME)
     state = write_run(tmp_path / "run" / "train" / "first")
     out = tmp_path / "out" / "first.safetensors"
-    done = call(root, tmp_path, "export_student", "--run=first", f"--out={out}")
+    export = ("export_student", "--eval_split=val", "--run=first", f"--out={out}")
+    done = call(root, tmp_path, *export)
     assert done.returncode == 0, done.stderr
     assert "without scores" in done.stdout and "MinkUNet14S" in done.stdout
+    assert read_card(out).scores == {}
+    done = call(root, tmp_path, "evaluate", "--eval_split=val", f"--student={out}")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[-2:]]
+    assert [row[0] for row in rows] == ["student/first", "student/first.safetensors"]
+    done = call(root, tmp_path, *export)
+    assert done.returncode == 0, done.stderr
     card = read_card(out)
+    assert f"{card.scores['val mIoU']:.1f}" == rows[0][1]
     assert card.data == "1 scene, box0" and card.class_names[0] == "wall"
     student = read_student(out)
     np.testing.assert_array_equal(
