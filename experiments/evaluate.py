@@ -4,7 +4,8 @@
   python experiments/evaluate.py --flagfile=rooms.flags --methods=fused/capability
 
 Methods are folders of the workspace: teacher/<name>, fused/<strategy> and
-student/<run>; by default all that exist. Writes <workspace>/eval/<split>/<method>.json
+student/<run>; by default all that exist, and the student of --student, which is
+student/<file>. Writes <workspace>/eval/<split>/<method>.json
 and skips what is up to date. Scenes without labels are left out; with --scenes, the
 scores of just these are shown and not kept.
 """
@@ -17,6 +18,7 @@ import numpy as np
 import settings
 import stage_flags as given
 from absl import flags
+from student_names import chosen_file
 from tqdm import tqdm
 
 from sas_jax.artefacts import files
@@ -64,6 +66,8 @@ def _found(folders: list[pathlib.Path]) -> list[str]:
         print(f"left out, without features of every scene: {', '.join(partial)}")
     if unfinished:
         print(f"left out, without a checkpoint yet: {', '.join(unfinished)}")
+    if (file := chosen_file()) is not None:
+        runs.append(file.name)
     return [*methods, *(f"student/{run}" for run in runs)]
 
 
@@ -72,28 +76,46 @@ def _cache(place: pathlib.Path, scan: pathlib.Path) -> pathlib.Path:
 
 
 def _evaluate(name, scenes) -> protocol.Evaluation:
-    folder = settings.workspace() / "eval" / given.EVAL_SPLIT.value
-    path = folder / f"{name.replace('/', '-')}.json"
+    if not given.SCENES.value and (found := kept(name, scenes)) is not None:
+        return found
     predict, sources, texts = _predictor(name, list(scenes))
-    for source in sources:
-        key = files.content_key(
-            {
-                "source": source(),
-                "scenes": list(scenes.values()),
-                "texts": texts,
-                "made_by": decided_by(protocol.__name__, semantic.__name__),
-            }
-        )
-        if not given.SCENES.value and settings.is_current(path, key):
-            return protocol.load(path)
     opened = (
         open_scene(folder, label_set=settings.label_set())
         for folder in tqdm(scenes, desc=name, unit="scene")
     )
     found = protocol.evaluate(name, opened, predict, settings.label_set())
     if not given.SCENES.value:
-        protocol.save(path, found, key)
+        protocol.save(_path(name), found, _key(sources[-1], scenes, texts))
     return found
+
+
+def kept(name: str, scenes: dict[pathlib.Path, str]) -> protocol.Evaluation | None:
+    """Return the evaluation of a method in the workspace, None where it is not current.
+
+    Args:
+      name: of the method.
+      scenes: scan folders of --eval_split and the keys of their labels.
+    """
+    _, sources, texts = _predictor(name, list(scenes))
+    keys = (_key(source, scenes, texts) for source in sources)
+    current = any(settings.is_current(_path(name), key) for key in keys)
+    return protocol.load(_path(name)) if current else None
+
+
+def _path(name: str) -> pathlib.Path:
+    folder = settings.workspace() / "eval" / given.EVAL_SPLIT.value
+    return folder / f"{name.replace('/', '-')}.json"
+
+
+def _key(source, scenes, texts) -> str:
+    return files.content_key(
+        {
+            "source": source(),
+            "scenes": list(scenes.values()),
+            "texts": texts,
+            "made_by": decided_by(protocol.__name__, semantic.__name__),
+        }
+    )
 
 
 def _predictor(
@@ -105,6 +127,8 @@ def _predictor(
     """
     kind, _, item = name.partition("/")
     if kind == "student":
+        if (file := chosen_file()) is not None and item == file.name:
+            item = str(file)
         states = (settings.student_state, settings.loaded_state)
         sources = [functools.partial(state, item) for state in states]
         texts = settings.class_texts(settings.student_space(item))

@@ -6,7 +6,8 @@
       --text="a desk" --up=camera
 
 The student answers from geometry alone. --source=fused asks the fused features of the
-scene's images instead, where fuse_features.py has made them.
+scene's images instead, where fuse_features.py has made them. --student=FILE asks the
+student of a file that export_student.py wrote; then no run is needed.
 
 A scene is a name in the data set, the folder of a scan in ScanNet's layout, or a
 folder of posed RGB-D frames (color/ depth/ pose/ intrinsic.txt). The cloud of such
@@ -25,6 +26,7 @@ import settings
 import stage_flags as given
 from absl import flags
 from PIL import Image
+from student_names import chosen
 from tqdm import tqdm
 
 from sas_jax.artefacts.features import Features, load_features, space_of
@@ -112,14 +114,14 @@ def _open(folder: pathlib.Path) -> Scene:
 def _space(name: str) -> TextSpace:
     """Return the text space of the features that answer."""
     if _SOURCE.value == "student":
-        return settings.student_space(_RUN.value)
+        return settings.student_space(chosen(_RUN.value))
     return space_of(settings.fused_path(name))
 
 
 def _features(scene: Scene) -> Features:
     """Return the features that answer; row -1 marks points that no frame saw."""
     if _SOURCE.value == "student":
-        return settings.scene_features(_RUN.value, scene)
+        return settings.scene_features(chosen(_RUN.value), scene)
     return load_features(settings.fused_path(scene.name), scene.points)
 
 

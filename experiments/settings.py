@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import launch
 import numpy as np
 import stage_flags as given
+from student_names import student_file
 
 from sas_jax.artefacts import files
 from sas_jax.artefacts.features import Features, load_features, save_features
@@ -21,6 +22,7 @@ from sas_jax.distill.checkpoint_files import (
     text_space_of,
 )
 from sas_jax.errors import InputError
+from sas_jax.models.student_card import read_card
 from sas_jax.scenes.labels import SCANNET20, LabelSet
 from sas_jax.scenes.scene import Scene
 from sas_jax.text import registry
@@ -202,13 +204,18 @@ def students() -> tuple[list[str], list[str]]:
     return [n for n in names if has[n]], [n for n in names if not has[n]]
 
 
-def student_state(run_name: str) -> list:
-    """Return what identifies a run's newest checkpoint, of those that look complete.
+def student_state(name: str) -> list:
+    """Return what identifies a student: its file, or a run's newest checkpoint.
+
+    Of checkpoints, those count that look complete.
 
     Raises:
       InputError: when there is none, with the command that makes one.
     """
-    folder = checkpoints(run_name)
+    if (file := student_file(name)) is not None:
+        read_card(file)  # says what is wrong with it
+        return ["file", files.sha256_file(file)]
+    folder = checkpoints(name)
     steps = complete_steps(folder)
     if not steps:
         raise InputError(
@@ -216,16 +223,18 @@ def student_state(run_name: str) -> list:
             f"({folder}). Train one: python experiments/train.py --flagfile=<your "
             "flags>, or copy all of its files."
         )
-    return _state(run_name, steps[0])
+    return _state(name, steps[0])
 
 
-def loaded_state(run_name: str) -> list:
-    """Return what identifies the checkpoint that answers: the newest readable one.
+def loaded_state(name: str) -> list:
+    """Return what identifies what answers: of checkpoints, the newest readable one.
 
     What is damaged inside of a checkpoint shows only when it is read.
     """
-    student_state(run_name)
-    return _state(run_name, _predictor(run_name).student.step)
+    state = student_state(name)
+    if student_file(name) is not None:
+        return state
+    return _state(name, _predictor(name).student.step)
 
 
 def _state(run_name: str, step: int) -> list:
@@ -235,26 +244,31 @@ def _state(run_name: str, step: int) -> list:
 
 
 @functools.cache
-def _predictor(run_name: str):
+def _predictor(name: str):
     # Imported here: a query from cached features needs neither flax nor orbax.
     from sas_jax.distill.checkpoint import load_student
     from sas_jax.models.student import Predictor
+    from sas_jax.models.student_file import read_student
 
-    return Predictor(load_student(checkpoints(run_name)))
+    if (file := student_file(name)) is not None:
+        return Predictor(read_student(file))
+    return Predictor(load_student(checkpoints(name)))
 
 
-def student_space(run_name: str) -> TextSpace:
-    """Return the text space of a run's student, without reading its weights."""
-    folder = checkpoints(run_name)
-    student_state(run_name)  # says what to do where there is none
+def student_space(name: str) -> TextSpace:
+    """Return the text space of a student, without reading its weights."""
+    if (file := student_file(name)) is not None:
+        return read_card(file).text_space
+    folder = checkpoints(name)
+    student_state(name)  # says what to do where there is none
     return text_space_of(folder, complete_steps(folder)[0])
 
 
-def predict_student(run_name: str, scene: Scene, texts: TextFeatures) -> np.ndarray:
+def predict_student(name: str, scene: Scene, texts: TextFeatures) -> np.ndarray:
     """Return a student's class index for every point of a scene."""
     from sas_jax.evaluate.semantic import classify
 
-    return classify(_predictor(run_name).features(scene.points), texts)
+    return classify(_predictor(name).features(scene.points), texts)
 
 
 def fused_path(name: str) -> pathlib.Path:
@@ -272,12 +286,14 @@ def fused_path(name: str) -> pathlib.Path:
     return path
 
 
-def scene_features(run_name: str, scene: Scene) -> Features:
+def scene_features(name: str, scene: Scene) -> Features:
     """Return a student's features of a scene, from the workspace or computed now."""
-    path = workspace() / "scene_features" / run_name / f"{scene.name}.safetensors"
+    file = student_file(name)
+    folder = one_name("run", name) if file is None else file.name
+    path = workspace() / "scene_features" / folder / f"{scene.name}.safetensors"
     for state in (student_state, loaded_state):
-        key = files.content_key([state(run_name), scene.points])
+        key = files.content_key([state(name), scene.points])
         if is_current(path, key):
             return load_features(path)
-    save_features(path, _predictor(run_name).features(scene.points), key=key)
+    save_features(path, _predictor(name).features(scene.points), key=key)
     return load_features(path)

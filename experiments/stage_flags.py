@@ -114,6 +114,14 @@ STUDENTS = flags.DEFINE_list(
 )
 STUDENT_SEEDS = flags.DEFINE_list("student_seeds", ["0"], "Seeds of each variant.")
 
+# A student that is there already
+STUDENT = flags.DEFINE_string(
+    "student", None, "File of a student (.safetensors) that answers, instead of --run."
+)
+INIT_FROM = flags.DEFINE_string(
+    "init_from", None, "Whose weights to begin with: a student's file, or a run."
+)
+
 # Student: named like the fields of StudentConfig, TrainConfig and RunConfig
 # Lists of other modules are repeated here: importing them would load JAX into the
 # processes of the teachers. A test compares.

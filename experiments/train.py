@@ -8,6 +8,9 @@ Reads <workspace>/fused/<strategy>/ and <workspace>/superpoints/, writes
 command is given again; Ctrl-C finishes the step and saves. Flags that are not given
 keep the paper's values, or those of the authors' code with --compat=official.
 
+--init_from begins with the weights of a known student, of a file that export_student.py
+wrote or of a run, instead of random ones.
+
 Several processes, each with its own devices, train one student on a shared disk: start
 the command once for each, with the same --coordinator, one of which is --process_id=0.
 """
@@ -22,6 +25,7 @@ import jax
 import settings
 import stage_flags as given
 from absl import flags
+from student_names import student_file
 
 from sas_jax.artefacts.features import has_features, space_of
 from sas_jax.distill.augment import named_augmentation
@@ -34,7 +38,6 @@ from sas_jax.models.minkunet import StudentConfig
 
 _RUN = flags.DEFINE_string("run", "full-seed0", "Name of the run.")
 _SPLIT = flags.DEFINE_string("split", "train", "Split to train on.")
-_INIT_FROM = flags.DEFINE_string("init_from", None, "Run whose weights to begin with.")
 _BRANCH_FROM = flags.DEFINE_string(
     "branch_from", None, "Run with the same first stage, which is then not done again."
 )
@@ -63,7 +66,7 @@ def main() -> None:
         vocabulary,
         settings.checkpoints(_RUN.value).parent,
         run=RunConfig(**_given(RunConfig)),
-        init_from=_INIT_FROM.value and settings.checkpoints(_INIT_FROM.value),
+        init_from=given.INIT_FROM.value and _weights(given.INIT_FROM.value),
         branch_from=_BRANCH_FROM.value and settings.checkpoints(_BRANCH_FROM.value),
         stop=lambda: bool(stopped),
     )
@@ -97,6 +100,15 @@ def _config(out_dim: int) -> TrainConfig:
     changes["augment"] = named_augmentation(given.AUGMENT.value)
     make = official_config if given.COMPAT.value == "official" else TrainConfig
     return make(**changes)
+
+
+def _weights(name: str) -> pathlib.Path:
+    """Return a student's file, or the checkpoints of a run: a name or a path."""
+    path = pathlib.Path(name)
+    if student_file(name) is None and "/" not in name:
+        return settings.checkpoints(name)
+    inside = path / "checkpoints"
+    return inside if inside.is_dir() else path
 
 
 def _given(config: type) -> dict:

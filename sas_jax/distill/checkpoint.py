@@ -9,7 +9,6 @@ so a kill leaves the old checkpoint or the new one. Items:
     run       JSON: resolved configuration, position of the data iterator
 """
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jaxtyping import Float32, PyTree
+from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers
 
 from sas_jax.artefacts.files import canonical
@@ -29,30 +28,7 @@ from sas_jax.distill.schedule import Schedule
 from sas_jax.distill.step import TrainState
 from sas_jax.errors import InputError
 from sas_jax.models.minkunet import StudentConfig
-from sas_jax.text.space import TextSpace
-
-
-@dataclasses.dataclass(frozen=True)
-class Student:
-    """A trained network for evaluation and queries.
-
-    Attributes:
-      config: network to build.
-      variables: params and batch_stats.
-      voxel_size_m: edge of the voxels it was trained with.
-      text_features: [K, C] f32 of the training vocabulary.
-      text_space: that its features and these texts live in.
-      class_names: the K names.
-      step: steps it was trained.
-    """
-
-    config: StudentConfig
-    variables: PyTree
-    voxel_size_m: float
-    text_features: Float32[np.ndarray, "K C"]
-    text_space: TextSpace
-    class_names: tuple[str, ...]
-    step: int
+from sas_jax.models.student import Student
 
 
 class Checkpoints:

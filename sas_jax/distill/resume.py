@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
-from jaxtyping import Float32, PyTree
+from jaxtyping import Float32
 
 from sas_jax.artefacts.files import canonical
 from sas_jax.artefacts.versions import decided_by
+from sas_jax.distill import initial
 from sas_jax.distill.checkpoint import Checkpoint
 from sas_jax.distill.config import TrainConfig
 from sas_jax.errors import InputError
@@ -36,7 +37,7 @@ def check_config(
     where: object,
     except_for: Sequence[str] = (),
 ) -> None:
-    """Refuse to go on with another configuration.
+    """Refuse to go on with another configuration; see `initial.check_begun`.
 
     Args:
       saved: what the checkpoint was made with, as JSON values.
@@ -48,7 +49,7 @@ def check_config(
       InputError: naming the first field that differs, with both values.
     """
     wanted = canonical(config)
-    for field in sorted((set(saved) | set(wanted)) - set(except_for)):
+    for field in sorted((set(saved) | set(wanted)) - {*except_for, initial.FIELD}):
         if saved.get(field) != wanted.get(field):
             raise InputError(
                 f"resume: {field} must be {saved.get(field)} as in the checkpoint, got "
@@ -64,17 +65,24 @@ def check_space(world: World, space: TextSpace, where: object) -> None:
     )
 
 
-def check_resume(saved: Checkpoint, world: World, where: object) -> None:
+def check_resume(
+    saved: Checkpoint,
+    world: World,
+    init_from: str | os.PathLike | None,
+    where: object,
+) -> None:
     """Refuse to go on with other scenes, classes or texts; warn of other code.
 
     Args:
       saved: the checkpoint.
       world: what is asked for.
+      init_from: whose weights the run is asked to begin with.
       where: names the checkpoint.
 
     Raises:
       InputError: naming what differs.
     """
+    initial.check_begun(saved.config, init_from, where)
     check_space(world, saved.text_space, where)
     _warn_of_other_code(saved.made_by, where)
     texts = np.asarray(world.vocabulary.features, np.float32)
@@ -115,12 +123,3 @@ def _warn_of_other_code(made_by: Mapping[str, Mapping], where: object) -> None:
 
 def _near(one: Float32[np.ndarray, "K C"], two: Float32[np.ndarray, "J C"]) -> bool:
     return one.shape == two.shape and bool(np.abs(one - two).max() <= _TEXT_TOLERANCE)
-
-
-def check_same_shapes(wanted: PyTree, got: PyTree, where: object) -> None:
-    """Refuse weights of another architecture than the run's."""
-    if jax.tree.map(np.shape, wanted) != jax.tree.map(np.shape, got):
-        raise InputError(
-            "init: weights of the same architecture are required, got others "
-            f"({where}). Set the student's arch and out_dim as in that run."
-        )

@@ -10,12 +10,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from sas_jax.artefacts.versions import decided_by
-from sas_jax.distill import loader, processes, resume, step
+from sas_jax.distill import initial, loader, processes, resume, step
 from sas_jax.distill.buckets import BucketPolicy
 from sas_jax.distill.checkpoint import (
     Checkpoint,
     Checkpoints,
-    load_student,
     read_first_stage,
 )
 from sas_jax.distill.config import RunConfig, TrainConfig
@@ -139,35 +138,39 @@ def start(
     features of that one, to the bit.
 
     Raises:
-      InputError: if a checkpoint was made with another configuration, other scenes or
-        another vocabulary, or `init_from` holds another architecture.
+      InputError: if a checkpoint was made with another configuration, other scenes,
+        another vocabulary or other initial weights, or `init_from` holds those of
+        another network.
     """
     saved = checkpoints.restore_latest(world.schedule.total_steps)
     if saved is not None:
         resume.check_config(saved.config, world.config, checkpoints.folder)
-        resume.check_resume(saved, world, checkpoints.folder)
+        resume.check_resume(saved, world, init_from, checkpoints.folder)
         step_done = int(saved.state.step)
         _log.info("resumed at step %d (%s)", step_done, checkpoints.folder)
         state = step.replicate(saved.state, world.own_devices)
-        return state, History(saved.history), _with_text(world, saved)
+        return state, History(saved.history), _as_saved(world, saved)
     if branch_from is not None:
-        saved = _first_stage(world, branch_from)
+        saved = _first_stage(world, branch_from, init_from)
         if saved is not None:
             _log.info("branched off at step %d (%s)", saved.state.step, branch_from)
             state = step.replicate(saved.state, world.own_devices)
-            return state, History(), _with_text(world, saved)
+            return state, History(), _as_saved(world, saved)
         _log.info("no shared first stage, from the beginning (%s)", branch_from)
     state = step.create_state(world.network, world.config)
     if init_from is not None:
-        student = load_student(init_from)
+        student, config = initial.load_initial(init_from, world.config)
+        world = dataclasses.replace(world, config=config)
         resume.check_space(world, student.text_space, init_from)
-        resume.check_same_shapes(state.params, student.variables["params"], init_from)
+        initial.check_arrays(state, student.variables, init_from)
         state = dataclasses.replace(state, **student.variables)
         _log.info("started from the weights of %s", init_from)
     return step.replicate(state, world.own_devices), History(), world
 
 
-def _first_stage(world: World, folder: str | os.PathLike) -> Checkpoint | None:
+def _first_stage(
+    world: World, folder: str | os.PathLike, init_from: str | os.PathLike | None
+) -> Checkpoint | None:
     """Return the newest checkpoint of another run that this run would pass too.
 
     Only steps without Eq. 13 in both runs are shared, so what belongs to it may
@@ -181,7 +184,7 @@ def _first_stage(world: World, folder: str | os.PathLike) -> Checkpoint | None:
     saved = read_first_stage(folder, world.schedule.first_self_step)
     if saved is not None:
         resume.check_config(saved.config, world.config, folder, _SECOND_STAGE)
-        resume.check_resume(saved, world, folder)
+        resume.check_resume(saved, world, init_from, folder)
     return saved
 
 
@@ -211,7 +214,9 @@ def scaled_text(world: World) -> Float32[np.ndarray, "K C"]:
     return text_of(world) * np.float32(world.config.logit_scale or 1.0)
 
 
-def _with_text(world: World, saved: Checkpoint) -> World:
-    """Return the world with the text features of a checkpoint."""
+def _as_saved(world: World, saved: Checkpoint) -> World:
+    """Return the world with the text features and the beginning of a checkpoint."""
     vocabulary = dataclasses.replace(world.vocabulary, features=saved.text_features)
-    return dataclasses.replace(world, vocabulary=vocabulary)
+    began = {initial.FIELD: saved.config.get(initial.FIELD)}
+    config = dataclasses.replace(world.config, **began)
+    return dataclasses.replace(world, vocabulary=vocabulary, config=config)

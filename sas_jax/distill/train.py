@@ -95,7 +95,8 @@ def train(
       vocabulary: of the pseudo labels; also stored with the student.
       folder: of the run; gets `config.json`, `checkpoints/` and `tensorboard/`.
       run: how to carry it out.
-      init_from: checkpoint folder whose weights to begin with.
+      init_from: student's file, or checkpoint folder, whose weights to begin with. A
+        run that goes on does not read it.
       branch_from: checkpoint folder of a run that differs in its second stage only:
         what both share is taken from there, with the same result, bit for bit.
       validate: called every `run.validate_epochs` epochs. Off by default: a

@@ -1,21 +1,46 @@
-"""Features of a trained student for every point of a scene, from geometry alone."""
+"""A trained student and its features of a scene, from geometry alone."""
+
+import dataclasses
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32, PyTree
 
 from sas_jax.artefacts.features import Features, geometry_of
-from sas_jax.distill.checkpoint import Student
-from sas_jax.models.minkunet import MinkUNet, constant_features
+from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
 from sas_jax.sparse.plan import build_plan
 from sas_jax.sparse.voxelize import voxelize
+from sas_jax.text.space import TextSpace
+
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+    """A trained network for evaluation and queries.
+
+    Attributes:
+      config: network to build.
+      variables: params and batch_stats.
+      voxel_size_m: edge of the voxels it was trained with.
+      text_features: [K, C] f32 of the training vocabulary.
+      text_space: that its features and these texts live in.
+      class_names: the K names.
+      step: steps it was trained.
+    """
+
+    config: StudentConfig
+    variables: PyTree
+    voxel_size_m: float
+    text_features: Float32[np.ndarray, "K C"]
+    text_space: TextSpace
+    class_names: tuple[str, ...]
+    step: int
 
 
 class Predictor:
     """A trained student, ready to run on scenes of any size."""
 
     def __init__(self, student: Student):
-        """Take a student from `distill.checkpoint.load_student`."""
+        """Take a student of `load_student`, or of `read_student`."""
         self.student = student
         network = MinkUNet(student.config)
         channels = student.config.in_channels

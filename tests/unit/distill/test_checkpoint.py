@@ -365,7 +365,9 @@ def test_resume_comes_before_init_and_init_before_scratch(tmp_path, mixer):
     moment = given.opt_state.mu[HEAD]["kernel"]
     assert int(given.step) == 0 and not np.asarray(moment).any()
     second = train(
-        other, boxes(2), VOCABULARY, tmp_path / "two", run=QUIET, init_from=None
+        *(other, boxes(2), VOCABULARY, tmp_path / "two"),
+        run=QUIET,
+        init_from=first.checkpoints,
     )
     resumed = begin("two", first.checkpoints)
     assert int(resumed.step) == second.step
