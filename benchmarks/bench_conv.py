@@ -73,15 +73,15 @@ def network_layers(plan) -> list[Layer]:
         return Layer(name, c_in, c_out, kmap.nbr, kmap.transposed, *rows)
 
     layers = [
-        mapped(f"3^3 level {level}", plan.subm3[level], c_in, c_out)
+        mapped(f"3^3 level {level}", plan.within(level, 3), c_in, c_out)
         for level, c_in, c_out in BLOCKS
     ]
     return [
         *layers,
-        mapped("5^3 level 0", plan.stem, 3, 32),
-        mapped("2^3 down level 0", plan.down[0], 32, 32),
-        mapped("2^3 up level 1", plan.down[0].transpose(), 128, 96),
-        mapped("2^3 up level 3", plan.down[2].transpose(), 256, 128),
+        mapped("5^3 level 0", plan.within(0, 5), 3, 32),
+        mapped("2^3 down level 0", plan.down(0, 2), 32, 32),
+        mapped("2^3 up level 1", plan.down(0, 2).transpose(), 128, 96),
+        mapped("2^3 up level 3", plan.down(2, 2).transpose(), 256, 128),
         Layer("1x1 level 0", 128, 96, None, None, rows[0], rows[0]),
         Layer("1x1 head", 96, 512, None, None, rows[0], rows[0]),
     ]

@@ -151,7 +151,7 @@ def _rows(name, leaf, plan) -> int:
     """Return how many rows a layer multiplies, summed over its offsets."""
     levels = [int(level.num_valid) for level in plan.levels]
     if name == "conv0p1s1":
-        return np.count_nonzero(plan.stem.nbr >= 0)
+        return np.count_nonzero(plan.within(0, 5).nbr >= 0)
     if name == "final":
         return levels[0]
     if name.startswith("convtr"):
@@ -162,7 +162,7 @@ def _rows(name, leaf, plan) -> int:
     level = stage if stage <= 4 else 8 - stage
     if leaf.ndim == 2:
         return levels[level]
-    return np.count_nonzero(plan.subm3[level].nbr >= 0)
+    return np.count_nonzero(plan.within(level, 3).nbr >= 0)
 
 
 def peak_memory_mb() -> float:

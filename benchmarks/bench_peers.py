@@ -64,7 +64,7 @@ def main() -> None:
 
 def time_layer(plan, level: int, width: int, repeats: int) -> None:
     """Time a 3^3 layer forward, and forward with both gradients."""
-    kmap, rows = plan.subm3[level], int(plan.levels[level].num_valid)
+    kmap, rows = plan.within(level, 3), int(plan.levels[level].num_valid)
     rng = np.random.default_rng(0)
     x, dy = rng.standard_normal((2, kmap.capacity_in, width), np.float32)
     w = rng.standard_normal((27, width, width), np.float32)

@@ -26,10 +26,10 @@ def main() -> None:
         return
     case = network_jax.Case(impl="spconv", precision="f32")
     for which, kmap in {
-        "3^3 level 0": case.plan.subm3[0],
-        "3^3 level 2": case.plan.subm3[2],
-        "2^3 down": case.plan.down[0],
-        "2^3 up": case.plan.down[0].transpose(),
+        "3^3 level 0": case.plan.within(0, 3),
+        "3^3 level 2": case.plan.within(2, 3),
+        "2^3 down": case.plan.down(0, 2),
+        "2^3 up": case.plan.down(0, 2).transpose(),
     }.items():
         for dtype in ERRORS:
             with failures.case(layer=which, dtype=dtype):

@@ -87,7 +87,7 @@ def dense_shape(name: str, num_rows: int, fan: int, c_in: int, c_out: int) -> tu
 
 def cases_of(plan, level: int, c_in: int, c_out: int, name: str, precision: Precision):
     """Return a case whose programs are not compiled yet."""
-    kmap, num_rows = plan.subm3[level], int(plan.levels[level].num_valid)
+    kmap, num_rows = plan.within(level, 3), int(plan.levels[level].num_valid)
     pairs = int(np.count_nonzero(np.asarray(kmap.nbr) >= 0))
     x = draw(kmap.capacity_in, c_in, seed=1)
     w = draw(REPEATS, 27, c_in, c_out, seed=2, scale=0.1)
@@ -185,7 +185,7 @@ def time_order(plan, failures: rows.Failures) -> None:
     for level in LEVELS:
         with failures.case(layer=f"order of rows, level {level}"):
             order = jax.jit(native_cuda.row_order)
-            table = plan.subm3[level].nbr
+            table = plan.within(level, 3).nbr
             timed = time_jax(lambda order=order, table=table: order(table), BATCHES)
             rows.write("layers", layer=f"order of rows, level {level}", **timed)
 

@@ -19,7 +19,9 @@ from sas_jax.sparse.plan import build_plan
 def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for level, kmap in enumerate(build_plan(room.voxels())[0].subm3):
+    plan, _ = build_plan(room.voxels())
+    for level in range(len(plan.levels)):
+        kmap = plan.within(level, 3)
         table = np.asarray(kmap.nbr)
         header = np.array([*table.shape, int(kmap.num_out)], np.int32)
         order = np.asarray(row_order(table))

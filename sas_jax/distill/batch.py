@@ -17,8 +17,10 @@ from sas_jax.distill.buckets import Bucket, Need
 from sas_jax.distill.config import TrainConfig
 from sas_jax.distill.data import TrainScene
 from sas_jax.errors import ContractError, InputError
+from sas_jax.sparse.extent import check_extent
 from sas_jax.sparse.keys import MAX_COORD
 from sas_jax.sparse.plan import Plan, build_plan, level_counts
+from sas_jax.sparse.plan_spec import MINKUNET, PlanSpec
 from sas_jax.sparse.voxelize import Voxels, grid_cells, unique_voxels
 
 # 3 GB of noise while it is smoothed: 200 m x 200 m x 20 m at the finest default grid.
@@ -123,6 +125,7 @@ def _check_extent(scene: TrainScene, config: TrainConfig) -> None:
     """
     if len(scene.points) == 0:
         return
+    check_extent(scene.points, config.voxel_size_m, f"scene {scene.name}")
     extent_m = np.ptp(scene.points, axis=0).astype(np.float64)
     # This way round, NaN and infinity are refused as well.
     if not (
@@ -146,10 +149,10 @@ def batch_coords(samples: Sequence[Sample]) -> Int32[np.ndarray, "N 4"]:
     return np.concatenate(parts)
 
 
-def needs_of(samples: Sequence[Sample]) -> Need:
-    """Return the rows that these scenes take together."""
+def needs_of(samples: Sequence[Sample], spec: PlanSpec = MINKUNET) -> Need:
+    """Return the rows that these scenes take together, on the levels of a network."""
     return Need(
-        levels=level_counts(batch_coords(samples)),
+        levels=level_counts(batch_coords(samples), spec),
         superpoints=sum(sample.scene.num_superpoints for sample in samples),
         points=sum(len(sample.scene.points) for sample in samples),
     )
@@ -176,7 +179,8 @@ def collate(
     Raises:
       ContractError: if the scenes do not fit the bucket.
     """
-    plan, _ = build_plan(batch_coords(samples), bucket.rung)
+    spec = config.student.plan_spec
+    plan, _ = build_plan(batch_coords(samples), bucket.rung, spec=spec)
     superpoint, target_row = _voxel_rows(samples)
     mask = _sampled(target_row >= 0, config.max_sample_voxels, rng)
     rows = bucket.rung.capacities[0]

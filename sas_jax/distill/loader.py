@@ -36,6 +36,7 @@ class BatchInfo:
       visit: which scenes are in it, per device.
       num_voxels: voxels of all devices.
       bucket: index of the bucket.
+      sizes: of all arrays; one program each.
       waste: fraction of padding rows over all levels and devices.
       seconds: time that making the batch took.
     """
@@ -44,6 +45,7 @@ class BatchInfo:
     visit: Visit
     num_voxels: int
     bucket: int
+    sizes: Bucket
     waste: float
     seconds: float
 
@@ -65,7 +67,7 @@ class BatchSource:
         self._config = schedule.config
         # The lowest one is for nearly every batch; any other means a compilation, and
         # is worth a line when it first comes.
-        self._announced = {0}
+        self._announced = {policy.bucket(0)}
 
     def __len__(self) -> int:
         return self._schedule.total_steps
@@ -81,10 +83,11 @@ class BatchSource:
         groups = [
             [self._sample(int(i), step, shift) for i in group] for group in scenes
         ]
-        needs = [needs_of(group) for group in groups]
+        spec = self._config.student.plan_spec
+        needs = [needs_of(group, spec) for group in groups]
         index, bucket = self._policy.choose(needs)
-        if index not in self._announced:
-            self._announced.add(index)
+        if bucket not in self._announced:
+            self._announced.add(bucket)
             _log.info("step %d, %s, takes bucket %d: %s", step, needs, index, bucket)
         shards = self._collate(groups, bucket, step)
         return shards, BatchInfo(
@@ -95,6 +98,7 @@ class BatchSource:
             ),
             num_voxels=sum(need.levels[0] for need in needs),
             bucket=index,
+            sizes=bucket,
             waste=float(
                 np.mean([padding_waste(need.levels, bucket.rung) for need in needs])
             ),
@@ -146,7 +150,8 @@ def plan_buckets(
     for index in chosen:
         scene = cache.load(int(index))
         rng = random_stream(0, "measure", scene.name)
-        needs.append(needs_of([make_sample(scene, schedule.config, rng)]))
+        sample = make_sample(scene, schedule.config, rng)
+        needs.append(needs_of([sample], schedule.config.student.plan_spec))
     return measure_policy(needs, -(-schedule.largest_batch // num_devices))
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import jax
 import tqdm
 
+from sas_jax.distill.buckets import Bucket
 from sas_jax.distill.config import RunConfig
 from sas_jax.distill.loader import BatchInfo
 from sas_jax.distill.losses import Term
@@ -48,7 +49,7 @@ class Progress:
         )
         self._pending: tuple[BatchInfo, dict[str, Term]] | None = None
         self._sums: dict[str, list[float]] = collections.defaultdict(lambda: [0.0, 0.0])
-        self._shapes: set[tuple[int, int]] = set()
+        self._shapes: set[tuple[int, Bucket]] = set()
         self._last = time.perf_counter()
         self._wait = 0.0
         self._steady = collections.Counter()
@@ -71,8 +72,8 @@ class Progress:
         """
         self.settle()
         self._pending = (info, metrics)
-        compiles = (stage, info.bucket) not in self._shapes
-        self._shapes.add((stage, info.bucket))
+        compiles = (stage, info.sizes) not in self._shapes
+        self._shapes.add((stage, info.sizes))
         now = time.perf_counter()
         if not compiles:
             self._steady.update(

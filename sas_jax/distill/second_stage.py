@@ -39,8 +39,9 @@ def first_history(world: World, state: step.TrainState) -> History:
         indices = range(first, min(first + group, count))
         scenes = [world.cache.load(i) for i in indices]
         samples = [make_sample(scene, world.config, None) for scene in scenes]
-        _, bucket = world.policy.choose([needs_of(samples)])
-        plan, _ = build_plan(batch_coords(samples), bucket.rung)
+        _, bucket = world.policy.choose([needs_of(samples, student.plan_spec)])
+        coords = batch_coords(samples)
+        plan, _ = build_plan(coords, bucket.rung, spec=student.plan_spec)
         logits = np.asarray(logits_of(variables, plan, text))
         start_row = 0
         for scene, sample in zip(scenes, samples, strict=True):

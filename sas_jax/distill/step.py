@@ -85,7 +85,10 @@ def create_state(network: Network, config: TrainConfig) -> TrainState:
       network: the student.
       config: seed and input channels.
     """
-    variables = init_network(network.init, config.student.in_channels, config.seed)
+    student = config.student
+    variables = init_network(
+        network.init, student.in_channels, config.seed, student.plan_spec
+    )
     params = variables["params"]
     state = TrainState(
         params=params,

@@ -20,6 +20,7 @@ from sas_jax.distill import loader, processes, step
 from sas_jax.distill.checkpoint import Checkpoints
 from sas_jax.distill.config import RunConfig, TrainConfig
 from sas_jax.distill.data import SceneSource
+from sas_jax.distill.footprint import check_memory
 from sas_jax.distill.history import History
 from sas_jax.distill.objective import StepInputs, step_config
 from sas_jax.distill.progress import Progress
@@ -108,8 +109,8 @@ def train(
       Means, speed and where the checkpoints are.
 
     Raises:
-      InputError: for inconsistent scenes, another configuration than the checkpoint's
-        or a loss that is not finite.
+      InputError: for inconsistent scenes, another configuration than the checkpoint's,
+        a step that memory has no room for or a loss that is not finite.
 
     Several processes: all call this with the same arguments (see `jax.distributed`);
     the primary one holds the folder's lock and writes. The result is, bit for bit, that
@@ -120,6 +121,7 @@ def train(
     folder = pathlib.Path(folder).resolve()
     with processes.lock_of_primary(folder) as lock:
         world = make_world(config, sources, vocabulary, run, devices)
+        check_memory(config, world.policy.bucket(0), world.devices)
         # Runs that share the first stage branch off at its end.
         keep = (world.schedule.first_self_step,)
         checkpoints = Checkpoints(folder / "checkpoints", run, keep)

@@ -19,6 +19,7 @@ from sas_jax.sparse import tables
 from sas_jax.text.space import TextFeatures, one_space
 
 ANYTHING = ("object", "things", "stuff", "texture")
+_BLOCK_ROWS = 65536
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +62,12 @@ class Region:
 
 def unit(features: Float[np.ndarray, "N C"]) -> Float[np.ndarray, "N C"]:
     """Return rows of length one in float32; a zero row stays zero."""
-    features = features.astype(np.float32)
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.maximum(length, 1e-12)
+    rows = features.astype(np.float32)  # a copy, and the only one of this size
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block = rows[start : start + _BLOCK_ROWS]
+        length = np.linalg.norm(block, axis=1, keepdims=True)
+        block /= np.maximum(length, 1e-12)
+    return rows
 
 
 def relevancy(

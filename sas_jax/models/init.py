@@ -19,6 +19,7 @@ from jaxtyping import Float
 from sas_jax.models.layers import fan_out
 from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
 from sas_jax.sparse.plan import Plan, build_plan
+from sas_jax.sparse.plan_spec import MINKUNET, PlanSpec
 from sas_jax.sparse.rungs import exact_rung
 
 
@@ -29,11 +30,15 @@ def init_student(config: StudentConfig, seed: int) -> dict[str, Any]:
       config: the student.
       seed: same seed, same bits.
     """
-    return init_network(MinkUNet(config).init, config.in_channels, seed)
+    init, spec = MinkUNet(config).init, config.plan_spec
+    return init_network(init, config.in_channels, seed, spec)
 
 
 def init_network(
-    init: Callable[..., Any], in_channels: int, seed: int
+    init: Callable[..., Any],
+    in_channels: int,
+    seed: int,
+    spec: PlanSpec = MINKUNET,
 ) -> dict[str, Any]:
     """Return the variables that a network's `init` asks for, drawn on the host.
 
@@ -44,11 +49,12 @@ def init_network(
       init: method of the flax module, used for shapes only.
       in_channels: channels of the network's input.
       seed: same seed, same bits.
+      spec: levels and kernels that the network asks for.
 
     Source: authors' code, MinkUNet weight_initialization, which visits plain
     convolutions only; transposed ones keep the library's default.
     """
-    flat = flax.traverse_util.flatten_dict(_shapes(init, in_channels))
+    flat = flax.traverse_util.flatten_dict(network_shapes(init, in_channels, spec))
     drawn = {path: _draw(path, leaf.shape, seed) for path, leaf in flat.items()}
     return flax.traverse_util.unflatten_dict(drawn)
 
@@ -59,12 +65,16 @@ def variable_shapes(config: StudentConfig) -> dict[str, Any]:
 
     The same dict for the same student, since tracing takes seconds: do not change it.
     """
-    return _shapes(MinkUNet(config).init, config.in_channels)
+    return network_shapes(MinkUNet(config).init, config.in_channels, config.plan_spec)
 
 
-def _shapes(init: Callable[..., Any], in_channels: int) -> dict[str, Any]:
+def network_shapes(
+    init: Callable[..., Any], in_channels: int, spec: PlanSpec
+) -> dict[str, Any]:
+    """Return the variables that a network's `init` asks for, as shapes."""
     # The shapes of parameters do not depend on the voxels: one is enough.
-    plan, _ = build_plan(np.zeros((1, 4), np.int32), exact_rung((1,) * 5))
+    rung = exact_rung((1,) * spec.num_levels)
+    plan, _ = build_plan(np.zeros((1, 4), np.int32), rung, spec=spec)
 
     def draw(plan: Plan) -> dict[str, Any]:
         features = constant_features(plan, in_channels)

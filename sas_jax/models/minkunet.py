@@ -18,8 +18,10 @@ from jaxtyping import Array, Float
 from sas_jax.errors import ContractError, InputError
 from sas_jax.models.layers import MaskedBatchNorm, ResidualBlock, SparseConv
 from sas_jax.sparse.plan import Plan
+from sas_jax.sparse.plan_spec import MINKUNET, PlanSpec
 
 STEM_WIDTH = 32
+STEM_KERNEL = 5
 # Name of the last layer, which is linear and maps to the text space.
 HEAD = "final"
 _14 = (1,) * 8
@@ -94,6 +96,28 @@ class StudentConfig:
                 "the text features."
             )
 
+    @property
+    def plan_spec(self) -> PlanSpec:
+        """Return the levels and kernel maps that the network asks for."""
+        return MINKUNET
+
+    @property
+    def receptive_radius(self) -> int:
+        """Return how far, along an axis, the farthest voxel is that a feature sees.
+
+        In level-0 voxels. A 3^3 convolution at stride s looks s voxels to either side
+        and a residual block has two; the way down and the way up add the rest of a
+        voxel of the coarsest level, once to either side.
+        """
+        layers, _ = ARCHITECTURES[self.arch]
+        strides = self.plan_spec.strides
+        levels = (1, 2, 3, 4, 3, 2, 1, 0)
+        blocks = (
+            2 * count * strides[level]
+            for count, level in zip(layers, levels, strict=True)
+        )
+        return STEM_KERNEL // 2 + sum(blocks) + strides[-1] - 1
+
 
 class MinkUNet(nn.Module):
     """A sparse U-Net from voxel features to features in the text space."""
@@ -130,8 +154,8 @@ class MinkUNet(nn.Module):
                 f"required, got {list(features.shape)}. Set in_channels."
             )
         stem_impl = None if self.config.impl == "spconv" else self.config.impl
-        stem = SparseConv(STEM_WIDTH, 5, stem_impl, name="conv0p1s1")
-        x = stem(features, plan.stem)
+        stem = SparseConv(STEM_WIDTH, STEM_KERNEL, stem_impl, name="conv0p1s1")
+        x = stem(features, plan.within(0, STEM_KERNEL))
         x = self._norm_relu("bn0", x, plan.levels[0].num_valid, train)
         skips = [x]
         for stage in range(4):
@@ -152,10 +176,10 @@ class MinkUNet(nn.Module):
         """Move to the level of a stage: down for 0 to 3, up for 4 to 7."""
         conv, norm = ENTRIES[stage]
         if stage < 4:
-            kmap = plan.down[stage]
+            kmap = plan.down(stage, 2)
             layer = SparseConv(x.shape[1], 2, self.config.impl, name=conv)
         else:
-            kmap = plan.down[7 - stage].transpose()
+            kmap = plan.down(7 - stage, 2).transpose()
             width = ARCHITECTURES[self.config.arch][1][stage]
             layer = SparseConv(width, 2, self.config.impl, name=conv)
         return self._norm_relu(norm, layer(x, kmap), kmap.num_out, train)
@@ -163,7 +187,7 @@ class MinkUNet(nn.Module):
     def _blocks(self, stage: int, x: Array, plan: Plan, train: bool) -> Array:
         """Apply the residual blocks of a stage."""
         layers, widths = ARCHITECTURES[self.config.arch]
-        kmap = plan.subm3[stage + 1 if stage < 4 else 7 - stage]
+        kmap = plan.within(stage + 1 if stage < 4 else 7 - stage, 3)
         for i in range(layers[stage]):
             block = ResidualBlock(
                 widths[stage],

@@ -31,7 +31,7 @@ def pytree_dataclass(*static: str) -> Any:
     return register
 
 
-@pytree_dataclass("kernel_size", "stride")
+@pytree_dataclass("kernel_size", "stride", "dilation")
 class KernelMap:
     """Neighbour table of one kernel between an input and an output level.
 
@@ -44,6 +44,7 @@ class KernelMap:
       num_in: i32 scalar, valid input rows.
       kernel_size: edge of the kernel in input voxels, K = kernel_size^3.
       stride: edge of output voxels in input voxels.
+      dilation: distance between neighbouring offsets in input voxels.
     """
 
     nbr: Int32[Array, "K cap_out"]
@@ -52,6 +53,7 @@ class KernelMap:
     num_in: Int32[Array, ""]
     kernel_size: int
     stride: int
+    dilation: int = 1
 
     @property
     def nbr_t(self) -> Int32[Array, "K cap_in"]:
@@ -78,6 +80,7 @@ class KernelMap:
             num_in=self.num_out,
             kernel_size=self.kernel_size,
             stride=self.stride,
+            dilation=self.dilation,
         )
 
 
@@ -96,7 +99,11 @@ def gradient_operands(
 
 
 def submanifold_map(
-    keys: UInt64[np.ndarray, " N"], kernel_size: int, level_stride: int, capacity: int
+    keys: UInt64[np.ndarray, " N"],
+    kernel_size: int,
+    level_stride: int,
+    capacity: int,
+    dilation: int = 1,
 ) -> KernelMap:
     """Return the map of a centred odd kernel within one level.
 
@@ -105,6 +112,7 @@ def submanifold_map(
       kernel_size: odd edge of the kernel in voxels of the level.
       level_stride: edge of those voxels in level-0 voxels.
       capacity: rows including padding.
+      dilation: distance between neighbouring offsets in voxels of the level.
 
     Raises:
       InputError: if the kernel size is even; such a kernel is not its own mirror
@@ -115,11 +123,12 @@ def submanifold_map(
             f"submanifold_map: an odd kernel_size is required, got {kernel_size}. "
             "Use strided_map with stride 1."
         )
+    offsets = tables.kernel_offsets(kernel_size, dilation)
     nbr = table_builder().neighbour_table(
-        keys, tables.kernel_offsets(kernel_size), level_stride, capacity=capacity
+        keys, offsets, level_stride, capacity=capacity
     )
     num_valid = np.asarray(len(keys), np.int32)
-    return KernelMap(nbr, None, num_valid, num_valid, kernel_size, 1)
+    return KernelMap(nbr, None, num_valid, num_valid, kernel_size, 1, dilation)
 
 
 def strided_map(
@@ -128,8 +137,9 @@ def strided_map(
     stride: int,
     level_stride: int,
     capacities: Sequence[int],
+    dilation: int = 1,
 ) -> KernelMap:
-    """Return the map of any kernel from one level to another.
+    """Return the map of any kernel from one level to another, or to itself.
 
     Args:
       keys: sorted unique keys of the input and of the output level.
@@ -137,17 +147,18 @@ def strided_map(
       stride: edge of output voxels in input voxels.
       level_stride: edge of input voxels in level-0 voxels.
       capacities: rows including padding of input and output.
+      dilation: distance between neighbouring offsets in input voxels.
     """
     keys_in, keys_out = keys
     nbr, transposed = table_builder().strided_tables(
         keys_in,
         keys_out,
-        tables.kernel_offsets(kernel_size),
+        tables.kernel_offsets(kernel_size, dilation),
         level_stride,
         capacities=tuple(capacities),
     )
     num_out, num_in = (np.asarray(len(k), np.int32) for k in (keys_out, keys_in))
-    return KernelMap(nbr, transposed, num_out, num_in, kernel_size, stride)
+    return KernelMap(nbr, transposed, num_out, num_in, kernel_size, stride, dilation)
 
 
 def table_builder() -> ModuleType:

@@ -1,18 +1,20 @@
 """Plans: all that a sparse network needs to know about where the voxels are.
 
-A plan is built on the host once per batch and holds, for the five levels of a sparse
-U-Net (voxel edges 1, 2, 4, 8, 16), the coordinates and the neighbour tables between
-and within levels. Row r of every level belongs to the r-th smallest key, so rows
-beyond `num_valid` are padding up to the capacity that the rung fixes. Coordinates of
-every level are in level-0 voxels: those of level l are multiples of 2^l.
+A plan is built on the host once per batch and holds, for every level that the network's
+specification names, the coordinates and the neighbour tables within levels and between
+them. Row r of every level belongs to the r-th smallest key, so rows beyond `num_valid`
+are padding up to the capacity that the rung fixes. Coordinates of every level are in
+level-0 voxels: those of a level of stride s are multiples of s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
+import jax
 import numpy as np
 from jaxtyping import Array, Int, Int32, Shaped, UInt64
 
+from sas_jax import memory
 from sas_jax.errors import InputError
 from sas_jax.sparse import keys as voxel_keys
 from sas_jax.sparse.kernel_map import (
@@ -22,12 +24,8 @@ from sas_jax.sparse.kernel_map import (
     submanifold_map,
     table_builder,
 )
-from sas_jax.sparse.rungs import NUM_LEVELS, Rung, choose_rung
-
-LEVEL_STRIDES = tuple(1 << level for level in range(NUM_LEVELS))
-STEM_KERNEL = 5
-BLOCK_KERNEL = 3
-DOWN_KERNEL = 2
+from sas_jax.sparse.plan_spec import MINKUNET, Kernel, PlanSpec
+from sas_jax.sparse.rungs import Rung, choose_rung
 
 
 @pytree_dataclass("stride")
@@ -47,19 +45,33 @@ class Level:
 
 @pytree_dataclass()
 class Plan:
-    """Levels and kernel maps of a five-level sparse U-Net.
+    """Levels and kernel maps of a sparse network.
 
     Attributes:
-      levels: voxels of strides 1, 2, 4, 8, 16.
-      subm3: 3^3 map within each level.
-      stem: 5^3 map within level 0.
-      down: 2^3 maps from level l to level l+1; `.transpose()` leads back up.
+      levels: voxels of every resolution, finest first.
+      inside: maps within each level, in the order of the specification.
+      downward: maps from each level to the next coarser one.
     """
 
     levels: tuple[Level, ...]
-    subm3: tuple[KernelMap, ...]
-    stem: KernelMap
-    down: tuple[KernelMap, ...]
+    inside: tuple[tuple[KernelMap, ...], ...]
+    downward: tuple[tuple[KernelMap, ...], ...]
+
+    def within(self, level: int, kernel_size: int, dilation: int = 1) -> KernelMap:
+        """Return the map of a kernel within a level.
+
+        Raises:
+          InputError: if the plan was built without it.
+        """
+        return _find(self.inside, level, Kernel(kernel_size, dilation), "within level")
+
+    def down(self, level: int, kernel_size: int, dilation: int = 1) -> KernelMap:
+        """Return the map from a level to the next; `.transpose()` leads back up.
+
+        Raises:
+          InputError: if the plan was built without it.
+        """
+        return _find(self.downward, level, Kernel(kernel_size, dilation), "down from")
 
     @property
     def rung(self) -> Rung:
@@ -67,24 +79,28 @@ class Plan:
         return Rung(tuple(level.coords.shape[0] for level in self.levels))
 
 
-def level_counts(coords: Int[np.ndarray, "N 4"]) -> tuple[int, ...]:
+def level_counts(
+    coords: Int[np.ndarray, "N 4"], spec: PlanSpec = MINKUNET
+) -> tuple[int, ...]:
     """Return how many voxels each level will have, to choose a rung before building."""
     voxel_keys.check_coords(coords)
     keys, _ = table_builder().sort_unique(voxel_keys.pack(coords))
-    return tuple(len(level) for level in _pyramid(keys))
+    return tuple(len(level) for level in _pyramid(keys, spec))
 
 
 def build_plan(
     coords: Int[np.ndarray, "N 4"],
     rung: Rung | None = None,
     *,
+    spec: PlanSpec = MINKUNET,
     duplicates: Literal["raise", "first"] = "raise",
 ) -> tuple[Plan, Int32[np.ndarray, " num_valid"]]:
     """Build the plan of a batch of voxels.
 
     Args:
       coords: integer (batch, x, y, z) of every voxel, in any order; may be empty.
-      rung: capacities; None takes the lowest rung of the default ladder that fits.
+      rung: capacities; None takes the least rung of the default ladder that fits.
+      spec: levels and kernels that the network asks for.
       duplicates: what to do when a voxel occurs twice: raise, or keep the first.
 
     Returns:
@@ -93,8 +109,8 @@ def build_plan(
       output row r belongs to voxel `order[r]`.
 
     Raises:
-      InputError: if coordinates are out of range or repeated, or a level does not
-        fit the rung.
+      InputError: if coordinates are out of range or repeated, a level does not fit the
+        rung, or the tables do not fit the memory that is free.
     """
     voxel_keys.check_coords(coords)
     keys, order = table_builder().sort_unique(voxel_keys.pack(coords))
@@ -104,25 +120,79 @@ def build_plan(
             f"which {len(coords) - len(keys)} repeat an earlier one. Voxelize the "
             'points first, or pass duplicates="first".'
         )
-    pyramid = _pyramid(keys)
+    pyramid = _pyramid(keys, spec)
     rung = _checked_rung(rung, [len(level) for level in pyramid])
-    caps = rung.capacities
-    levels = zip(pyramid, caps, LEVEL_STRIDES, strict=True)
-    plan = Plan(
-        levels=tuple(_level(*level) for level in levels),
-        subm3=tuple(
-            submanifold_map(keys, BLOCK_KERNEL, stride, cap)
-            for keys, stride, cap in zip(pyramid, LEVEL_STRIDES, caps, strict=True)
+    caps, strides = rung.capacities, spec.strides
+    memory.require(plan_bytes(spec, rung), f"the plan of {len(keys)} voxels")
+
+    def level(index: int) -> Level:
+        padded = pad_rows(voxel_keys.unpack(pyramid[index]), caps[index])
+        return Level(padded, np.asarray(len(pyramid[index]), np.int32), strides[index])
+
+    def kernel_map(kernel: Kernel, fine: int, coarse: int, step: int) -> KernelMap:
+        size, stride, dilation = kernel.size, strides[fine], kernel.dilation
+        if fine == coarse and size % 2:
+            return submanifold_map(pyramid[fine], size, stride, caps[fine], dilation)
+        both = [(values[fine], values[coarse]) for values in (pyramid, caps)]
+        return strided_map(both[0], size, step, stride, both[1], dilation)
+
+    return assemble(spec, level, kernel_map), order.astype(np.int32)
+
+
+def assemble(
+    spec: PlanSpec,
+    level: Callable[[int], Level],
+    kernel_map: Callable[[Kernel, int, int, int], KernelMap],
+) -> Plan:
+    """Put the parts of a plan together.
+
+    Args:
+      spec: which parts there are.
+      level: makes the level of that index.
+      kernel_map: makes the map of a kernel from one level to another, which is the same
+        or the next one, whose voxels are that many times as large.
+    """
+    levels = range(spec.num_levels)
+    return Plan(
+        levels=tuple(level(i) for i in levels),
+        inside=tuple(
+            tuple(kernel_map(kernel, i, i, 1) for kernel in spec.within[i])
+            for i in levels
         ),
-        stem=submanifold_map(keys, STEM_KERNEL, 1, caps[0]),
-        down=tuple(
-            strided_map(
-                pyramid[i : i + 2], DOWN_KERNEL, 2, LEVEL_STRIDES[i], caps[i : i + 2]
+        downward=tuple(
+            tuple(
+                kernel_map(kernel, i, i + 1, spec.steps[i]) for kernel in spec.down[i]
             )
-            for i in range(NUM_LEVELS - 1)
+            for i in levels[:-1]
         ),
     )
-    return plan, order.astype(np.int32)
+
+
+def abstract_plan(spec: PlanSpec, rung: Rung) -> Plan:
+    """Return a plan of shapes alone, to compile for before any voxel is there."""
+    caps = rung.capacities
+
+    def array(*shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, np.int32)
+
+    def level(index: int) -> Level:
+        return Level(array(caps[index], 4), array(), spec.strides[index])
+
+    def kernel_map(kernel: Kernel, fine: int, coarse: int, step: int) -> KernelMap:
+        mirrored = fine == coarse and kernel.size % 2
+        back = None if mirrored else array(kernel.size**3, caps[fine])
+        nbr = array(kernel.size**3, caps[coarse])
+        return KernelMap(
+            nbr, back, array(), array(), kernel.size, step, kernel.dilation
+        )
+
+    return assemble(spec, level, kernel_map)
+
+
+def plan_bytes(spec: PlanSpec, rung: Rung) -> int:
+    """Return the memory that a plan takes."""
+    leaves = jax.tree.leaves(abstract_plan(spec, rung))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
 def pad_rows(
@@ -139,18 +209,29 @@ def pad_rows(
     return padded
 
 
-def _pyramid(keys: UInt64[np.ndarray, " N"]) -> list[UInt64[np.ndarray, " _"]]:
+def _pyramid(
+    keys: UInt64[np.ndarray, " N"], spec: PlanSpec
+) -> list[UInt64[np.ndarray, " _"]]:
     """Return the sorted unique keys of every level, from those of level 0."""
     pyramid = [keys]
-    for stride in LEVEL_STRIDES[1:]:
+    for stride in spec.strides[1:]:
         coarse = voxel_keys.floor_keys(pyramid[-1], stride)
         pyramid.append(table_builder().sort_unique(coarse)[0])
     return pyramid
 
 
-def _level(keys: UInt64[np.ndarray, " N"], capacity: int, stride: int) -> Level:
-    coords = pad_rows(voxel_keys.unpack(keys), capacity)
-    return Level(coords, np.asarray(len(keys), np.int32), stride)
+def _find(
+    maps: Sequence[Sequence[KernelMap]], level: int, kernel: Kernel, where: str
+) -> KernelMap:
+    there = maps[level] if 0 <= level < len(maps) else ()
+    for kmap in there:
+        if Kernel(kmap.kernel_size, kmap.dilation) == kernel:
+            return kmap
+    built = [Kernel(kmap.kernel_size, kmap.dilation) for kmap in there]
+    raise InputError(
+        f"plan: {kernel} {where} {level} is required, got a plan with {built} there. "
+        "Build it with the network's specification: build_plan(..., spec=...)."
+    )
 
 
 def _checked_rung(rung: Rung | None, counts: Sequence[int]) -> Rung:

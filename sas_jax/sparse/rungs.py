@@ -1,33 +1,32 @@
 """Rungs: the few array shapes that all scenes share.
 
-XLA compiles once per shape. A rung fixes the row capacities of all five levels with
-one number, so a run compiles a handful of programs instead of one per scene. A scene
-that does not fit takes the next rung; nothing is ever truncated.
+XLA compiles once per shape, so capacities come in steps. Level 0 climbs a geometric
+ladder; every coarser level takes the least of a few shares of level 0 that holds it.
+Rows stay proportional to voxels, whether these lie on surfaces (a quarter of the
+voxels is left at each coarser level), on the rings of a LiDAR sweep (a half) or alone
+(all of them); and scenes of one kind, whose levels have similar shares, meet a handful
+of programs. Nothing is ever truncated.
 """
 
 import dataclasses
-import logging
 import math
 from collections.abc import Sequence
 
 from sas_jax.errors import InputError
 
-NUM_LEVELS = 5
 _MAX_ROWS = 1 << 30
-
-_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Rung:
-    """Row capacities of levels 0 to 4, finest first."""
+    """Row capacities of the levels, finest first."""
 
     capacities: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if len(self.capacities) != NUM_LEVELS or min(self.capacities) < 1:
+        if not self.capacities or min(self.capacities) < 1:
             raise InputError(
-                f"Rung: {NUM_LEVELS} positive capacities are required, got "
+                "Rung: positive capacities of all levels are required, got "
                 f"{self.capacities}. Use choose_rung(level_counts(coords))."
             )
 
@@ -38,69 +37,76 @@ class Rung:
 
 @dataclasses.dataclass(frozen=True)
 class RungLadder:
-    """A geometric ladder of rungs.
+    """The steps that capacities take.
 
     Attributes:
-      first: capacity of level 0 on the lowest rung.
-      ratio: growth from rung to rung; the mean of capacity over rows is about
-        (ratio - 1) / ln(ratio), 23 % waste at 1.5.
-      level_ratios: rows of each level per row of level 0 that a rung provides: upper
-        quantiles of 2 cm indoor scans with a tenth to spare.
+      first: capacity of level 0 on the lowest step.
+      ratio: growth of level 0 from step to step; on average (ratio - 1) / ln(ratio) - 1
+        of its rows are padding, 12 % at 1.25.
+      shares: capacities of coarser levels per row of level 0, falling from 1. Small
+        levels have few steps: what they pad is little of the whole.
       multiple: capacities are multiples of this; also the least capacity.
     """
 
-    first: int = 4096
-    ratio: float = 1.5
-    level_ratios: tuple[float, ...] = (1.0, 0.44, 0.121, 0.033, 0.0099)
-    multiple: int = 512
+    first: int = 512
+    ratio: float = 1.25
+    shares: tuple[float, ...] = (
+        *(1, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 1 / 8, 1 / 16, 1 / 64, 1 / 256),
+    )
+    multiple: int = 64
 
     def __post_init__(self) -> None:
         if self.ratio <= 1.0 or self.first < 1 or self.multiple < 1:
             raise InputError(
                 "RungLadder: ratio > 1 and positive sizes are required, got "
-                f"{self}. Use the defaults, ratio 1.5 from 4096."
+                f"{self}. Use the defaults, ratio 1.25 from 512."
+            )
+        if self.shares[:1] != (1,) or min(self.shares) <= 0:
+            raise InputError(
+                "RungLadder: positive shares that fall from 1 are required, got "
+                f"{self.shares}. Without 1, no rung holds voxels that lie alone."
             )
 
-    def rung(self, index: int) -> Rung:
-        """Return the rung of that index, 0 being the smallest."""
-        rows = self.first * self.ratio**index
-        steps = (math.ceil(rows * q / self.multiple) for q in self.level_ratios)
-        return Rung(tuple(self.multiple * step for step in steps))
+    def rows(self, index: int) -> int:
+        """Return the capacity of level 0 on a step, 0 being the lowest."""
+        return self._round_up(self.first * self.ratio**index)
+
+    def rung(self, counts: Sequence[int]) -> Rung:
+        """Return the least rung that holds so many voxels per level."""
+        index = 0
+        while self.rows(index) < counts[0]:
+            index += 1
+        rows = self.rows(index)
+        steps = sorted(self._round_up(rows * share) for share in self.shares)
+        coarser = (next(step for step in steps if step >= n) for n in counts[1:])
+        return Rung((rows, *coarser))
+
+    def _round_up(self, rows: float) -> int:
+        return self.multiple * max(1, math.ceil(rows / self.multiple))
 
 
 LADDER = RungLadder()
 
 
 def choose_rung(counts: Sequence[int], ladder: RungLadder = LADDER) -> Rung:
-    """Return the lowest rung that holds every level.
+    """Return the least rung that holds every level.
 
     Args:
       counts: number of voxels per level, finest first; for a batch over several
         devices, the maximum over devices.
-      ladder: the ladder to climb.
+      ladder: the steps to choose from.
 
     Raises:
-      InputError: if the counts are not five or exceed what row indices can address.
+      InputError: if a coarser level has more voxels than level 0, or counts exceed
+        what row indices can address.
     """
-    if len(counts) != NUM_LEVELS or max(counts) > _MAX_ROWS:
+    if not counts or max(counts) > min(counts[0], _MAX_ROWS):
         raise InputError(
-            f"choose_rung: {NUM_LEVELS} counts of at most {_MAX_ROWS} voxels are "
-            f"required, got {tuple(counts)}. Use larger voxels or fewer scenes."
+            f"choose_rung: counts of at most {_MAX_ROWS} voxels, the finest level's "
+            f"largest, are required, got {tuple(counts)}. Use larger voxels or fewer "
+            "scenes."
         )
-    index = 0
-    while ladder.rung(index).capacities[0] < counts[0]:
-        index += 1
-    lowest = index
-    while not ladder.rung(index).fits(counts):
-        index += 1
-    if index > lowest:
-        _log.info(
-            "voxels per level %s do not fit capacities %s: took %s",
-            tuple(counts),
-            ladder.rung(lowest).capacities,
-            ladder.rung(index).capacities,
-        )
-    return ladder.rung(index)
+    return ladder.rung(counts)
 
 
 def exact_rung(counts: Sequence[int]) -> Rung:

@@ -17,10 +17,10 @@ from jaxtyping import Int, Int32, UInt64
 from sas_jax.sparse import keys as voxel_keys
 
 
-def kernel_offsets(kernel_size: int) -> Int32[np.ndarray, "K 3"]:
+def kernel_offsets(kernel_size: int, dilation: int = 1) -> Int32[np.ndarray, "K 3"]:
     """Return the (x, y, z) offsets of a cubic kernel in weight order."""
     first = -(kernel_size // 2) if kernel_size % 2 else 0
-    steps = np.arange(first, first + kernel_size, dtype=np.int32)
+    steps = dilation * np.arange(first, first + kernel_size, dtype=np.int32)
     z, y, x = np.meshgrid(steps, steps, steps, indexing="ij")
     return np.stack([x.ravel(), y.ravel(), z.ravel()], axis=1)
 

@@ -134,7 +134,7 @@ def custom_calls(text):
 
 @pytest.mark.parametrize("precision", ["f32", "tf32", "bf16"])
 def test_value_and_gradients_lower_to_the_custom_calls(precision):
-    kmap = plan().subm3[0]
+    kmap = plan().within(0, 3)
     kind = jnp.bfloat16 if precision == "bf16" else jnp.float32
 
     def value_and_gradients(x, w, kmap):
@@ -166,7 +166,7 @@ def test_value_and_gradients_lower_to_the_custom_calls(precision):
 
 @pytest.mark.parametrize(("c_in", "c_out"), [(3, 8), (12, 8), (16, 4)])
 def test_channels_that_no_tensor_core_takes_are_multiplied_exactly(c_in, c_out):
-    kmap = plan().subm3[0]
+    kmap = plan().within(0, 3)
 
     def grad(x, w, kmap):
         conv = lambda w: sparse_conv(x, w, kmap, impl="native").sum()  # noqa: E731
@@ -194,7 +194,7 @@ def test_pointwise_lowers_without_an_order():
 
 def test_a_block_lowers_with_native_convolutions_and_norms_of_xla(monkeypatch):
     monkeypatch.setattr(native_norm, "is_available", lambda: False)
-    kmap = plan().subm3[1]
+    kmap = plan().within(1, 3)
     block = ResidualBlock(8, impl="native")
     x = np.ones((kmap.capacity_in, 4), np.float32)
     variables = block.init(jax.random.key(0), x, kmap, train=False)

@@ -52,11 +52,11 @@ def plan(count):
 
 def kernel_map(which, count=LARGE):
     return {
-        "stem": plan(count).stem,
-        "block": plan(count).subm3[0],
-        "deep": plan(count).subm3[3],
-        "down": plan(count).down[0],
-        "up": plan(count).down[0].transpose(),
+        "stem": plan(count).within(0, 5),
+        "block": plan(count).within(0, 3),
+        "deep": plan(count).within(3, 3),
+        "down": plan(count).down(0, 2),
+        "up": plan(count).down(0, 2).transpose(),
     }[which]
 
 
@@ -105,7 +105,7 @@ def check(case, results, transposed, num_in, precision):
 
 @pytest.mark.parametrize("num_out", [0, 1])
 def test_few_voxels(num_out):
-    kmap = build_plan(np.zeros((num_out, 4), np.int32))[0].subm3[0]
+    kmap = build_plan(np.zeros((num_out, 4), np.int32))[0].within(0, 3)
     x, w, dy = operands(kmap, 16, 16)
     results = value_and_gradients(x, w, dy, kmap)
     case = calls.Case(x, w, dy, kmap.nbr, num_out)

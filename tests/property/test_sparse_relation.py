@@ -120,16 +120,16 @@ def test_transposed_convolution(kernel_size, stride, impl):
     check(kmap.transpose(), oracle.transpose(pairs), flipped, impl)
 
 
-def swap_axes(kernel_size):
-    return original_offsets(kernel_size)[:, ::-1].copy()
+def swap_axes(kernel_size, dilation):
+    return original_offsets(kernel_size, dilation)[:, ::-1].copy()
 
 
-def shift_by_one(kernel_size):
-    return np.roll(original_offsets(kernel_size), 1, axis=0)
+def shift_by_one(kernel_size, dilation):
+    return np.roll(original_offsets(kernel_size, dilation), 1, axis=0)
 
 
-def mirror(kernel_size):
-    return original_offsets(kernel_size)[::-1].copy()
+def mirror(kernel_size, dilation):
+    return original_offsets(kernel_size, dilation)[::-1].copy()
 
 
 original_offsets = tables.kernel_offsets

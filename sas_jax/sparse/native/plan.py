@@ -63,7 +63,7 @@ def neighbour_table(
       InputError: if the offsets are not symmetric.
     """
     return _tables(
-        keys, keys, offsets, level_stride, (capacity, capacity), num_threads
+        keys, None, offsets, level_stride, (capacity, capacity), num_threads
     )[0]
 
 
@@ -91,13 +91,14 @@ def strided_tables(
 
 def _tables(
     keys_in: np.ndarray,
-    keys_out: np.ndarray,
+    keys_out: np.ndarray | None,
     offsets: np.ndarray,
     level_stride: int,
     capacities: tuple[int | None, int | None],
     num_threads: int | None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    symmetric = keys_in is keys_out
+    """Return the tables; without output keys, that of a level with itself alone."""
+    symmetric = keys_out is None
     keys_in = _as_keys("neighbour_table", keys_in)
     keys_out = keys_in if symmetric else _as_keys("neighbour_table", keys_out)
     capacity_in = _capacity(capacities[0], len(keys_in))

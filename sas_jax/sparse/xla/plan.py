@@ -18,14 +18,12 @@ from sas_jax.sparse import keys as voxel_keys
 from sas_jax.sparse.kernel_map import KernelMap
 from sas_jax.sparse.native.call import mark_varying, varying_axes
 from sas_jax.sparse.plan import (
-    BLOCK_KERNEL,
-    DOWN_KERNEL,
-    LEVEL_STRIDES,
-    STEM_KERNEL,
     Level,
     Plan,
+    assemble,
 )
-from sas_jax.sparse.rungs import NUM_LEVELS, Rung
+from sas_jax.sparse.plan_spec import MINKUNET, Kernel, PlanSpec
+from sas_jax.sparse.rungs import Rung
 from sas_jax.sparse.tables import kernel_offsets
 from sas_jax.sparse.xla import keys as words
 from sas_jax.sparse.xla.keys import Keys
@@ -37,7 +35,7 @@ class BuiltPlan(NamedTuple):
     Attributes:
       plan: all tables; a plan without voxels if any flag is set, never a part of one.
       order: i32 [cap0], row r of level 0 is row `order[r]` of the input; -1 in padding.
-      overflowed: bool [5], which levels have more voxels than the rung's capacity; of a
+      overflowed: bool [L], which levels have more voxels than the rung's capacity; of a
         level behind one that overflowed it may be unknown.
       out_of_range: bool, whether a coordinate or the number of voxels is.
       num_repeated: i32, how many rows repeated an earlier one and were dropped.
@@ -45,13 +43,16 @@ class BuiltPlan(NamedTuple):
 
     plan: Plan
     order: Int32[Array, " cap0"]
-    overflowed: Bool[Array, "5"]
+    overflowed: Bool[Array, " L"]
     out_of_range: Bool[Array, ""]
     num_repeated: Int32[Array, ""]
 
 
 def build_plan(
-    coords: Int32[Array, "N 4"], num_voxels: Int32[Array, ""], rung: Rung
+    coords: Int32[Array, "N 4"],
+    num_voxels: Int32[Array, ""],
+    rung: Rung,
+    spec: PlanSpec = MINKUNET,
 ) -> BuiltPlan:
     """Build the plan of a batch of voxels under jit.
 
@@ -60,12 +61,13 @@ def build_plan(
         `num_voxels` may hold anything. The first of repeated voxels is kept.
       num_voxels: how many leading rows are voxels, at most N.
       rung: capacities of the levels; static.
+      spec: levels and kernels that the network asks for; static.
 
     Returns:
       The plan and its flags.
 
     Raises:
-      InputError: if the array is not int32 [N, 4].
+      InputError: if the array is not int32 [N, 4], or the rung is of other levels.
 
     Deterministic: yes, the same bits on every platform.
     """
@@ -74,12 +76,17 @@ def build_plan(
             "xla_plan: int32 coords [N, 4] of (batch, x, y, z) are required, got "
             f"{coords.dtype} {list(coords.shape)}. Voxelize the points first."
         )
+    if len(rung.capacities) != spec.num_levels:
+        raise InputError(
+            f"xla_plan: capacities of {spec.num_levels} levels are required, got "
+            f"{rung.capacities}. Choose the rung for the same specification."
+        )
     num_voxels = jnp.asarray(num_voxels, jnp.int32)
     valid = jnp.arange(len(coords), dtype=jnp.int32) < num_voxels
     out_of_range = words.out_of_range(coords, valid) | (num_voxels > len(coords))
     keys, order, count = words.sort_unique(words.where(valid, words.pack(coords)))
     num_repeated = jnp.sum(valid, dtype=jnp.int32) - count
-    pyramid, counts = _pyramid(keys, count, rung)
+    pyramid, counts = _pyramid(keys, count, rung, spec)
     overflowed = jnp.stack(counts) > jnp.asarray(rung.capacities, jnp.int32)
     whole = ~(jnp.any(overflowed) | out_of_range)
     counts = [jnp.where(whole, n, jnp.zeros_like(n)) for n in counts]
@@ -87,7 +94,7 @@ def build_plan(
     order = words.fit(order, rung.capacities[0], np.int32(-1))
     kept = jnp.arange(len(order), dtype=jnp.int32) < counts[0]
     order = jnp.where(kept, order, jnp.full_like(order, -1))
-    plan = _plan(pyramid, counts)
+    plan = _plan(pyramid, counts, spec)
     return BuiltPlan(plan, order, overflowed, out_of_range, num_repeated)
 
 
@@ -121,39 +128,33 @@ def check(built: BuiltPlan, *, repeated_ok: bool = False) -> None:
         )
 
 
-def _plan(pyramid: list[Keys], counts: list[Int32[Array, ""]]) -> Plan:
-    def within(level: int, kernel_size: int) -> KernelMap:
-        keys, count = pyramid[level], counts[level]
-        deltas = _deltas(kernel_size, LEVEL_STRIDES[level])
-        nbr = _neighbours(keys, keys, count, deltas)
-        return KernelMap(nbr, None, count, count, kernel_size, 1)
+def _plan(pyramid: list[Keys], counts: list[Int32[Array, ""]], spec: PlanSpec) -> Plan:
+    strides = spec.strides
 
-    def down(level: int) -> KernelMap:
-        (fine, coarse), (num_in, num_out) = (
-            both[level : level + 2] for both in (pyramid, counts)
-        )
-        deltas = _deltas(DOWN_KERNEL, LEVEL_STRIDES[level])
-        nbr = _neighbours(fine, coarse, num_out, deltas)
-        # Looking back from the input along the opposite offsets needs no scatter.
-        # Offsets are looked up in ascending order, so opposites go backwards.
-        back = _neighbours(coarse, fine, num_in, -deltas[::-1, ::-1])[::-1]
-        return KernelMap(nbr, back, num_out, num_in, DOWN_KERNEL, 2)
+    def level(index: int) -> Level:
+        keys, count = pyramid[index], counts[index]
+        return Level(words.unpack(keys, count), count, strides[index])
 
-    levels = zip(pyramid, counts, LEVEL_STRIDES, strict=True)
-    return Plan(
-        levels=tuple(Level(words.unpack(k, n), n, stride) for k, n, stride in levels),
-        subm3=tuple(within(level, BLOCK_KERNEL) for level in range(NUM_LEVELS)),
-        stem=within(0, STEM_KERNEL),
-        down=tuple(down(level) for level in range(NUM_LEVELS - 1)),
-    )
+    def kernel_map(kernel: Kernel, fine: int, coarse: int, step: int) -> KernelMap:
+        inputs, outputs = pyramid[fine], pyramid[coarse]
+        num_in, num_out = counts[fine], counts[coarse]
+        deltas = _deltas(kernel, strides[fine])
+        nbr, back = _neighbours(inputs, outputs, num_out, deltas), None
+        if fine != coarse or kernel.size % 2 == 0:
+            # Looking back from the input along the opposite offsets needs no scatter.
+            # Offsets are looked up in ascending order, so opposites go backwards.
+            back = _neighbours(outputs, inputs, num_in, -deltas[::-1, ::-1])[::-1]
+        return KernelMap(nbr, back, num_out, num_in, kernel.size, step, kernel.dilation)
+
+    return assemble(spec, level, kernel_map)
 
 
 def _pyramid(
-    keys: Keys, count: Int32[Array, ""], rung: Rung
+    keys: Keys, count: Int32[Array, ""], rung: Rung, spec: PlanSpec
 ) -> tuple[list[Keys], list[Int32[Array, ""]]]:
     """Return sorted distinct keys of every level at capacity, and their numbers."""
     pyramid, counts = [words.fit_keys(keys, rung.capacities[0])], [count]
-    for stride, capacity in zip(LEVEL_STRIDES[1:], rung.capacities[1:], strict=True):
+    for stride, capacity in zip(spec.strides[1:], rung.capacities[1:], strict=True):
         keys, _, count = words.sort_unique(words.floor(pyramid[-1], stride))
         pyramid.append(words.fit_keys(keys, capacity))
         counts.append(count)
@@ -197,7 +198,11 @@ def _neighbours(
     return jnp.swapaxes(table, 0, 1).reshape(deltas.size, -1)
 
 
-def _deltas(kernel_size: int, level_stride: int) -> UInt64[np.ndarray, "Z C"]:
-    """Return what moves a key by each offset, by z and by column (y, x)."""
-    deltas = voxel_keys.key_deltas(kernel_offsets(kernel_size), level_stride)
-    return deltas.reshape(kernel_size, -1)
+def _deltas(kernel: Kernel, level_stride: int) -> UInt64[np.ndarray, "Z C"]:
+    """Return what moves a key by each offset, by z and by column (y, x).
+
+    With dilation there may be voxels between two offsets, so each is its own column.
+    """
+    offsets = kernel_offsets(kernel.size, kernel.dilation)
+    deltas = voxel_keys.key_deltas(offsets, level_stride)
+    return deltas.reshape(kernel.size if kernel.dilation == 1 else 1, -1)

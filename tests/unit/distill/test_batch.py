@@ -253,9 +253,22 @@ def test_most_batches_take_the_lowest_bucket_and_others_the_next():
     used = [source[step][1].bucket for step in range(schedule.total_steps)]
     assert np.mean(np.array(used) == 0) > 0.8 and max(used) <= 1
     need = batches.needs_of(samples(3))
-    huge = dataclasses.replace(need, points=policy.bucket(1).points + 1)
-    index, bucket = policy.choose([need, huge])
-    assert index == 2 and bucket.holds(huge) and not policy.bucket(1).holds(huge)
+    more = dataclasses.replace(need, points=policy.bucket(0).points + 1)
+    assert policy.choose([need, more]) == (1, policy.bucket(1))
+
+
+def test_too_much_of_one_thing_enlarges_that_alone():
+    need = batches.needs_of(samples(3))
+    policy = measure_policy([need], 1)
+    usual = policy.bucket(0)
+    lonely = dataclasses.replace(need, levels=need.levels[:1] * 5)
+    more = dataclasses.replace(need, points=usual.points * 2)
+    index, bucket = policy.choose([need, lonely, more])
+    assert index == 0 and bucket.holds(lonely) and bucket.holds(more)
+    assert bucket.superpoints == usual.superpoints
+    assert bucket.rung.capacities[0] == usual.rung.capacities[0]
+    assert max(bucket.rung.capacities) <= usual.rung.capacities[0]
+    assert bucket.points <= 1.5 * more.points + 512
 
 
 def test_a_bucket_grows_in_all_sizes():

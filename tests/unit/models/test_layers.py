@@ -189,11 +189,11 @@ def random_block(width, plan):
     rng = np.random.default_rng(0)
     x = rng.normal(0, 1, (64, 4)).astype(np.float32)
     init = functools.partial(block.init, train=False)
-    shapes = jax.eval_shape(init, jax.random.key(0), x, plan.subm3[0])
+    shapes = jax.eval_shape(init, jax.random.key(0), x, plan.within(0, 3))
     variables = jax.tree.map(
         lambda leaf: rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32), shapes
     )
-    evaluate = jax.jit(lambda v: block.apply(v, x, plan.subm3[0], train=False))
+    evaluate = jax.jit(lambda v: block.apply(v, x, plan.within(0, 3), train=False))
     return block, x, variables, evaluate
 
 
@@ -240,7 +240,7 @@ def test_padding_rows_of_a_training_block_carry_nothing(plan):
     @jax.jit
     def gradients(params, x, poison):
         def loss(params, x):
-            out, _ = block.apply({**variables, "params": params}, x, plan.subm3[0],
+            out, _ = block.apply({**variables, "params": params}, x, plan.within(0, 3),
                                  train=True, mutable=["batch_stats"])  # fmt: skip
             return out
 
@@ -259,7 +259,7 @@ def test_padding_rows_of_a_training_block_carry_nothing(plan):
 def test_sparse_conv_layer_keeps_its_kernel_in_the_original_layout(plan):
     x = jnp.ones((64, 2))
     layer = SparseConv(5, 3, "xla")
-    shapes = jax.eval_shape(layer.init, jax.random.key(0), x, plan.subm3[0])
+    shapes = jax.eval_shape(layer.init, jax.random.key(0), x, plan.within(0, 3))
     assert shapes["params"]["kernel"].shape == (27, 2, 5)
     layer = SparseConv(5, 1, "xla")
     count = plan.levels[0].num_valid
@@ -277,7 +277,7 @@ def test_a_native_bfloat16_block_is_the_float32_one_within_its_precision(plan):
     @jax.jit
     def gradients(params, x):
         def loss(params, x):
-            out, _ = block.apply({**variables, "params": params}, x, plan.subm3[0],
+            out, _ = block.apply({**variables, "params": params}, x, plan.within(0, 3),
                                  train=True, mutable=["batch_stats"])  # fmt: skip
             return jnp.mean(jnp.sin(out.astype(jnp.float32))), out
 

@@ -35,10 +35,10 @@ def operands(kmap, width=(4, 3), dtype=jnp.float32):
 def test_gradients_are_finite_differences(which):
     plan = small_plan()
     kmap = {
-        "stem": plan.stem,
-        "block": plan.subm3[1],
-        "down": plan.down[0],
-        "up": plan.down[0].transpose(),
+        "stem": plan.within(0, 5),
+        "block": plan.within(1, 3),
+        "down": plan.down(0, 2),
+        "up": plan.down(0, 2).transpose(),
     }[which]
     with jax.enable_x64(True):
         x, w = operands(kmap, dtype=jnp.float64)
@@ -75,7 +75,7 @@ def test_pointwise_ignores_padding_both_ways(impl):
 
 def test_xla_lowers_for_cpu_cuda_and_tpu_without_custom_calls():
     plan = small_plan()
-    x, w = operands(plan.subm3[0])
+    x, w = operands(plan.within(0, 3))
 
     def value_and_gradients(x, w, kmap):
         out, pull = jax.vjp(lambda x, w: sparse_conv(x, w, kmap, impl="xla"), x, w)
@@ -83,7 +83,7 @@ def test_xla_lowers_for_cpu_cuda_and_tpu_without_custom_calls():
 
     platforms = ("cpu", "cuda", "tpu")
     exported = jax.export.export(jax.jit(value_and_gradients), platforms=platforms)
-    program = exported(x, w, plan.subm3[0])
+    program = exported(x, w, plan.within(0, 3))
     assert program.platforms == platforms
     text = program.mlir_module()
     assert "stablehlo.dot_general" in text
@@ -92,7 +92,7 @@ def test_xla_lowers_for_cpu_cuda_and_tpu_without_custom_calls():
 
 
 def test_half_precision_is_summed_in_float32():
-    kmap = small_plan().stem
+    kmap = small_plan().within(0, 5)
     x, w = operands(kmap)
     half, double = jnp.bfloat16, jnp.float32
     low = sparse_conv(x.astype(half), w.astype(half), kmap, impl="xla")
@@ -107,7 +107,7 @@ def test_half_precision_is_summed_in_float32():
 def test_half_precision_rows_take_float32_weights_as_they_are(impl):
     if impl == "native" and not native.is_available():
         pytest.skip("the native library is not built")
-    kmap = small_plan().stem
+    kmap = small_plan().within(0, 5)
     x, w = operands(kmap)
     x = x.astype(jnp.bfloat16)
 
@@ -137,7 +137,7 @@ def test_default_is_native_where_it_is_and_xla_elsewhere(monkeypatch):
 
 
 def test_an_absent_implementation_is_never_replaced(monkeypatch):
-    kmap = small_plan().stem
+    kmap = small_plan().within(0, 5)
     x, w = operands(kmap)
     monkeypatch.setattr(native, "is_available", lambda: False)
     with pytest.raises(InputError, match="make native"):
@@ -157,15 +157,15 @@ def test_native_refuses_other_types(monkeypatch):
 
 def test_calling_again_does_not_compile_again():
     plan = small_plan()
-    x, w = operands(plan.subm3[0])
+    x, w = operands(plan.within(0, 3))
     conv = jax.jit(lambda x, w, kmap: xla.conv(x, w, kmap))
-    conv(x, w, plan.subm3[0])
-    conv(2 * x, w, small_plan(20).subm3[0])
+    conv(x, w, plan.within(0, 3))
+    conv(2 * x, w, small_plan(20).within(0, 3))
     assert conv._cache_size() == 1
 
 
 def test_wrong_operands_are_refused_with_the_requirement():
-    kmap = small_plan().down[0]
+    kmap = small_plan().down(0, 2)
     x, w = operands(kmap)
     for wrong, message in [
         ((x[:-1], w), "48 rows"),

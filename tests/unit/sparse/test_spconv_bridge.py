@@ -37,14 +37,14 @@ def installed(monkeypatch):
 
 
 def test_masks_say_which_offsets_have_pairs(plan):
-    nbr = plan.subm3[0].nbr
+    nbr = plan.within(0, 3).nbr
     table = jax.jit(pair_table)(nbr)
     bits = (
         np.asarray(table.masks)[None] >> np.arange(27, dtype=np.uint32)[:, None]
     ) & 1
     np.testing.assert_array_equal(bits == 1, nbr >= 0)
     assert table.masks.dtype == jnp.uint32
-    assert not np.asarray(table.masks)[int(plan.subm3[0].num_out) :].any()
+    assert not np.asarray(table.masks)[int(plan.within(0, 3).num_out) :].any()
 
 
 def test_thirty_two_offsets_fit_into_a_mask():
@@ -53,7 +53,7 @@ def test_thirty_two_offsets_fit_into_a_mask():
 
 
 def test_walking_sorted_tiles_by_their_masks_visits_every_pair_once(plan):
-    for nbr in (plan.subm3[0].nbr, plan.down[0].nbr, plan.down[0].nbr_t):
+    for nbr in (plan.within(0, 3).nbr, plan.down(0, 2).nbr, plan.down(0, 2).nbr_t):
         table = pair_table(nbr)
         order = np.asarray(table.order)
         np.testing.assert_array_equal(np.sort(order), np.arange(nbr.shape[1]))
@@ -70,7 +70,7 @@ def test_walking_sorted_tiles_by_their_masks_visits_every_pair_once(plan):
 def test_more_than_thirty_two_offsets_are_refused_with_the_way_out(plan):
     x, w = jnp.ones((CAPACITY, 2)), jnp.ones((125, 2, 3))
     with pytest.raises(InputError, match=r"125 \(5\^3\).*impl=None for this layer"):
-        sparse_conv(x, w, plan.stem, impl="spconv")
+        sparse_conv(x, w, plan.within(0, 5), impl="spconv")
 
 
 @pytest.mark.usefixtures("installed")
@@ -84,7 +84,7 @@ def test_an_absent_package_is_an_error_that_says_what_to_install(monkeypatch, pl
     monkeypatch.setattr(spconv_bridge, "is_available", lambda: False)
     x, w = jnp.ones((CAPACITY, 2)), jnp.ones((27, 2, 3))
     with pytest.raises(InputError, match="pip install"):
-        sparse_conv(x, w, plan.subm3[0], impl="spconv")
+        sparse_conv(x, w, plan.within(0, 3), impl="spconv")
 
 
 def test_a_broken_package_is_an_error_that_says_what_to_install(monkeypatch):

@@ -11,12 +11,13 @@ from sas_jax.errors import InputError
 from sas_jax.sparse import keys as voxel_keys
 from sas_jax.sparse import plan
 from sas_jax.sparse.native import plan as native_plan
+from sas_jax.sparse.plan_spec import MINKUNET, Kernel, PlanSpec
 from sas_jax.sparse.rungs import Rung, exact_rung
 from sas_jax.sparse.xla import plan as xla_plan
 
 RUNG = Rung((512, 448, 420, 400, 384))
 CAPACITY = 450
-build = jax.jit(xla_plan.build_plan, static_argnames="rung")
+build = jax.jit(xla_plan.build_plan, static_argnames=("rung", "spec"))
 
 
 def random_voxels(seed, count=400, batches=3, extent=12):
@@ -35,9 +36,10 @@ def padded(coords, capacity=CAPACITY):
     return rows
 
 
-def check_equal(coords, rung=RUNG, capacity=CAPACITY):
-    expected, order = plan.build_plan(coords, rung, duplicates="first")
-    built = build(padded(coords, capacity), np.int32(len(coords)), rung=rung)
+def check_equal(coords, rung=RUNG, capacity=CAPACITY, spec=MINKUNET):
+    expected, order = plan.build_plan(coords, rung, spec=spec, duplicates="first")
+    rows = padded(coords, capacity)
+    built = build(rows, np.int32(len(coords)), rung=rung, spec=spec)
     xla_plan.check(built, repeated_ok=True)
     assert jax.tree.structure(built.plan) == jax.tree.structure(expected)
     for got, wanted in zip(*map(jax.tree.leaves, (built.plan, expected)), strict=True):
@@ -62,6 +64,26 @@ def builder(request, monkeypatch):
 @pytest.mark.parametrize("seed", range(4))
 def test_random_scenes_give_the_plan_of_the_host(seed):
     check_equal(random_voxels(seed, extent=(3, 6, 12, 40)[seed]))
+
+
+@pytest.mark.usefixtures("builder")
+@pytest.mark.parametrize(
+    "spec",
+    [
+        PlanSpec(
+            within=((Kernel(3),),) * 3, down=((Kernel(3), Kernel(1)),) * 2, steps=(4, 2)
+        ),
+        PlanSpec(
+            within=((Kernel(4), Kernel(3, 2)), (), (Kernel(2, 3),)),
+            down=((Kernel(3, 2),), (Kernel(2),)),
+            steps=(2, 2),
+        ),
+    ],
+)
+def test_other_networks_give_the_plan_of_the_host(spec):
+    rung = Rung(RUNG.capacities[: spec.num_levels])
+    check_equal(random_voxels(2), rung, spec=spec)
+    check_equal(np.zeros((0, 4), np.int32), rung, spec=spec)
 
 
 @pytest.mark.usefixtures("builder")
@@ -167,6 +189,11 @@ def test_it_lowers_for_cpu_cuda_and_tpu_without_64_bit_integers():
     assert "stablehlo.scatter" not in text
     assert "custom_call" not in text
     assert "xui64" not in text
+
+
+def test_a_rung_of_other_levels_is_refused():
+    with pytest.raises(InputError, match="capacities of 5 levels"):
+        xla_plan.build_plan(jnp.zeros((3, 4), jnp.int32), np.int32(3), Rung((8, 8)))
 
 
 def test_other_arrays_are_refused():
