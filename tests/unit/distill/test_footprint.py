@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import pytest
-from distill_world import TEXT, boxes, tiny_config
+from distill_world import SPACE, TEXT, boxes, tiny_config
 
 from sas_jax import memory
 from sas_jax.distill import step
@@ -54,7 +54,7 @@ def test_a_step_that_does_not_fit_is_refused_before_it_is_tried(monkeypatch, tmp
     with pytest.raises(
         InputError, match=r"GB are required for a training step of .*_m"
     ):
-        train(config, boxes(3), Vocabulary(("a", "b", "c"), TEXT), tmp_path)
+        train(config, boxes(3), Vocabulary(("a", "b", "c"), TEXT, SPACE), tmp_path)
     assert not any((tmp_path / "checkpoints").glob("*"))
 
 
