@@ -223,5 +223,5 @@ def test_without_the_extra_the_error_says_what_to_install(stage, monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(InputError, match=r"sas-jax\[rooms\]"):
+    with pytest.raises(InputError, match=r"pip install.*\[rooms\]"):
         Renderer(stage)

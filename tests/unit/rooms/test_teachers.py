@@ -15,7 +15,7 @@ pytest.importorskip("transformers")
 import torch
 
 from sas_jax.artefacts.files import content_key
-from sas_jax.errors import DamagedFile, InputError, WeightsMissing
+from sas_jax.errors import ContractError, DamagedFile, InputError, WeightsMissing
 from sas_jax.rooms.teachers import data as rooms_data
 from sas_jax.rooms.teachers import dense as rooms_dense
 from sas_jax.rooms.teachers import measure as rooms_measure
@@ -121,7 +121,7 @@ def test_masks_have_the_image_size_and_known_labels(images):
     free = teacher.segment(images[:1])[0]
     assert asked.labels == free.labels  # the names are fixed
     np.testing.assert_array_equal(asked.ids, free.ids)
-    with pytest.raises(InputError, match="uint8"):
+    with pytest.raises(ContractError, match="uint8"):
         teacher.segment([images[0].astype(np.float32)])
 
 
