@@ -2,9 +2,12 @@
 # make test   install with the test tools, then the test suite
 # make test-all   the same with the slow ones: whole pipelines, kills, large networks
 # make lint   formatting and static checks
+# make versions   record the code behind the keys (tests/code_versions.py says when)
 # make ablation   the full experiment behind the README's table (hours)
 # make sanitize   kernels under the thread, address and undefined-behaviour sanitizers
 # make bench  kernels and network against their limits
+# make gpu    everything that only a GPU can tell, with the system's python3
+# make gpu-rehearse   the same on a CPU with tiny sizes
 # make clean  remove what the commands above made (data, runs, .venv stay; see WORKSPACE.md)
 
 PYTHON ?= python3
@@ -13,7 +16,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check -q -c constraints.txt
 SOURCES := setup.py $(wildcard kernels/*/*)
 
-.PHONY: demo test test-all lint ablation sanitize bench native clean
+.PHONY: demo test test-all versions lint ablation sanitize bench gpu gpu-rehearse native clean
 .DELETE_ON_ERROR:
 
 $(PY):
@@ -55,6 +58,9 @@ test: $(VENV)/.dev $(VENV)/.native
 test-all: $(VENV)/.dev $(VENV)/.native
 	$(PY) -m pytest
 
+versions: $(VENV)/.dev
+	$(PY) tests/code_versions.py $(if $(SAME_NUMBERS),--same_numbers)
+
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -80,6 +86,13 @@ bench: $(VENV)/.bench $(VENV)/.native
 	  done; \
 	done
 	OMP_NUM_THREADS=1 taskset -c 0 $(PY) benchmarks/bench_peers.py
+
+# Installs nothing: such a machine has jax for CUDA and torch, and often no network.
+gpu:
+	PYTHON=$(PYTHON) benchmarks/gpu_day.sh
+
+gpu-rehearse: $(VENV)/.dev $(VENV)/.native
+	PYTHON=$(PY) benchmarks/gpu_day.sh --rehearse
 
 clean:
 	rm -rf build dist *.egg-info sas_jax/_native .pytest_cache .ruff_cache .hypothesis

@@ -37,12 +37,10 @@ ISA_FLAGS = {
     "_avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"],
 }
 CUDA_LIBRARY = "sas_jax/_native/libsas_jax_cuda.so"
-# Code for A100 and H100, and PTX from which the driver compiles for later GPUs.
-CUDA_ARCHITECTURES = [
-    *("-gencode", "arch=compute_80,code=sm_80"),
-    *("-gencode", "arch=compute_90,code=[sm_90,compute_90]"),
-]
-CUDA_FLAGS = ["-std=c++17", "-O3", "-Xcompiler", "-fPIC,-Wall,-Wextra"]
+# Code for A100 and H100; $SAS_CUDA_ARCHS names others, such as "90" or "90a,100".
+CUDA_ARCHITECTURES = "80,90"
+# Architectures of one file are compiled side by side.
+CUDA_FLAGS = ["-std=c++17", "-O3", "-Xcompiler", "-fPIC,-Wall,-Wextra", "-t", "0"]
 # The runtime is linked in, and hidden: the process may have another one loaded.
 CUDA_LINK = ["-shared", "-cudart", "static", "-Xlinker", "--exclude-libs=ALL"]
 
@@ -198,11 +196,24 @@ def build_cuda_library(root: Path, nvcc: str, *, force: bool = False) -> Path:
     """Compile and link what is out of date, for CUDA; see `build_library`."""
     folder = root / "build" / "native_cuda"
     sources = sorted((root / "kernels/cuda").glob("*.c[cu]"))
-    command = [nvcc, *CUDA_FLAGS, *CUDA_ARCHITECTURES, *include_flags(root)]
+    architectures = os.environ.get("SAS_CUDA_ARCHS") or CUDA_ARCHITECTURES
+    flags = architecture_flags(architectures.split(","))
+    command = [nvcc, *CUDA_FLAGS, *flags, *include_flags(root)]
+    # Objects of other architectures are not these.
+    stamp = folder / "architectures"
+    force = force or not stamp.exists() or stamp.read_text() != architectures
     objects = compile_sources(root, sources, folder, lambda _: command, force=force)
+    stamp.write_text(architectures)
     library = root / CUDA_LIBRARY
     link([nvcc, *CUDA_LINK], objects, library, folder)
     return library
+
+
+def architecture_flags(names: list[str]) -> list[str]:
+    """Return nvcc's flags: code for each, and PTX of the last for later GPUs."""
+    *others, last = (name.strip() for name in names)
+    flags = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in others]
+    return [*flags, f"-gencode=arch=compute_{last},code=[sm_{last},compute_{last}]"]
 
 
 def compile_sources(

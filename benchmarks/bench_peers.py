@@ -99,18 +99,16 @@ def our_layer(kmap, x, w, dy) -> dict:
 
 
 def spconv_layer(level, rows: int, x, w, dy) -> dict:
-    layer = spconv_network.submanifold(w.shape[1], w.shape[2], 3, "layer")
+    make = spconv_network.cpu_layers()
+    layer = make.submanifold(w.shape[1], w.shape[2], 3, "layer")
     layer.weight = torch.nn.Parameter(spconv_network.filters(w))
     coords = np.asarray(level.coords[:rows])
-    tensor = spconv_network.sparse_tensor(x[:rows], coords, level.stride)
+    tensor = make.tensor(torch.from_numpy(x[:rows]), coords, level.stride)
     cached = layer(tensor).indice_dict
     cotangent = torch.from_numpy(dy[:rows])
 
     def run(features):
-        again = spconv_network.spconv.SparseConvTensor(
-            features, tensor.indices, tensor.spatial_shape, 1, indice_dict=cached
-        )
-        return layer(again).features
+        return layer(make.again(tensor, features, cached)).features
 
     def forward():
         with torch.no_grad():
@@ -132,9 +130,10 @@ def time_network(plan, order, voxels, args) -> None:
     network = MinkUNet(StudentConfig(out_dim=args.out_dim))
     variables = bench_network.random_variables(network, plan, constant_features(plan))
     apply = jax.jit(lambda v, p, x: network.apply(v, p, x, train=False))
-    peer = spconv_network.Network(args.out_dim).eval()
+    make = spconv_network.cpu_layers()
+    peer = spconv_network.Network(make, args.out_dim).eval()
     spconv_network.load(peer, variables)
-    ones = np.ones((len(voxels), 3), np.float32)
+    ones = torch.ones((len(voxels), 3))
 
     def ours():
         new_plan, _ = build_plan(voxels)
@@ -144,7 +143,7 @@ def time_network(plan, order, voxels, args) -> None:
 
     def theirs():
         with torch.no_grad():
-            return peer(spconv_network.sparse_tensor(ones, voxels)).numpy()
+            return peer(make.tensor(ones, voxels)).numpy()
 
     compare(np.asarray(ours())[: len(voxels)], theirs()[order], NETWORK_TOLERANCE)
     gflop = bench_network.network_gflop(plan, variables["params"])

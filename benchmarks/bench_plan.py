@@ -16,7 +16,8 @@ import scene
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from sas_jax.sparse import keys as voxel_keys
-from sas_jax.sparse import native_plan, tables
+from sas_jax.sparse import tables
+from sas_jax.sparse.native import plan as native_plan
 from sas_jax.sparse.plan import build_plan
 
 

@@ -1,40 +1,81 @@
 """MinkUNet18A in PyTorch with spconv's layers, to compare with ours layer by layer.
 
 Modules carry the names of our parameters, so `load` copies a tree of ours and both
-networks return the same. Backward passes of spconv's build for CPUs ask CUDA for its
-stream; `patch_streams` answers them.
+networks return the same. Layers come from spconv or from a package with its interface.
+Backward passes of spconv's build for CPUs ask CUDA for its stream; `patch_streams`
+answers them.
 """
 
+import dataclasses
+from types import ModuleType
+from typing import Any
+
 import numpy as np
-import spconv.pytorch as spconv
 import torch
-from spconv.pytorch import ops
 from torch import nn
 
 from sas_jax.models.minkunet import ARCHITECTURES, ENTRIES, STEM_WIDTH
 
-ALGO = spconv.ConvAlgo.Native
 # Voxels of all levels start at a multiple of the coarsest voxel's edge.
 COARSEST = 16
 
 
-def patch_streams() -> None:
-    ops.get_current_stream = lambda: 0
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """Makes layers and tensors.
 
-
-def sparse_tensor(features: np.ndarray, voxels: np.ndarray, stride: int = 1):
-    """Wrap features of voxels (batch, x, y, z), in units of level 0, of one level.
-
-    Args:
-      features: [N, C] float32.
-      voxels: [N, 4] int32, in any order, of one scene.
-      stride: edge of the voxels in level-0 voxels.
+    Attributes:
+      package: `spconv.pytorch`, or one with the same names.
+      algo: one of its `ConvAlgo`; None leaves the choice to each layer.
     """
-    axes = voxels[:, 1:] - voxels[:, 1:].min(axis=0) // COARSEST * COARSEST
-    indices = np.concatenate([voxels[:, :1], axes // stride], axis=1)
-    shape = (indices[:, 1:].max(axis=0) // COARSEST + 1) * COARSEST
-    indices = torch.from_numpy(indices.astype(np.int32))
-    return spconv.SparseConvTensor(torch.from_numpy(features), indices, list(shape), 1)
+
+    package: ModuleType
+    algo: Any = None
+
+    def submanifold(self, c_in: int, c_out: int, size: int, key: str) -> nn.Module:
+        """Return a convolution within one level."""
+        return self.package.SubMConv3d(c_in, c_out, size, bias=False, indice_key=key,
+                                       algo=self.algo)  # fmt: skip
+
+    def step(self, c_in: int, c_out: int, key: str, down: bool) -> nn.Module:
+        """Return the 2^3 convolution to the next level, or back along its pairs."""
+        rest = {"bias": False, "indice_key": key, "algo": self.algo}
+        if down:
+            return self.package.SparseConv3d(c_in, c_out, 2, 2, **rest)
+        return self.package.SparseInverseConv3d(c_in, c_out, 2, **rest)
+
+    def tensor(self, features, voxels: np.ndarray, stride: int = 1):
+        """Wrap features of voxels (batch, x, y, z), in units of level 0, of one level.
+
+        Args:
+          features: [N, C] tensor; the voxels are put on its device.
+          voxels: [N, 4] int32, in any order, of one scene.
+          stride: edge of the voxels in level-0 voxels.
+        """
+        axes = voxels[:, 1:] - voxels[:, 1:].min(axis=0) // COARSEST * COARSEST
+        indices = np.concatenate([voxels[:, :1], axes // stride], axis=1)
+        shape = (indices[:, 1:].max(axis=0) // COARSEST + 1) * COARSEST
+        indices = torch.from_numpy(indices.astype(np.int32)).to(features.device)
+        return self.package.SparseConvTensor(features, indices, shape.tolist(), 1)
+
+    def again(self, tensor, features, cached: dict):
+        """Return a tensor of the same voxels whose pairs are there already."""
+        return self.package.SparseConvTensor(
+            features, tensor.indices, tensor.spatial_shape, 1, indice_dict=cached
+        )
+
+
+def cpu_layers() -> Layers:
+    """Return spconv's layers for CPUs."""
+    import spconv.pytorch
+
+    return Layers(spconv.pytorch, spconv.pytorch.ConvAlgo.Native)
+
+
+def patch_streams() -> None:
+    from spconv.pytorch import ops
+
+    ops.get_current_stream = lambda: 0
 
 
 def filters(weights: np.ndarray) -> torch.Tensor:
@@ -44,17 +85,13 @@ def filters(weights: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(cube.transpose(4, 2, 1, 0, 3)))
 
 
-def submanifold(c_in: int, c_out: int, size: int, key: str) -> nn.Module:
-    return spconv.SubMConv3d(c_in, c_out, size, bias=False, indice_key=key, algo=ALGO)
-
-
 class Block(nn.Module):
     """conv-norm-relu-conv-norm, added to the input and rectified."""
 
-    def __init__(self, c_in: int, c_out: int, key: str) -> None:
+    def __init__(self, make: Layers, c_in: int, c_out: int, key: str) -> None:
         super().__init__()
-        self.conv1, self.norm1 = submanifold(c_in, c_out, 3, key), norm(c_out)
-        self.conv2, self.norm2 = submanifold(c_out, c_out, 3, key), norm(c_out)
+        self.conv1, self.norm1 = make.submanifold(c_in, c_out, 3, key), norm(c_out)
+        self.conv2, self.norm2 = make.submanifold(c_out, c_out, 3, key), norm(c_out)
         if c_in != c_out:
             self.shortcut = nn.Linear(c_in, c_out, bias=False)
             self.shortcut_norm = norm(c_out)
@@ -70,24 +107,24 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """MinkUNet18A: what `sas_jax.models.minkunet.MinkUNet` computes."""
+    """What `sas_jax.models.minkunet.MinkUNet` computes."""
 
-    def __init__(self, out_dim: int) -> None:
+    def __init__(self, make: Layers, out_dim: int, arch: str = "MinkUNet18A") -> None:
         super().__init__()
-        layers, widths = ARCHITECTURES["MinkUNet18A"]
+        layers, widths = ARCHITECTURES[arch]
         self.layers = layers
-        self.conv0p1s1 = submanifold(3, STEM_WIDTH, 5, "stem")
+        self.conv0p1s1 = make.submanifold(3, STEM_WIDTH, 5, "stem")
         self.bn0 = norm(STEM_WIDTH)
         skips, width = [STEM_WIDTH, *widths[:3]], STEM_WIDTH
         for stage, (entry, entry_norm) in enumerate(ENTRIES):
             down, level = stage < 4, stage + 1 if stage < 4 else 7 - stage
             entered = width if down else widths[stage]
-            setattr(self, entry, step(width, entered, f"step{min(stage, 7 - stage)}",
-                                      down))  # fmt: skip
+            step = make.step(width, entered, f"step{min(stage, 7 - stage)}", down)
+            setattr(self, entry, step)
             setattr(self, entry_norm, norm(entered))
             width = entered if down else entered + skips.pop()
             for i in range(layers[stage]):
-                block = Block(width, widths[stage], f"level{level}")
+                block = Block(make, width, widths[stage], f"level{level}")
                 setattr(self, f"block{stage + 1}_{i}", block)
                 width = widths[stage]
         self.final = nn.Linear(width, out_dim, bias=False)
@@ -108,15 +145,6 @@ class Network(nn.Module):
             if stage < 3:
                 skips.append(x.features)
         return self.final(x.features)
-
-
-def step(c_in: int, c_out: int, key: str, down: bool) -> nn.Module:
-    """Return the 2^3 convolution to the next level, or back along the same pairs."""
-    if down:
-        return spconv.SparseConv3d(c_in, c_out, 2, 2, bias=False, indice_key=key,
-                                   algo=ALGO)  # fmt: skip
-    return spconv.SparseInverseConv3d(c_in, c_out, 2, bias=False, indice_key=key,
-                                      algo=ALGO)  # fmt: skip
 
 
 def norm(width: int) -> nn.Module:

@@ -4,11 +4,13 @@
   python experiments/evaluate.py --flagfile=rooms.flags --methods=fused/capability
 
 Methods are folders of the workspace: teacher/<name>, fused/<strategy> and
-student/<run>; by default all that exist. Writes <workspace>/eval/<split>/<method>.json
+student/<run>; by default all that exist, and the student of --student, which is
+student/<file>. Writes <workspace>/eval/<split>/<method>.json
 and skips what is up to date. Scenes without labels are left out; with --scenes, the
 scores of just these are shown and not kept.
 """
 
+import functools
 import pathlib
 from collections.abc import Callable
 
@@ -16,15 +18,18 @@ import numpy as np
 import settings
 import stage_flags as given
 from absl import flags
+from student_names import chosen_file
 from tqdm import tqdm
 
-from sas_jax import files
+from sas_jax.artefacts import files
+from sas_jax.artefacts.features import load_features, space_of
+from sas_jax.artefacts.versions import decided_by
+from sas_jax.datasets.scan_keys import labels_key
+from sas_jax.datasets.scannet import open_scene
 from sas_jax.errors import InputError
 from sas_jax.evaluate import protocol, semantic
-from sas_jax.fusion.store import load_point_features
-from sas_jax.scenes.scan_keys import labels_key
-from sas_jax.scenes.scannet import open_scene
 from sas_jax.scenes.scene import Scene
+from sas_jax.text.space import TextFeatures
 
 _METHODS = flags.DEFINE_list("methods", [], "What to score; default: all there is.")
 
@@ -34,7 +39,8 @@ Predict = Callable[[Scene], np.ndarray]
 def main() -> None:
     for name in _METHODS.value:
         _check_kind(name)
-    scenes = {folder: labels_key(folder) for folder in settings.labelled_folders()}
+    folders, memo = settings.labelled_folders(), settings.memo()
+    scenes = {folder: labels_key(folder, memo) for folder in folders}
     methods = _METHODS.value or _found(list(scenes))
     if not methods:
         raise InputError(
@@ -42,8 +48,7 @@ def main() -> None:
             f"of these scenes ({settings.workspace()}). Run "
             "experiments/extract_features.py first."
         )
-    texts = settings.class_texts()
-    _print([_evaluate(name, scenes, texts) for name in methods])
+    _print([_evaluate(name, scenes) for name in methods])
 
 
 def _found(folders: list[pathlib.Path]) -> list[str]:
@@ -61,6 +66,8 @@ def _found(folders: list[pathlib.Path]) -> list[str]:
         print(f"left out, without features of every scene: {', '.join(partial)}")
     if unfinished:
         print(f"left out, without a checkpoint yet: {', '.join(unfinished)}")
+    if (file := chosen_file()) is not None:
+        runs.append(file.name)
     return [*methods, *(f"student/{run}" for run in runs)]
 
 
@@ -68,30 +75,65 @@ def _cache(place: pathlib.Path, scan: pathlib.Path) -> pathlib.Path:
     return place / f"{scan.name}.safetensors"
 
 
-def _evaluate(name, scenes, texts) -> protocol.Evaluation:
-    folder = settings.workspace() / "eval" / given.EVAL_SPLIT.value
-    path = folder / f"{name.replace('/', '-')}.json"
-    predict, source = _predictor(name, list(scenes), texts)
-    key = files.content_key(
-        {"source": source, "scenes": list(scenes.values()), "texts": texts}
-    )
-    if not given.SCENES.value and files.is_current(path, key):
-        return protocol.load(path)
+def _evaluate(name, scenes) -> protocol.Evaluation:
+    if not given.SCENES.value and (found := kept(name, scenes)) is not None:
+        return found
+    predict, sources, texts = _predictor(name, list(scenes))
     opened = (
         open_scene(folder, label_set=settings.label_set())
         for folder in tqdm(scenes, desc=name, unit="scene")
     )
     found = protocol.evaluate(name, opened, predict, settings.label_set())
     if not given.SCENES.value:
-        protocol.save(path, found, key)
+        protocol.save(_path(name), found, _key(sources[-1], scenes, texts))
     return found
 
 
-def _predictor(name, folders, texts) -> tuple[Predict, object]:
+def kept(name: str, scenes: dict[pathlib.Path, str]) -> protocol.Evaluation | None:
+    """Return the evaluation of a method in the workspace, None where it is not current.
+
+    Args:
+      name: of the method.
+      scenes: scan folders of --eval_split and the keys of their labels.
+    """
+    _, sources, texts = _predictor(name, list(scenes))
+    keys = (_key(source, scenes, texts) for source in sources)
+    current = any(settings.is_current(_path(name), key) for key in keys)
+    return protocol.load(_path(name)) if current else None
+
+
+def _path(name: str) -> pathlib.Path:
+    folder = settings.workspace() / "eval" / given.EVAL_SPLIT.value
+    return folder / f"{name.replace('/', '-')}.json"
+
+
+def _key(source, scenes, texts) -> str:
+    return files.content_key(
+        {
+            "source": source(),
+            "scenes": list(scenes.values()),
+            "texts": texts,
+            "made_by": decided_by(protocol.__name__, semantic.__name__),
+        }
+    )
+
+
+def _predictor(
+    name, folders
+) -> tuple[Predict, list[Callable[[], object]], TextFeatures]:
+    """Return what predicts a scene, functions that say from what, and the classes.
+
+    The first function is quick; the last one is right, even for damaged checkpoints.
+    """
     kind, _, item = name.partition("/")
     if kind == "student":
-        state = settings.student_state(item)
-        return lambda scene: settings.predict_student(item, scene, texts), state
+        if (file := chosen_file()) is not None and item == file.name:
+            item = str(file)
+        states = (settings.student_state, settings.loaded_state)
+        sources = [functools.partial(state, item) for state in states]
+        texts = settings.class_texts(settings.student_space(item))
+        predict = functools.partial(settings.predict_student, item, texts=texts)
+        return predict, sources, texts
     place = "features" if kind == "teacher" else "fused"
     folder = settings.workspace() / place / item
     paths = {scan.name: _cache(folder, scan) for scan in folders}
@@ -104,11 +146,13 @@ def _predictor(name, folders, texts) -> tuple[Predict, object]:
             f"Run experiments/{stage}.py for them, or correct --methods."
         )
 
-    def predict(scene: Scene) -> np.ndarray:
-        features = load_point_features(paths[scene.name])
-        return semantic.classify_points(features, texts)
+    texts = settings.class_texts(space_of(next(iter(paths.values()))))
 
-    return predict, [_manifest_key(path) for path in paths.values()]
+    def predict(scene: Scene) -> np.ndarray:
+        features = load_features(paths[scene.name], scene.points)
+        return semantic.classify(features, texts)
+
+    return predict, [lambda: [_manifest_key(path) for path in paths.values()]], texts
 
 
 def _check_kind(name: str) -> None:

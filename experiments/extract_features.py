@@ -3,8 +3,10 @@
   python experiments/extract_features.py --flagfile=rooms.flags
 
 Writes <workspace>/features/<teacher>/<scene>.safetensors. What is up to date is
-skipped, so a killed run goes on where it stopped. A scene of which no frame sees a
-point gets a file without rows: a missing file always means that nobody tried.
+skipped, so a killed run goes on where it stopped. Several workers share the scenes when
+the same command is started more than once, with another --device or on another machine
+that sees the workspace. A scene of which no frame sees a point gets a file without
+rows: a missing file always means that nobody tried.
 """
 
 import dataclasses
@@ -16,14 +18,14 @@ import stage_flags as given
 import torch
 from tqdm import tqdm
 
-from sas_jax.files import is_current, write_json
-from sas_jax.fusion.lift import LiftConfig
-from sas_jax.fusion.store import save_point_features
-from sas_jax.lock import workspace_lock
-from sas_jax.scenes.scan_keys import views_key
-from sas_jax.scenes.scannet import open_scene
+from sas_jax.artefacts.features import save_features
+from sas_jax.artefacts.files import write_json
+from sas_jax.artefacts.stage import Job, run_jobs
+from sas_jax.datasets.scan_keys import views_key
+from sas_jax.datasets.scannet import open_scene
+from sas_jax.lifting.extract import ExtractConfig, extract_scene, extraction_key
+from sas_jax.lifting.lift import LiftConfig
 from sas_jax.teachers import registry
-from sas_jax.teachers.extract import ExtractConfig, extract_scene, extraction_key
 
 
 @dataclasses.dataclass
@@ -31,7 +33,7 @@ class Row:
     """Count what happened to one teacher's scenes."""
 
     teacher: str
-    done: int = 0
+    made: int = 0
     current: int = 0
     unseen: int = 0
     frames: int = 0
@@ -50,12 +52,10 @@ def main() -> None:
         frame_stride=given.FRAME_STRIDE.value,
         image_size_wh=settings.image_size_wh(),
     )
-    workspace = settings.workspace()
-    with workspace_lock(workspace / "features"):
-        folders = settings.scene_folders(given.SPLITS.value)
-        scans = {f: views_key(f, config.frame_stride) for f in _progress(folders)}
-        rows = [_run_teacher(t, scans, config, workspace) for t in given.TEACHERS.value]
-    _print_table(rows)
+    folders = settings.scene_folders(given.SPLITS.value)
+    stride, memo = config.frame_stride, settings.memo()
+    scans = {f: views_key(f, stride, memo) for f in _progress(folders)}
+    _print_table([_run_teacher(t, scans, config) for t in given.TEACHERS.value])
 
 
 def _progress(folders: list[pathlib.Path]) -> tqdm:
@@ -63,23 +63,29 @@ def _progress(folders: list[pathlib.Path]) -> tqdm:
 
 
 def _run_teacher(
-    name: str,
-    scans: dict[pathlib.Path, str],
-    config: ExtractConfig,
-    workspace: pathlib.Path,
+    name: str, scans: dict[pathlib.Path, str], config: ExtractConfig
 ) -> Row:
     teacher = settings.load_teacher(name)
     captioner = registry.load(given.CAPTIONER.value)
-    row, folder = Row(name), workspace / "features" / name
+    row, folder = Row(name), settings.workspace() / "features" / name
+    scan_of = {scan.name: scan for scan in scans}
+    jobs = [
+        Job(
+            scan.name,
+            folder / f"{scan.name}.safetensors",
+            extraction_key(scan_key, teacher, config, captioner),
+        )
+        for scan, scan_key in scans.items()
+    ]
+
+    def make(job: Job) -> None:
+        _run_scene(scan_of[job.name], job, teacher, captioner, config, row)
+
+    with tqdm(total=len(jobs), desc=name, unit="scene") as bar:
+        tally = run_jobs(jobs, make, verify=given.VERIFY.value, progress=bar.update)
+    row = dataclasses.replace(row, **dataclasses.asdict(tally))
+    row.megabytes = sum(job.path.stat().st_size for job in jobs) / 1e6
     facts = {"teacher": teacher.spec, "captioner": captioner.id, "extract": config}
-    for scan, scan_key in tqdm(scans.items(), desc=name, unit="scene"):
-        path = folder / f"{scan.name}.safetensors"
-        key = extraction_key(scan_key, teacher, config, captioner)
-        if is_current(path, key):
-            row.current += 1
-        else:
-            _run_scene(scan, path, key, teacher, captioner, config, row)
-        row.megabytes += path.stat().st_size / 1e6
     write_json(
         folder / "config.json", facts, key=name, schema="sas_jax.extract_config/1"
     )
@@ -87,7 +93,7 @@ def _run_teacher(
     return row
 
 
-def _run_scene(scan, path, key, teacher, captioner, config, row: Row) -> None:
+def _run_scene(scan, job: Job, teacher, captioner, config, row: Row) -> None:
     began = time.monotonic()
     scene = open_scene(
         scan,
@@ -110,8 +116,8 @@ def _run_scene(scan, path, key, teacher, captioner, config, row: Row) -> None:
     if len(features.point_index) == 0:
         row.unseen += 1
         tqdm.write(f"{scan.name}: no frame sees a point; it gets no features.")
-    save_point_features(path, features, key=key, meta={"teacher": teacher.spec.name})
-    row.done += 1
+    meta = {"teacher": teacher.spec.name}
+    save_features(job.path, features, key=job.key, meta=meta)
 
 
 def _print_table(rows: list[Row]) -> None:

@@ -15,16 +15,17 @@ import stage_flags as given
 from absl import flags
 from tqdm import tqdm
 
+from sas_jax.artefacts.features import (
+    save_features,
+    space_of,
+)
+from sas_jax.artefacts.lock import workspace_lock
+from sas_jax.datasets.scannet import mesh_path
 from sas_jax.errors import InputError
-from sas_jax.files import is_current
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.fusion.stage import fuse_scene, fused_key, load_capability
-from sas_jax.fusion.store import (
-    PointFeatures,
-    save_point_features,
-    save_superpoint_features,
-)
-from sas_jax.lock import workspace_lock
+from sas_jax.scenes.ply import read_ply
+from sas_jax.text.space import TextFeatures, TextSpace, one_space
 from sas_jax.text.vocabulary import Vocabulary, vocabulary
 
 _LEVEL = flags.DEFINE_enum(
@@ -41,7 +42,7 @@ def main() -> None:
         words.other_index,
         given.TEACHER.value,
     )
-    tables = _tables(words, config)
+    capability, texts = _tables(words, config)
     label = settings.fused_name()
     folder = settings.workspace() / "fused" / label
     made, missing, size, start = 0, [], 0, time.monotonic()
@@ -53,7 +54,7 @@ def main() -> None:
             if inputs is None:
                 missing.append(scan.name)
                 continue
-            made += _fuse(path, *inputs, *tables, config)
+            made += _fuse(path, scan, *inputs, capability, texts, config)
             size += path.stat().st_size
     _check_missing(missing, len(scans))
     _print_table(label, len(scans), made, len(missing), size, time.monotonic() - start)
@@ -61,16 +62,27 @@ def main() -> None:
 
 def _tables(
     words: Vocabulary, config: FuseConfig
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+) -> tuple[np.ndarray | None, TextFeatures | None]:
     """Return capability and text features, None where the strategy needs none."""
     if config.strategy in ("add", "single"):
         return None, None
-    text_features = settings.text_encoder()(words.prompts())
+    texts = settings.text_encoder(_space())(words.prompts())
     if config.strategy == "linear":
-        return None, text_features
+        return None, texts
     folder = settings.workspace() / "capability"
     paths = {teacher: folder / f"{teacher}.json" for teacher in given.TEACHERS.value}
-    return load_capability(paths, words.names), text_features
+    return load_capability(paths, words.names, texts.space), texts
+
+
+def _space() -> TextSpace:
+    """Return the text space of the teachers' features, by a file of each teacher."""
+    folder, spaces = settings.workspace() / "features", {}
+    for teacher in given.TEACHERS.value:
+        for path in sorted((folder / teacher).glob("*.safetensors"))[:1]:
+            spaces[f"the features of {teacher}"] = space_of(path)
+    if not spaces:
+        raise _no_features(len(settings.scene_folders(given.SPLITS.value)))
+    return one_space("fuse_features", spaces)
 
 
 def _inputs(name: str) -> tuple[dict[str, pathlib.Path], pathlib.Path | None] | None:
@@ -84,27 +96,31 @@ def _inputs(name: str) -> tuple[dict[str, pathlib.Path], pathlib.Path | None] | 
     return paths, superpoints if _LEVEL.value == "superpoint" else None
 
 
-def _fuse(path, features, superpoints, capability, text_features, config) -> bool:
+def _fuse(path, scan, features, superpoints, capability, texts, config) -> bool:
     """Fuse one scene unless it is up to date; tell whether it was made."""
-    key = fused_key(features, superpoints, capability, text_features, config)
-    if is_current(path, key):
+    inputs = (features, superpoints, capability, texts, config)
+    key = fused_key(*inputs)
+    if settings.is_current(path, key):
         return False
-    fused = fuse_scene(features, superpoints, capability, text_features, config)
-    by_point = isinstance(fused, PointFeatures)
-    save = save_point_features if by_point else save_superpoint_features
-    save(path, fused, key=key, meta={"strategy": config.strategy})
+    mesh = mesh_path(scan)
+    fused = fuse_scene(*inputs, read_ply(mesh).points if mesh.exists() else None)
+    save_features(path, fused, key=key, meta={"strategy": config.strategy})
     return True
 
 
 def _check_missing(missing: list[str], num_scenes: int) -> None:
     if missing and len(missing) == num_scenes:
-        raise InputError(
-            f"fuse_features: features of the teachers are required, got none for "
-            f"{num_scenes} scenes ({settings.workspace() / 'features'}). Run "
-            "experiments/extract_features.py."
-        )
+        raise _no_features(num_scenes)
     for name in missing:
         print(f"{name}: no teacher has features; left out.")
+
+
+def _no_features(num_scenes: int) -> InputError:
+    return InputError(
+        f"fuse_features: features of the teachers are required, got none for "
+        f"{num_scenes} scenes ({settings.workspace() / 'features'}). Run "
+        "experiments/extract_features.py."
+    )
 
 
 def _print_table(

@@ -8,15 +8,10 @@ An interrupted run continues where it stopped when the same command is given aga
 import settings
 import stage_flags as given
 
-from sas_jax.scenes.rooms.catalogue import named_designs
-from sas_jax.scenes.rooms.layout import RoomConfig
-from sas_jax.scenes.rooms.surface import SurfaceConfig
-from sas_jax.scenes.rooms.write import (
-    SceneSummary,
-    WorldConfig,
-    WriteConfig,
-    write_world,
-)
+from sas_jax.rooms.catalogue import named_designs
+from sas_jax.rooms.layout import RoomConfig
+from sas_jax.rooms.scan.surface import SurfaceConfig
+from sas_jax.rooms.scan.write import SceneSummary, WorldConfig, WriteConfig, write_world
 
 
 def table(rows: list[SceneSummary]) -> str:

@@ -8,40 +8,41 @@ skipped, so a killed run goes on where it stopped.
 
 import time
 
-import numpy as np
 import settings
 import stage_flags as given
 from tqdm import tqdm
 
-from sas_jax.files import is_current
-from sas_jax.fusion.store import load_superpoints, save_superpoints
-from sas_jax.lock import workspace_lock
-from sas_jax.scenes.scannet import open_scene
+from sas_jax.artefacts.lock import workspace_lock
+from sas_jax.artefacts.superpoints import save_superpoints, superpoint_counts
+from sas_jax.datasets.scan_keys import geometry_key
+from sas_jax.datasets.scannet import open_scene
 from sas_jax.superpoints.stage import SuperpointConfig, segment_scene, superpoint_key
 
 
 def main() -> None:
     folder = settings.workspace() / "superpoints"
     config = SuperpointConfig(given.K_THRESHOLD.value, given.MIN_VERTICES.value)
-    made, sizes, start = 0, [], time.monotonic()
+    made, counts, start = 0, [], time.monotonic()
+    memo = settings.memo()
     scans = settings.scene_folders(given.SPLITS.value)
     with workspace_lock(folder):
         for scan in tqdm(scans, desc="superpoints", unit="scene"):
-            scene = open_scene(scan, annotations=False)
             path = folder / f"{scan.name}.safetensors"
-            key = superpoint_key(scene, config)
-            if not is_current(path, key):
-                save_superpoints(path, segment_scene(scene, config), key=key)
+            key = superpoint_key(geometry_key(scan, memo), config)
+            if not settings.is_current(path, key):
+                scene = open_scene(scan, annotations=False)
+                ids = segment_scene(scene, config)
+                save_superpoints(path, ids, key=key, points=scene.points)
                 made += 1
-            sizes.append(np.bincount(load_superpoints(path)))
-    _print_table(sizes, made, time.monotonic() - start)
+            counts.append(superpoint_counts(path))
+    _print_table(counts, made, time.monotonic() - start)
 
 
-def _print_table(sizes: list[np.ndarray], made: int, seconds: float) -> None:
-    mean = np.mean([len(s) for s in sizes]) if sizes else 0
-    median = np.median(np.concatenate(sizes)) if sizes else 0
+def _print_table(counts: list[tuple[int, int]], made: int, seconds: float) -> None:
+    points, superpoints = sum(p for p, _ in counts), sum(s for _, s in counts)
+    mean, size = superpoints / max(len(counts), 1), points / max(superpoints, 1)
     head = ("scenes", "made", "superpoints/scene", "points/superpoint", "seconds")
-    row = (len(sizes), made, f"{mean:.0f}", f"{median:.0f}", f"{seconds:.1f}")
+    row = (len(counts), made, f"{mean:.0f}", f"{size:.0f}", f"{seconds:.1f}")
     print("  ".join(head))
     print("  ".join(f"{v:>{len(h)}}" for h, v in zip(head, row, strict=True)))
 

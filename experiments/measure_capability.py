@@ -17,17 +17,18 @@ import torch
 from absl import flags
 from tqdm import tqdm
 
-from sas_jax.capability import quality, small_diffusion, synthesize
+from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.capability import run as stage
+from sas_jax.capability import synthesize
 from sas_jax.capability.attention import AttentionConfig
 from sas_jax.capability.measure import CapabilityConfig, measured_classes
 from sas_jax.capability.prompt_masks import SMALL_MASKS, MaskConfig, PointPrompter
 from sas_jax.capability.prompters import GrabCutPrompter, SamPrompter
-from sas_jax.capability.small_diffusion import SamplingConfig
 from sas_jax.capability.store import CapabilityTable
-from sas_jax.lock import workspace_lock
-from sas_jax.scenes.rooms.catalogue import named_designs
-from sas_jax.scenes.rooms.layout import RoomConfig
+from sas_jax.rooms.catalogue import named_designs
+from sas_jax.rooms.layout import RoomConfig
+from sas_jax.rooms.painter import quality, small_diffusion
+from sas_jax.rooms.painter.small_diffusion import SamplingConfig
 from sas_jax.text.vocabulary import Vocabulary, vocabulary
 
 _QUALITY = flags.DEFINE_integer(

@@ -21,9 +21,9 @@ import settings
 import stage_flags as given
 from tqdm import tqdm
 
+from sas_jax.artefacts.files import atomic_write
+from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.errors import InputError
-from sas_jax.files import atomic_write
-from sas_jax.lock import workspace_lock
 
 _HERE = pathlib.Path(__file__).parent
 _FUSIONS = ("capability", "add", "linear")

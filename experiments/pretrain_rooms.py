@@ -18,13 +18,13 @@ import torch
 from absl import flags
 from tqdm import tqdm
 
-from sas_jax.files import canonical, is_current, read_tensors
-from sas_jax.lock import workspace_lock
-from sas_jax.scenes.rooms.catalogue import named_designs
-from sas_jax.scenes.rooms.layout import RoomConfig
-from sas_jax.scenes.rooms.scan import FIRST_HELD_OUT_SEED, FIRST_PRETRAINING_SEED
+from sas_jax.artefacts.files import canonical, is_current, read_tensors
+from sas_jax.artefacts.lock import workspace_lock
+from sas_jax.rooms.catalogue import named_designs
+from sas_jax.rooms.layout import RoomConfig
+from sas_jax.rooms.scan.scene import FIRST_HELD_OUT_SEED, FIRST_PRETRAINING_SEED
+from sas_jax.rooms.teachers.data import FramesConfig, load_frames, shards
 from sas_jax.teachers import registry
-from sas_jax.teachers.rooms_data import FramesConfig, load_frames, shards
 
 _MODEL = flags.DEFINE_enum(
     "model",
@@ -60,8 +60,9 @@ def main() -> None:
 
 def _train_teacher(workspace: pathlib.Path, output: pathlib.Path) -> None:
     # The torch-heavy modules load only for the model that needs them.
-    from sas_jax.teachers import rooms_measure, rooms_train
-    from sas_jax.teachers.rooms_nets import save_weights
+    from sas_jax.rooms.teachers import measure as rooms_measure
+    from sas_jax.rooms.teachers import train as rooms_train
+    from sas_jax.rooms.teachers.nets import save_weights
 
     designs = given.DESIGNS.value
     rendering = FramesConfig(num_rooms=_ROOMS.value, designs=designs)
@@ -104,7 +105,7 @@ def _train_teacher(workspace: pathlib.Path, output: pathlib.Path) -> None:
 
 
 def _initial_key() -> str:
-    from sas_jax.teachers.rooms_nets import SCHEMA
+    from sas_jax.rooms.teachers.nets import SCHEMA
 
     keys = [read_tensors(p, schema=SCHEMA)[1]["key"] for p in _INITIAL.value]
     return " ".join(keys) or "random"
@@ -118,7 +119,7 @@ def _frames(config: FramesConfig, folder: pathlib.Path):
 
 
 def _train_diffusion(workspace: pathlib.Path, output: pathlib.Path) -> None:
-    from sas_jax.capability import crops, pretrain, small_diffusion
+    from sas_jax.rooms.painter import crops, pretrain, small_diffusion
 
     path = workspace / "diffusion" / "crops.safetensors"
     seeds = range(FIRST_PRETRAINING_SEED, FIRST_PRETRAINING_SEED + _ROOMS.value)
@@ -145,7 +146,7 @@ def _train_diffusion(workspace: pathlib.Path, output: pathlib.Path) -> None:
 
 
 def _print_table(model: str, iou: dict[str, float], path: pathlib.Path) -> None:
-    from sas_jax.teachers.rooms_train import KNOWLEDGE
+    from sas_jax.rooms.teachers.train import KNOWLEDGE
 
     strong = KNOWLEDGE[model].strong
     print(f"\n{model:<18}{'labelled':>10}{'IoU %':>8}")

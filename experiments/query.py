@@ -6,32 +6,41 @@
       --text="a desk" --up=camera
 
 The student answers from geometry alone. --source=fused asks the fused features of the
-scene's images instead, where fuse_features.py has made them.
+scene's images instead, where fuse_features.py has made them. --student=FILE asks the
+student of a file that export_student.py wrote; then no run is needed.
 
 A scene is a name in the data set, the folder of a scan in ScanNet's layout, or a
-folder of posed RGB-D frames (color/ depth/ pose/ intrinsic.txt). Its features are
-computed once and kept, so the second question is answered at once. Writes, into
-<workspace>/queries/<scene>/, a PLY with the relevancy as a scalar field and two
-pictures.
+folder of posed RGB-D frames (color/ depth/ pose/ intrinsic.txt). The cloud of such
+frames (every --frame_stride-th) and the features are computed once and kept, so the
+second question is answered at once. Writes, into <workspace>/queries/<scene>/, a PLY
+with the relevancy as a scalar field and two pictures.
 """
 
+import dataclasses
 import pathlib
 import re
 import time
 
 import numpy as np
 import settings
+import stage_flags as given
 from absl import flags
 from PIL import Image
+from student_names import chosen
+from tqdm import tqdm
 
+from sas_jax.artefacts.features import Features, load_features, space_of
+from sas_jax.artefacts.files import atomic_path, content_key
+from sas_jax.datasets.layouts import open_folder
+from sas_jax.datasets.posed_rgbd import CloudConfig
 from sas_jax.errors import InputError
 from sas_jax.evaluate import query
-from sas_jax.evaluate.scene_features import SceneFeatures
-from sas_jax.files import atomic_path, content_key
-from sas_jax.scenes.layouts import open_folder
+from sas_jax.scenes.ply_write import write_ply
+from sas_jax.scenes.poses import CONVENTIONS
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.graph import vertex_normals
-from sas_jax.view import pictures, ply
+from sas_jax.text.space import TextSpace
+from sas_jax.view import pictures
 
 _TEXT = flags.DEFINE_multi_string("text", None, "What to look for.", required=True)
 _SCENE = flags.DEFINE_string("scene", None, "Scene name or folder.", required=True)
@@ -45,45 +54,81 @@ _UP = flags.DEFINE_enum(
 _DEPTH_SCALE = flags.DEFINE_float(
     "depth_scale", 1000.0, "Posed frames: units per metre."
 )
+_CONVENTION = flags.DEFINE_enum(
+    "pose_convention",
+    None,
+    CONVENTIONS,
+    "Posed frames: opencv or opengl axes, world_from_camera or its inverse; default: "
+    "opencv, if frames confirm it.",
+)
+_CHECK_DEPTH = flags.DEFINE_bool(
+    "check_depth", True, "Posed frames: refuse a median depth that no room has."
+)
 _REGIONS = flags.DEFINE_integer("regions", 5, "Regions to print.", lower_bound=0)
 
 
 def main() -> None:
     began = time.monotonic()
     folder = _scene_folder()
-    scene = open_folder(
-        folder, depth_scale=_DEPTH_SCALE.value, up=_UP.value, annotations=False
-    )
-    features = _features(scene)
-    rows = query.unit(features.feat)
-    seen = features.row >= 0
+    space = _space(folder.name)
+    settings.check_texts(space, _TEXT.value)
+    scene = _open(folder)
+    features = query.unit_features(_features(scene))
     ready = time.monotonic() - began
-    encode = settings.text_encoder()
+    encode = settings.text_encoder(space)
     anything = encode(list(query.ANYTHING))
     output = settings.workspace() / "queries" / scene.name
     for text in _TEXT.value:
         began = time.monotonic()
-        values = query.relevancy(rows, encode([text])[0], anything)[features.row]
-        values = np.where(seen, values, np.nan)
+        values = query.point_relevancy(features, encode([text]), anything)
         found = query.regions(scene.points, values)
         answered = time.monotonic() - began
-        _print(text, found)
         _write(output / _slug(text), scene, values)
+        _print(text, found, scene.origin)
         print(f"answered in {1000 * answered:.0f} ms, scene ready in {ready:.1f} s")
     print(f"heat maps: {output}")
 
 
-def _features(scene: Scene) -> SceneFeatures:
+def _open(folder: pathlib.Path) -> Scene:
+    """Open the scene; the cloud of posed frames is made at the first question only."""
+    cloud = CloudConfig()
+    if not _CHECK_DEPTH.value:
+        cloud = dataclasses.replace(cloud, plausible_depth_m=None)
+    scene = open_folder(
+        folder,
+        frame_stride=given.FRAME_STRIDE.value,
+        depth_scale=_DEPTH_SCALE.value,
+        up=_UP.value,
+        pose_convention=_CONVENTION.value,
+        cloud=cloud,
+        keep=settings.workspace() / "clouds",
+        progress=lambda names: tqdm(names, desc=f"{folder.name} cloud", unit="frame"),
+        annotations=False,
+    )
+    if scene.faces is None:
+        used = len(scene.frame_source.names) - len(scene.skipped_frames)
+        print(f"{scene.name}: {len(scene.points):,} points of {used} frames")
+    return scene
+
+
+def _space(name: str) -> TextSpace:
+    """Return the text space of the features that answer."""
+    if _SOURCE.value == "student":
+        return settings.student_space(chosen(_RUN.value))
+    return space_of(settings.fused_path(name))
+
+
+def _features(scene: Scene) -> Features:
     """Return the features that answer; row -1 marks points that no frame saw."""
     if _SOURCE.value == "student":
-        return settings.scene_features(_RUN.value, scene)
-    return settings.fused_features(scene)
+        return settings.scene_features(chosen(_RUN.value), scene)
+    return load_features(settings.fused_path(scene.name), scene.points)
 
 
 def _scene_folder() -> pathlib.Path:
-    given = pathlib.Path(_SCENE.value)
+    given = pathlib.Path(_SCENE.value).absolute()
     if given.is_dir():
-        return given
+        return given.resolve() if given.name == ".." else given
     folder = settings.data_root() / "scans" / _SCENE.value
     if folder.is_dir():
         return folder
@@ -94,14 +139,15 @@ def _scene_folder() -> pathlib.Path:
     )
 
 
-def _print(text: str, found: list[query.Region]) -> None:
-    print(f'\n"{text}": {len(found)} region{"s" * (len(found) != 1)}')
+def _print(text: str, found: list[query.Region], origin: np.ndarray) -> None:
+    shown = text if len(text) <= 80 else f"{text[:80]}..."
+    print(f'\n"{shown}": {len(found)} region{"s" * (len(found) != 1)}')
     if not found:
         print("  nothing answers better than any object would")
         return
     print(f"  {'relevancy':>9}  {'centre x y z [m]':^22}  {'size [m]':^20}  points")
     for region in found[: _REGIONS.value]:
-        centre = " ".join(f"{v:7.2f}" for v in region.center_m)
+        centre = " ".join(f"{v:7.2f}" for v in region.center_m + origin)
         size = " ".join(f"{v:6.2f}" for v in region.size_m)
         count = len(region.points)
         print(f"  {region.score:>9.2f}  {centre:^22}  {size:^20}  {count:,}")
@@ -110,12 +156,13 @@ def _print(text: str, found: list[query.Region]) -> None:
 def _write(path: pathlib.Path, scene: Scene, values: np.ndarray) -> None:
     values = np.nan_to_num(values, nan=0.0)
     heat = pictures.heat_colors(values, low=0.2, high=max(0.7, float(values.max())))
-    ply.write_cloud(
+    write_ply(
         path.with_name(path.name + ".ply"),
         scene.points,
-        heat,
+        colors=heat,
         faces=scene.faces,
-        scalars={"relevancy": values},
+        properties={"relevancy": values.astype(np.float32)},
+        origin=scene.origin,
     )
     normals = scene.normals
     if normals is None and scene.faces is not None:
@@ -129,7 +176,7 @@ def _write(path: pathlib.Path, scene: Scene, values: np.ndarray) -> None:
 def _slug(text: str) -> str:
     """Return a file name of a question, another one for every question."""
     plain = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:60]
-    if plain == text.lower().replace(" ", "_"):
+    if plain and plain.replace("_", " ") == text.lower():
         return plain
     return "_".join(part for part in (plain, content_key(text)[:8]) if part)
 

@@ -18,11 +18,11 @@ import settings
 import stage_flags as given
 from tqdm import tqdm
 
+from sas_jax.artefacts.files import atomic_write
 from sas_jax.capability.store import CapabilityTable, read_table
 from sas_jax.errors import InputError
 from sas_jax.evaluate import protocol, summary
 from sas_jax.evaluate.summary import Row
-from sas_jax.files import atomic_write
 from sas_jax.view import report
 from sas_jax.view.report import Section, Table
 

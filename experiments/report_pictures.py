@@ -7,12 +7,12 @@ import numpy as np
 import settings
 from PIL import Image
 
+from sas_jax.artefacts.features import Features, load_features
+from sas_jax.artefacts.files import read_json
+from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.capability.store import QUALITY_SCHEMA
+from sas_jax.datasets.scannet import open_scene
 from sas_jax.evaluate import query
-from sas_jax.evaluate.scene_features import SceneFeatures
-from sas_jax.files import read_json
-from sas_jax.fusion.store import load_point_features, load_superpoints
-from sas_jax.scenes.scannet import open_scene
 from sas_jax.scenes.scene import Scene
 from sas_jax.view import pictures, report
 from sas_jax.view.report import Section
@@ -82,12 +82,13 @@ def frames() -> Section:
 
 def predictions() -> Section | None:
     """Show labels of fused features and student beside the truth."""
-    texts, labels = settings.class_texts(), settings.label_set()
+    labels = settings.label_set()
     run, images, captions = _run_name(), [], []
     for scene in _scenes():
         shown = {"colour": _colors(scene), "truth": labels.colors(scene.labels)}
-        shown |= _predictions(scene, texts)
+        shown |= _predictions(scene)
         if run is not None:
+            texts = settings.class_texts(settings.student_space(run))
             prediction = settings.predict_student(run, scene, texts)
             shown[f"student {run}"] = labels.colors(prediction)
         images += [_view(scene, colors) for colors in shown.values()]
@@ -104,13 +105,14 @@ def predictions() -> Section | None:
     return Section("Predictions", figures=[report.picture(sheet, caption)], keys=legend)
 
 
-def _predictions(scene: Scene, texts: np.ndarray) -> dict[str, np.ndarray]:
-    from sas_jax.evaluate.semantic import classify_points
+def _predictions(scene: Scene) -> dict[str, np.ndarray]:
+    from sas_jax.evaluate.semantic import classify
 
     path = settings.workspace() / "fused/capability" / f"{scene.name}.safetensors"
     if not path.exists():
         return {}
-    prediction = classify_points(load_point_features(path), texts)
+    features = load_features(path, scene.points)
+    prediction = classify(features, settings.class_texts(features.space))
     return {"fused": settings.label_set().colors(prediction)}
 
 
@@ -119,7 +121,7 @@ def queries() -> Section | None:
     figures = []
     run = _run_name()
     if (settings.workspace() / "fused/capability").exists():
-        sheet = _answers(lambda scene: settings.fused_features(scene))
+        sheet = _answers(_fused_features)
         figures.append(report.picture(sheet, "Relevancy by the fused features."))
     if run is not None:
         sheet = _answers(lambda scene: settings.scene_features(run, scene))
@@ -128,18 +130,22 @@ def queries() -> Section | None:
     return Section("Questions", text=text, figures=figures) if figures else None
 
 
-def _answers(features_of: Callable[[Scene], SceneFeatures]) -> np.ndarray:
+def _fused_features(scene: Scene) -> Features:
+    return load_features(settings.fused_path(scene.name), scene.points)
+
+
+def _answers(features_of: Callable[[Scene], Features]) -> np.ndarray:
     """Return a sheet with the answers to all questions, one scene a row."""
-    encode = settings.text_encoder()
-    anything, images, captions = encode(list(query.ANYTHING)), [], []
+    images, captions = [], []
     for scene in _scenes():
-        features = features_of(scene)
-        rows, seen = query.unit(features.feat), features.row >= 0
+        features = query.unit_features(features_of(scene))
+        encode = settings.text_encoder(features.space)
+        anything = encode(list(query.ANYTHING))
         images.append(_view(scene, _colors(scene)))
         captions.append(scene.name)
         for text in _QUERIES:
-            values = query.relevancy(rows, encode([text])[0], anything)[features.row]
-            values = np.where(seen, values, 0.0)
+            values = query.point_relevancy(features, encode([text]), anything)
+            values = np.nan_to_num(values, nan=0.0)
             high = max(0.7, float(values.max()))
             images.append(
                 _view(scene, pictures.heat_colors(values, low=0.2, high=high))
@@ -155,7 +161,7 @@ def superpoints() -> Section | None:
         path = settings.workspace() / "superpoints" / f"{scene.name}.safetensors"
         if not path.exists():
             continue
-        ids = load_superpoints(path)
+        ids = load_superpoints(path, scene.points)
         rng = np.random.default_rng(0)
         table = rng.integers(40, 240, (_NUM_SUPERPOINT_COLORS, 3)).astype(np.uint8)
         images.append(_view(scene, table[ids % _NUM_SUPERPOINT_COLORS]))

@@ -5,63 +5,46 @@ Flags are read in `experiments/` only; the library gets frozen dataclasses.
 
 import functools
 import pathlib
-import sys
 from collections.abc import Callable, Sequence
 
+import launch
 import numpy as np
 import stage_flags as given
-from absl import app, logging
+from student_names import student_file
 
-from sas_jax import files
-from sas_jax.errors import InputError
-from sas_jax.evaluate.scene_features import (
-    SceneFeatures,
-    load_scene_features,
-    save_scene_features,
+from sas_jax.artefacts import files
+from sas_jax.artefacts.features import Features, load_features, save_features
+from sas_jax.artefacts.stamps import Memo
+from sas_jax.artefacts.versions import decided_by
+from sas_jax.distill.checkpoint_files import (
+    complete_steps,
+    metadata_path,
+    text_space_of,
 )
+from sas_jax.errors import InputError
+from sas_jax.models.student_card import read_card
 from sas_jax.scenes.labels import SCANNET20, LabelSet
 from sas_jax.scenes.scene import Scene
+from sas_jax.text import registry
+from sas_jax.text.space import TextFeatures, TextSpace
+from sas_jax.text.vocabulary import prompts
 
-_OF_TEACHERS = ("torch", "transformers", "diffusers", "cv2")
-
-
-def run(main: Callable[[], None]) -> None:
-    """Run a script: bad input ends it with one line and exit status 1."""
-
-    def guarded(argv: Sequence[str]) -> None:
-        if len(argv) > 1:
-            raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
-        try:
-            main()
-        except InputError as error:
-            sys.exit(f"error: {error}")
-        except KeyboardInterrupt:
-            sys.exit("stopped; what is finished is kept, run the same command to go on")
-
-    logging.set_verbosity(logging.WARNING)
-    app.run(guarded)
-
-
-def _explain(kind: type, error: BaseException, trace: object) -> None:
-    """Say in one line what brings the teachers' modules where they are absent."""
-    module = getattr(error, "name", None) or ""
-    if kind is not ModuleNotFoundError or module.partition(".")[0] not in _OF_TEACHERS:
-        sys.__excepthook__(kind, error, trace)
-        return
-    print(
-        f"error: {pathlib.Path(sys.argv[0]).name}: the module {module} is required, "
-        "got none in this environment. Run: pip install 'sas_jax[teachers]'",
-        file=sys.stderr,
-    )
-
-
-# Scripts import what they need at their top, before `run` can catch anything.
-sys.excepthook = _explain
+run = launch.run
 
 
 def workspace() -> pathlib.Path:
     """Return the folder of all results."""
     return pathlib.Path(given.WORKSPACE.value)
+
+
+def memo() -> Memo:
+    """Return what is remembered of the data set's files, in the workspace."""
+    return Memo(workspace() / "stamps", given.VERIFY.value)
+
+
+def is_current(path: pathlib.Path, key: str) -> bool:
+    """Tell whether an artefact is up to date; --verify hashes it in any case."""
+    return files.is_current(path, key, verify=given.VERIFY.value)
 
 
 def data_root() -> pathlib.Path:
@@ -72,6 +55,19 @@ def data_root() -> pathlib.Path:
 def label_set() -> LabelSet:
     """Return the classes that the data set is scored on."""
     return SCANNET20
+
+
+def one_name(flag: str, value: str) -> str:
+    """Return a flag's value that names a file or folder inside of another.
+
+    Raises:
+      InputError: for a value that leads elsewhere, such as `..` or a path.
+    """
+    if value in ("", ".", "..") or "/" in value or "\0" in value:
+        raise InputError(
+            f"flags: --{flag} must be a plain name, got {value!r}. Leave out the path."
+        )
+    return value
 
 
 def image_size_wh() -> tuple[int, int]:
@@ -92,9 +88,11 @@ def image_size_wh() -> tuple[int, int]:
 
 def scene_folders(splits: Sequence[str]) -> list[pathlib.Path]:
     """Return the scan folders that --scenes names, or those of the splits."""
-    from sas_jax.scenes.scannet import list_scenes
+    from sas_jax.datasets.scannet import list_scenes
 
-    names = given.SCENES.value or [
+    for split in splits:
+        one_name("splits", split)
+    names = [one_name("scenes", name) for name in given.SCENES.value] or [
         name for split in splits for name in list_scenes(data_root(), split)
     ]
     return [data_root() / "scans" / name for name in dict.fromkeys(names)]
@@ -106,9 +104,9 @@ def labelled_folders() -> list[pathlib.Path]:
     Raises:
       InputError: where none has; ScanNet's test split, for example.
     """
-    from sas_jax.scenes.scannet import labels_path
+    from sas_jax.datasets.scannet import labels_path
 
-    folders = scene_folders([given.EVAL_SPLIT.value])
+    folders = scene_folders([one_name("eval_split", given.EVAL_SPLIT.value)])
     labelled = [folder for folder in folders if labels_path(folder).exists()]
     without = [folder.name for folder in folders if folder not in labelled]
     if not labelled:
@@ -129,7 +127,8 @@ def fused_name(strategy: str | None = None) -> str:
     """
     strategy = strategy or given.STRATEGY.value
     if strategy == "single":
-        return f"single-{given.TEACHER.value or given.TEACHERS.value[0]}"
+        teacher = given.TEACHER.value or given.TEACHERS.value[0]
+        return f"single-{one_name('teacher', teacher)}"
     return strategy
 
 
@@ -139,25 +138,25 @@ def check_teachers() -> None:
     Raises:
       InputError: for a model that cannot be loaded, or weights of one not asked for.
     """
-    from sas_jax.teachers import registry
+    from sas_jax.teachers import registry as models
 
     weights = _teacher_weights()
     for name in given.TEACHERS.value:
-        registry.check(
+        models.check(
             name,
             weights=weights.get(name),
             device=given.DEVICE.value,
             contracts=("dense", "mask"),
         )
-    registry.check(given.CAPTIONER.value, contracts=("captioner",))
+    models.check(given.CAPTIONER.value, contracts=("captioner",))
 
 
 def load_teacher(name: str):
     """Load a teacher with the weights and on the device that the flags give."""
-    from sas_jax.teachers import registry
+    from sas_jax.teachers import registry as models
 
     weights = _teacher_weights().get(name)
-    return registry.load(name, weights=weights, device=given.DEVICE.value)
+    return models.load(name, weights=weights, device=given.DEVICE.value)
 
 
 def _teacher_weights() -> dict[str, str]:
@@ -172,100 +171,129 @@ def _teacher_weights() -> dict[str, str]:
     return {name: path for name, _, path in pairs}
 
 
-def text_encoder() -> Callable[[Sequence[str]], np.ndarray]:
-    """Return the text tower of the workspace's features: texts to unit rows."""
-    from sas_jax.text.minilm import load_minilm
+def text_encoder(space: TextSpace) -> Callable[[Sequence[str]], TextFeatures]:
+    """Return what encodes texts for features of a space, with the tower that it names.
 
-    return load_minilm().encode
+    Raises:
+      InputError: when there is no such tower here, or one with other weights.
+    """
+    tower = registry.of_space(space, "the features")
+    return lambda texts: TextFeatures(tower.encode(texts), space)
 
 
-def class_texts() -> np.ndarray:
+def check_texts(space: TextSpace, texts: Sequence[str]) -> None:
+    """Check that a space's tower knows what is asked for; raises InputError if not."""
+    registry.of_space(space, "the features").check(texts)
+
+
+@functools.cache
+def class_texts(space: TextSpace) -> TextFeatures:
     """Return the text features of the data set's classes, [K, C] (section 3.5)."""
-    from sas_jax.text.vocabulary import prompts
-
-    return text_encoder()(prompts(label_set().names))
+    return text_encoder(space)(prompts(label_set().names))
 
 
 def checkpoints(run_name: str) -> pathlib.Path:
     """Return the checkpoint folder of a training run."""
-    return workspace() / "train" / run_name / "checkpoints"
+    return workspace() / "train" / one_name("run", run_name) / "checkpoints"
 
 
 def students() -> tuple[list[str], list[str]]:
     """Return the names of the runs that have a checkpoint, and of those without."""
     names = sorted(p.parent.name for p in workspace().glob("train/*/checkpoints"))
-    has = {name: bool(_steps(checkpoints(name))) for name in names}
+    has = {name: bool(complete_steps(checkpoints(name))) for name in names}
     return [n for n in names if has[n]], [n for n in names if not has[n]]
 
 
-def student_state(run_name: str) -> list[str]:
-    """Return what identifies a run's newest checkpoint.
+def student_state(name: str) -> list:
+    """Return what identifies a student: its file, or a run's newest checkpoint.
+
+    Of checkpoints, those count that look complete.
 
     Raises:
       InputError: when there is none, with the command that makes one.
     """
-    folder = checkpoints(run_name)
-    steps = _steps(folder)
+    if (file := student_file(name)) is not None:
+        read_card(file)  # says what is wrong with it
+        return ["file", files.sha256_file(file)]
+    folder = checkpoints(name)
+    steps = complete_steps(folder)
     if not steps:
         raise InputError(
-            f"student: a trained student is required, got no checkpoint ({folder}). "
-            "Train one: python experiments/train.py --flagfile=<your flags>."
+            f"student: a trained student is required, got no complete checkpoint "
+            f"({folder}). Train one: python experiments/train.py --flagfile=<your "
+            "flags>, or copy all of its files."
         )
-    newest = folder / str(max(steps)) / "_CHECKPOINT_METADATA"
-    return [str(newest), files.sha256_file(newest)]
+    return _state(name, steps[0])
 
 
-def _steps(folder: pathlib.Path) -> list[int]:
-    return [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
+def loaded_state(name: str) -> list:
+    """Return what identifies what answers: of checkpoints, the newest readable one.
+
+    What is damaged inside of a checkpoint shows only when it is read.
+    """
+    state = student_state(name)
+    if student_file(name) is not None:
+        return state
+    return _state(name, _predictor(name).student.step)
+
+
+def _state(run_name: str, step: int) -> list:
+    path = metadata_path(checkpoints(run_name), step)
+    made_by = decided_by("sas_jax.models.student")
+    return [str(path), files.sha256_file(path), made_by]
 
 
 @functools.cache
-def _predictor(run_name: str):
+def _predictor(name: str):
     # Imported here: a query from cached features needs neither flax nor orbax.
     from sas_jax.distill.checkpoint import load_student
-    from sas_jax.evaluate.student import Predictor
+    from sas_jax.models.student import Predictor
+    from sas_jax.models.student_file import read_student
 
-    return Predictor(load_student(checkpoints(run_name)))
+    if (file := student_file(name)) is not None:
+        return Predictor(read_student(file))
+    return Predictor(load_student(checkpoints(name)))
 
 
-def predict_student(run_name: str, scene: Scene, texts: np.ndarray) -> np.ndarray:
+def student_space(name: str) -> TextSpace:
+    """Return the text space of a student, without reading its weights."""
+    if (file := student_file(name)) is not None:
+        return read_card(file).text_space
+    folder = checkpoints(name)
+    student_state(name)  # says what to do where there is none
+    return text_space_of(folder, complete_steps(folder)[0])
+
+
+def predict_student(name: str, scene: Scene, texts: TextFeatures) -> np.ndarray:
     """Return a student's class index for every point of a scene."""
     from sas_jax.evaluate.semantic import classify
 
-    features = _predictor(run_name).features(scene.points)
-    return classify(features.feat, texts)[features.row]
+    return classify(_predictor(name).features(scene.points), texts)
 
 
-def fused_features(scene: Scene) -> SceneFeatures:
-    """Return the fused features of a scene's points; row -1 is a point without any.
+def fused_path(name: str) -> pathlib.Path:
+    """Return the file of a scene's fused features.
 
     Raises:
-      InputError: when fusion has not made them, or made them for other points.
+      InputError: when fusion has not made them.
     """
-    from sas_jax.fusion.store import load_point_features
-
-    path = workspace() / "fused" / fused_name() / f"{scene.name}.safetensors"
+    path = workspace() / "fused" / fused_name() / f"{name}.safetensors"
     if not path.exists():
         raise InputError(
             f"query: fused features of the scene are required, got none ({path}). "
             "Run experiments/fuse_features.py, or ask the student: --source=student."
         )
-    fused = load_point_features(path)
-    if fused.num_points != len(scene.points):
-        raise InputError(
-            f"query: features of the scene's {len(scene.points)} points are required, "
-            f"got those of {fused.num_points} ({path}). Run "
-            "experiments/extract_features.py and fuse_features.py for this scene."
-        )
-    row = np.full(fused.num_points, -1, np.int32)
-    row[fused.point_index] = np.arange(len(fused.feat))
-    return SceneFeatures(fused.feat, row)
+    return path
 
 
-def scene_features(run_name: str, scene: Scene) -> SceneFeatures:
+def scene_features(name: str, scene: Scene) -> Features:
     """Return a student's features of a scene, from the workspace or computed now."""
-    path = workspace() / "scene_features" / run_name / f"{scene.name}.safetensors"
-    key = files.content_key([student_state(run_name), scene.points])
-    if not files.is_current(path, key):
-        save_scene_features(path, _predictor(run_name).features(scene.points), key)
-    return load_scene_features(path)
+    file = student_file(name)
+    folder = one_name("run", name) if file is None else file.name
+    path = workspace() / "scene_features" / folder / f"{scene.name}.safetensors"
+    for state in (student_state, loaded_state):
+        key = files.content_key([state(name), scene.points])
+        if is_current(path, key):
+            return load_features(path)
+    save_features(path, _predictor(name).features(scene.points), key=key)
+    return load_features(path)

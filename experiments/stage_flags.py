@@ -23,9 +23,13 @@ COMPAT = flags.DEFINE_enum(
     "compat", "paper", _COMPAT, "Which recipe, where paper and authors' code differ."
 )
 DEVICE = flags.DEFINE_string("device", "cpu", "Device of the PyTorch networks.")
+VERIFY = flags.DEFINE_bool(
+    "verify", False, "Hash every file again, even where size, time and inode stand."
+)
 THREADS = flags.DEFINE_integer(
     "threads", os.cpu_count() or 1, "CPU threads, or processes of one thread each.", 1
 )
+DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of every error.")
 
 # Procedural rooms
 MAKE_ROOMS = flags.DEFINE_bool("make_rooms", False, "Generate the data set first.")
@@ -109,6 +113,14 @@ STUDENTS = flags.DEFINE_list(
     "students", ["point", "superpoint", "full"], "Variants of Table 3."
 )
 STUDENT_SEEDS = flags.DEFINE_list("student_seeds", ["0"], "Seeds of each variant.")
+
+# A student that is there already
+STUDENT = flags.DEFINE_string(
+    "student", None, "File of a student (.safetensors) that answers, instead of --run."
+)
+INIT_FROM = flags.DEFINE_string(
+    "init_from", None, "Whose weights to begin with: a student's file, or a run."
+)
 
 # Student: named like the fields of StudentConfig, TrainConfig and RunConfig
 # Lists of other modules are repeated here: importing them would load JAX into the

@@ -7,6 +7,12 @@ Reads <workspace>/fused/<strategy>/ and <workspace>/superpoints/, writes
 <workspace>/train/<run>/. A run that was stopped or killed goes on when the same
 command is given again; Ctrl-C finishes the step and saves. Flags that are not given
 keep the paper's values, or those of the authors' code with --compat=official.
+
+--init_from begins with the weights of a known student, of a file that export_student.py
+wrote or of a run, instead of random ones.
+
+Several processes, each with its own devices, train one student on a shared disk: start
+the command once for each, with the same --coordinator, one of which is --process_id=0.
 """
 
 import dataclasses
@@ -15,24 +21,31 @@ import pathlib
 import signal
 import sys
 
+import jax
 import settings
 import stage_flags as given
 from absl import flags
+from student_names import student_file
 
+from sas_jax.artefacts.features import has_features, space_of
 from sas_jax.distill.augment import named_augmentation
 from sas_jax.distill.config import RunConfig, TrainConfig, official_config
 from sas_jax.distill.data import SceneFiles
+from sas_jax.distill.processes import is_primary
 from sas_jax.distill.train import TrainResult, Vocabulary, train
 from sas_jax.errors import InputError
-from sas_jax.fusion.store import has_features
 from sas_jax.models.minkunet import StudentConfig
 
 _RUN = flags.DEFINE_string("run", "full-seed0", "Name of the run.")
 _SPLIT = flags.DEFINE_string("split", "train", "Split to train on.")
-_INIT_FROM = flags.DEFINE_string("init_from", None, "Run whose weights to begin with.")
 _BRANCH_FROM = flags.DEFINE_string(
     "branch_from", None, "Run with the same first stage, which is then not done again."
 )
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "host:port where the first of several processes is reached."
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many there are.", 1)
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which this one is.", 0)
 
 
 def main() -> None:
@@ -42,20 +55,39 @@ def main() -> None:
     if missing:
         print("\n".join(missing))
         sys.exit(1)
-    texts = settings.class_texts()
-    vocabulary = Vocabulary(settings.label_set().names, texts)
+    _join_processes()
+    sources = _sources()
+    texts = settings.class_texts(space_of(sources[0].features))
+    vocabulary = Vocabulary(settings.label_set().names, texts.rows, texts.space)
     stopped = _stop_on_signals()
     result = train(
-        _config(texts.shape[1]),
-        _sources(),
+        _config(texts.space.dim),
+        sources,
         vocabulary,
         settings.checkpoints(_RUN.value).parent,
         run=RunConfig(**_given(RunConfig)),
-        init_from=_INIT_FROM.value and settings.checkpoints(_INIT_FROM.value),
+        init_from=given.INIT_FROM.value and _weights(given.INIT_FROM.value),
         branch_from=_BRANCH_FROM.value and settings.checkpoints(_BRANCH_FROM.value),
         stop=lambda: bool(stopped),
     )
     _report(result, stopped)
+
+
+def _join_processes() -> None:
+    """Join the other processes of this run, before JAX looks for devices.
+
+    Raises:
+      InputError: when only some of the three flags are given.
+    """
+    values = (_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+    if all(value is None for value in values):
+        return
+    if any(value is None for value in values) or _PROCESS_ID.value >= values[1]:
+        raise InputError(
+            "train: --coordinator, --num_processes and a --process_id below it must be "
+            f"given together, got {values}. Give all of them, or none for one process."
+        )
+    jax.distributed.initialize(*values)
 
 
 def _config(out_dim: int) -> TrainConfig:
@@ -68,6 +100,15 @@ def _config(out_dim: int) -> TrainConfig:
     changes["augment"] = named_augmentation(given.AUGMENT.value)
     make = official_config if given.COMPAT.value == "official" else TrainConfig
     return make(**changes)
+
+
+def _weights(name: str) -> pathlib.Path:
+    """Return a student's file, or the checkpoints of a run: a name or a path."""
+    path = pathlib.Path(name)
+    if student_file(name) is None and "/" not in name:
+        return settings.checkpoints(name)
+    inside = path / "checkpoints"
+    return inside if inside.is_dir() else path
 
 
 def _given(config: type) -> dict:
@@ -147,7 +188,8 @@ def _stop_on_signals() -> list[int]:
 
 
 def _report(result: TrainResult, stopped: list[int]) -> None:
-    print(result.table())
+    if is_primary():
+        print(result.table())
     if stopped and not result.completed:
         sys.exit(128 + stopped[0])
 

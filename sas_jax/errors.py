@@ -1,8 +1,19 @@
-"""Errors a user can act on, one line each: `where: requirement, got value. Remedy`."""
+"""Errors, one line each: `where: requirement, got value. Remedy`."""
+
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
 
 
 class InputError(ValueError):
     """Report input that a user can mend; scripts print it as one line and exit 1."""
+
+
+class ContractError(ValueError):
+    """Report arrays that break what a function asks of its caller, whatever the input.
+
+    No user of a script can mend that: it is a fault of the code that calls, here or in
+    a teacher of one's own, and shown with its traceback.
+    """
 
 
 class DamagedFile(InputError):

@@ -12,6 +12,9 @@ from typing import Any
 
 from sas_jax.errors import InputError
 
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
 _CGROUPS = pathlib.Path("/sys/fs/cgroup")
 _OWN_CGROUPS = pathlib.Path("/proc/self/cgroup")
 # Files of a control group, version 2 and 1: limit, use, and the name of what of that

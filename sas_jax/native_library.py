@@ -12,8 +12,11 @@ from pathlib import Path
 
 from sas_jax.errors import InputError
 
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
 # The same number as SAS_ABI_VERSION in kernels/include/sas_c_api.h.
-ABI_VERSION = 2
+ABI_VERSION = 3
 REBUILD = "python setup.py build_native"
 
 # (parameter, value) of mallopt(3): no separate mappings for large arrays, no return of

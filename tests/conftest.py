@@ -21,7 +21,19 @@ def pytest_configure(config):
     jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+def pytest_runtest_logreport(report):
+    """Say at once why a test failed: a run that is cut off never comes to its summary.
+
+    Only where asked for, by SAS_JAX_TELL_AT_ONCE.
+    """
+    if report.failed and os.environ.get("SAS_JAX_TELL_AT_ONCE"):
+        print(f"\n{report.nodeid} failed:\n{report.longreprtext[-1500:]}", flush=True)
+
+
 def _golden_folder() -> pathlib.Path | None:
+    named = os.environ.get("SAS_JAX_GOLDEN")
+    if named:  # not elsewhere, so that a wrong name is seen
+        return pathlib.Path(named)
     for folder in (
         ROOT.parent / "shared" / "golden",
         ROOT / "tests" / "golden" / "data",

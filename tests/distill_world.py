@@ -5,7 +5,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+from text_spaces import space
 
+from sas_jax.artefacts.features import Features
 from sas_jax.distill.augment import AugmentConfig
 from sas_jax.distill.config import TrainConfig
 from sas_jax.distill.data import TrainScene
@@ -14,6 +16,7 @@ from sas_jax.models.minkunet import HEAD, StudentConfig
 CHANNELS = 8
 CLASSES = 3
 TEXT = np.eye(CLASSES, CHANNELS, dtype=np.float32)
+SPACE = space(CHANNELS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +41,9 @@ class Box:
             np.arange(self.num_superpoints), np.arange(self.num_superpoints) % 3
         ] += 1
         row = np.where(slab == 1, -1, slab).astype(np.int32)
-        return TrainScene(self.name, points, slab, targets.astype(np.float16), row)
+        counts = np.ones(self.num_superpoints, np.int32)
+        found = Features(targets.astype(np.float16), row, counts, SPACE, "superpoint")
+        return TrainScene(self.name, points, slab, found)
 
 
 def boxes(count: int, **settings: int) -> list[Box]:

@@ -49,14 +49,26 @@ uint32_t OrderedBits(float value) {
   return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
 }
 
-// Returns edge indices by ascending (weight, index): the pair is one 64-bit integer, which sorts
-// three times as fast as an indirect comparison.
+// Sorts by bits shift .. shift + 10, equal ones in the order that they have.
+void SortByDigit(const std::vector<uint64_t>& from, int shift, std::vector<uint64_t>* to) {
+  constexpr uint64_t kMask = (1u << 11) - 1;
+  std::vector<int64_t> next(kMask + 2, 0);
+  for (const uint64_t key : from) ++next[((key >> shift) & kMask) + 1];
+  std::partial_sum(next.begin(), next.end(), next.begin());
+  for (const uint64_t key : from) (*to)[next[(key >> shift) & kMask]++] = key;
+}
+
+// Returns edge indices, in the lower half, by ascending (weight, index). They start in the order
+// of the index, so only the weight has to be sorted by.
 std::vector<uint64_t> SortEdges(int64_t num_edges, const float* weights) {
-  std::vector<uint64_t> keys(num_edges);
+  std::vector<uint64_t> keys(num_edges), other(num_edges);
   for (int64_t e = 0; e < num_edges; ++e) {
     keys[e] = (static_cast<uint64_t>(OrderedBits(weights[e])) << 32) | static_cast<uint64_t>(e);
   }
-  std::sort(keys.begin(), keys.end());
+  for (const int shift : {32, 43, 54}) {
+    SortByDigit(keys, shift, &other);
+    keys.swap(other);
+  }
   return keys;
 }
 
@@ -76,17 +88,23 @@ void Segment(int64_t num_points, int64_t num_edges, const int32_t* edges, const 
              float k_threshold, int64_t min_vertices, int32_t* labels) {
   Segments segments(num_points);
   std::vector<float> threshold(num_points, k_threshold);
-  const std::vector<uint64_t> order = SortEdges(num_edges, weights);
+  std::vector<uint64_t> order = SortEdges(num_edges, weights);
+  size_t num_left = 0;  // edges between two segments, at the front of `order`
   for (const uint64_t key : order) {
     const int64_t e = static_cast<int64_t>(key & 0xffffffffu);
     const int32_t a = segments.Find(edges[2 * e]);
     const int32_t b = segments.Find(edges[2 * e + 1]);
     const float weight = weights[e];
-    if (a == b || weight > threshold[a] || weight > threshold[b]) continue;
+    if (a == b) continue;
+    if (weight > threshold[a] || weight > threshold[b]) {
+      order[num_left++] = key;
+      continue;
+    }
     const int32_t root = segments.Join(a, b);
     // A division cannot be contracted with the addition, so this rounds alike everywhere.
     threshold[root] = weight + k_threshold / static_cast<float>(segments.Size(root));
   }
+  order.resize(num_left);
   for (const uint64_t key : order) {
     const int64_t e = static_cast<int64_t>(key & 0xffffffffu);
     const int32_t a = segments.Find(edges[2 * e]);

@@ -3,7 +3,8 @@
 // Operands of both as in kernels/ffi/conv_handlers.cc, but in device memory: num_out cannot be
 // checked here, the kernels clamp it. Besides, the forward takes `order`, a permutation of the
 // output rows or [0] for none, and the weight gradient has a second result, its workspace
-// [NumSlabs, K, C_in, C_out], or [0, ...] if one slab is enough. precision is "f32" or "tf32".
+// [NumSlabs, K, C_in, C_out], or [0, ...] if one slab is enough. precision is "f32", "tf32" or
+// "bf16": the last for rows of bfloat16, the others for float32.
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -19,9 +20,9 @@ namespace {
 
 namespace ffi = xla::ffi;
 
+using sas::cuda::Bfloat16;
 using sas::cuda::Precision;
 using Stream = CUstream_st*;
-using Features = ffi::Buffer<ffi::F32, 2>;
 using Weights = ffi::Buffer<ffi::F32, 3>;
 using Partials = ffi::Buffer<ffi::F32, 4>;
 using Table = ffi::Buffer<ffi::S32, 2>;
@@ -46,7 +47,19 @@ const int32_t* TableOrNull(const Table& nbr) {
 ffi::ErrorOr<Precision> ParsePrecision(const char* op, std::string_view name) {
   if (name == "f32") return Precision::kF32;
   if (name == "tf32") return Precision::kTf32;
-  return ffi::Unexpected(Invalid(op, "precision must be f32 or tf32"));
+  if (name == "bf16") return Precision::kBf16;
+  return ffi::Unexpected(Invalid(op, "precision must be f32, tf32 or bf16"));
+}
+
+ffi::Error CheckRows(const char* op, Precision precision, const ffi::AnyBuffer& rows) {
+  const auto type = precision == Precision::kBf16 ? ffi::DataType::BF16 : ffi::DataType::F32;
+  if (rows.element_type() != type) return Invalid(op, "rows must have the type of the precision");
+  if (rows.dimensions().size() != 2) return Invalid(op, "rows must have two dimensions");
+  return ffi::Error::Success();
+}
+
+bool IsAligned(const ffi::AnyBuffer& array) {
+  return reinterpret_cast<uintptr_t>(array.untyped_data()) % 16 == 0;
 }
 
 ffi::Error CheckTable(const char* op, const Table& nbr, int64_t num_offsets, int64_t rows_in,
@@ -62,11 +75,39 @@ ffi::Error CheckTable(const char* op, const Table& nbr, int64_t num_offsets, int
   return ffi::Error::Success();
 }
 
-ffi::Error ConvForward(Stream stream, Features x, Weights w, Table nbr, Scalar num_out, Order order,
-                       ffi::Result<Features> y, bool transpose_weights, bool reverse_offsets,
-                       std::string_view precision_name) {
+template <class T>
+sas::cuda::ConvForwardOf<T> Forward(const ffi::AnyBuffer& x, const ffi::AnyBuffer& w,
+                                    const Table& nbr, const Scalar& num_out, const Order& order,
+                                    ffi::AnyBuffer& y, bool transpose_weights,
+                                    bool reverse_offsets) {
+  return {static_cast<const T*>(x.untyped_data()),
+          static_cast<const T*>(w.untyped_data()),
+          TableOrNull(nbr),
+          order.dimensions()[0] == 0 ? nullptr : order.typed_data(),
+          num_out.typed_data(),
+          static_cast<T*>(y.untyped_data()),
+          nbr.dimensions()[1],
+          y.dimensions()[0],
+          static_cast<int>(w.dimensions()[0]),
+          static_cast<int>(x.dimensions()[1]),
+          static_cast<int>(y.dimensions()[1]),
+          transpose_weights,
+          reverse_offsets};
+}
+
+ffi::Error ConvForward(Stream stream, ffi::AnyBuffer x, ffi::AnyBuffer w, Table nbr, Scalar num_out,
+                       Order order, ffi::Result<ffi::AnyBuffer> y, bool transpose_weights,
+                       bool reverse_offsets, std::string_view precision_name) {
   constexpr char kOp[] = "sas_conv_forward";
+  ffi::ErrorOr<Precision> precision = ParsePrecision(kOp, precision_name);
+  if (!precision.has_value()) return precision.error();
+  for (const ffi::AnyBuffer& rows : {x, *y}) {
+    ffi::Error error = CheckRows(kOp, *precision, rows);
+    if (error.failure()) return error;
+  }
   const auto w_shape = w.dimensions();
+  if (w_shape.size() != 3) return Invalid(kOp, "w must have three dimensions");
+  if (w.element_type() != x.element_type()) return Invalid(kOp, "w must have the type of x");
   const int64_t c_in = w_shape[transpose_weights ? 2 : 1];
   const int64_t c_out = w_shape[transpose_weights ? 1 : 2];
   const int64_t capacity = y->dimensions()[0];
@@ -78,21 +119,55 @@ ffi::Error ConvForward(Stream stream, Features x, Weights w, Table nbr, Scalar n
   }
   ffi::Error error = CheckTable(kOp, nbr, w_shape[0], x.dimensions()[0], capacity);
   if (error.failure()) return error;
-  ffi::ErrorOr<Precision> precision = ParsePrecision(kOp, precision_name);
-  if (!precision.has_value()) return precision.error();
-  const int32_t* order_data = num_ordered == 0 ? nullptr : order.typed_data();
-  return Result(
-      kOp, sas::cuda::RunForward({x.typed_data(), w.typed_data(), TableOrNull(nbr), order_data,
-                                  num_out.typed_data(), y->typed_data(), nbr.dimensions()[1],
-                                  capacity, static_cast<int>(w_shape[0]), static_cast<int>(c_in),
-                                  static_cast<int>(c_out), transpose_weights, reverse_offsets},
-                                 *precision, stream));
+  const bool few = *precision == Precision::kTf32 && c_in <= sas::cuda::kFewChannels;
+  if (*precision != Precision::kF32 && !few) {
+    const bool fits = *precision == Precision::kBf16 ? sas::cuda::FitsTensorCores<Bfloat16>(c_in)
+                                                     : sas::cuda::FitsTensorCores<float>(c_in);
+    if (!fits || !transpose_weights || !IsAligned(x) || !IsAligned(w) || !IsAligned(*y)) {
+      return Invalid(kOp,
+                     "tensor cores take aligned rows of whole 16 bytes and transposed weights");
+    }
+  }
+  const sas::cuda::Tile any;
+  if (*precision == Precision::kBf16) {
+    const auto conv =
+        Forward<Bfloat16>(x, w, nbr, num_out, order, *y, transpose_weights, reverse_offsets);
+    return Result(kOp, sas::cuda::RunForwardBf16(conv, any, stream));
+  }
+  const auto conv =
+      Forward<float>(x, w, nbr, num_out, order, *y, transpose_weights, reverse_offsets);
+  return Result(kOp, *precision == Precision::kTf32 ? sas::cuda::RunForwardTf32(conv, any, stream)
+                                                    : sas::cuda::RunForwardF32(conv, any, stream));
 }
 
-ffi::Error ConvWeightGrad(Stream stream, Features x, Features dy, Table nbr, Scalar num_out,
-                          ffi::Result<Weights> dw, ffi::Result<Partials> partials,
+template <class T>
+sas::cuda::ConvWeightGradOf<T> WeightGrad(const ffi::AnyBuffer& x, const ffi::AnyBuffer& dy,
+                                          const Table& nbr, const Scalar& num_out, Weights& dw,
+                                          float* partials) {
+  const auto shape = dw.dimensions();
+  return {static_cast<const T*>(x.untyped_data()),
+          static_cast<const T*>(dy.untyped_data()),
+          TableOrNull(nbr),
+          num_out.typed_data(),
+          dw.typed_data(),
+          partials,
+          nbr.dimensions()[1],
+          dy.dimensions()[0],
+          static_cast<int>(shape[0]),
+          static_cast<int>(shape[1]),
+          static_cast<int>(shape[2])};
+}
+
+ffi::Error ConvWeightGrad(Stream stream, ffi::AnyBuffer x, ffi::AnyBuffer dy, Table nbr,
+                          Scalar num_out, ffi::Result<Weights> dw, ffi::Result<Partials> partials,
                           std::string_view precision_name) {
   constexpr char kOp[] = "sas_conv_weight_grad";
+  ffi::ErrorOr<Precision> precision = ParsePrecision(kOp, precision_name);
+  if (!precision.has_value()) return precision.error();
+  for (const ffi::AnyBuffer& rows : {x, dy}) {
+    ffi::Error error = CheckRows(kOp, *precision, rows);
+    if (error.failure()) return error;
+  }
   const auto shape = dw->dimensions();
   const int64_t capacity = dy.dimensions()[0];
   if (x.dimensions()[1] != shape[1]) return Invalid(kOp, "x and dw must agree in C_in");
@@ -106,14 +181,21 @@ ffi::Error ConvWeightGrad(Stream stream, Features x, Features dy, Table nbr, Sca
   }
   ffi::Error error = CheckTable(kOp, nbr, shape[0], x.dimensions()[0], capacity);
   if (error.failure()) return error;
-  ffi::ErrorOr<Precision> precision = ParsePrecision(kOp, precision_name);
-  if (!precision.has_value()) return precision.error();
-  return Result(kOp, sas::cuda::RunWeightGrad(
-                         {x.typed_data(), dy.typed_data(), TableOrNull(nbr), num_out.typed_data(),
-                          dw->typed_data(), split ? partials->typed_data() : nullptr,
-                          nbr.dimensions()[1], capacity, static_cast<int>(shape[0]),
-                          static_cast<int>(shape[1]), static_cast<int>(shape[2])},
-                         *precision, stream));
+  float* workspace = split ? partials->typed_data() : nullptr;
+  const sas::cuda::Tile any;
+  if (*precision != Precision::kBf16) {
+    const auto conv = WeightGrad<float>(x, dy, nbr, num_out, *dw, workspace);
+    return Result(kOp, *precision == Precision::kTf32
+                           ? sas::cuda::RunWeightGradTf32(conv, any, stream)
+                           : sas::cuda::RunWeightGradF32(conv, any, stream));
+  }
+  const bool fits = sas::cuda::FitsTensorCores<Bfloat16>(static_cast<int>(shape[1])) &&
+                    sas::cuda::FitsTensorCores<Bfloat16>(static_cast<int>(shape[2]));
+  if (!fits || !IsAligned(x) || !IsAligned(dy)) {
+    return Invalid(kOp, "tensor cores take aligned rows of whole 16 bytes");
+  }
+  const auto conv = WeightGrad<Bfloat16>(x, dy, nbr, num_out, *dw, workspace);
+  return Result(kOp, sas::cuda::RunWeightGradBf16(conv, any, stream));
 }
 
 }  // namespace
@@ -122,12 +204,12 @@ ffi::Error ConvWeightGrad(Stream stream, Features x, Features dy, Table nbr, Sca
 XLA_FFI_DEFINE_HANDLER_SYMBOL(SasConvForward, ConvForward,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::PlatformStream<Stream>>()
-                                  .Arg<Features>()
-                                  .Arg<Weights>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
                                   .Arg<Table>()
                                   .Arg<Scalar>()
                                   .Arg<Order>()
-                                  .Ret<Features>()
+                                  .Ret<ffi::AnyBuffer>()
                                   .Attr<bool>("transpose_weights")
                                   .Attr<bool>("reverse_offsets")
                                   .Attr<std::string_view>("precision"),
@@ -136,8 +218,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SasConvForward, ConvForward,
 XLA_FFI_DEFINE_HANDLER_SYMBOL(SasConvWeightGrad, ConvWeightGrad,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::PlatformStream<Stream>>()
-                                  .Arg<Features>()
-                                  .Arg<Features>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
                                   .Arg<Table>()
                                   .Arg<Scalar>()
                                   .Ret<Weights>()

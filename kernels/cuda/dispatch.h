@@ -6,10 +6,12 @@
 #define SAS_JAX_KERNELS_CUDA_DISPATCH_H_
 
 #include <cstdint>
+#include <type_traits>
 
 #include "few_channels.h"
 #include "forward_tile.h"
 #include "sas_conv_cuda.h"
+#include "tensor_forward.h"
 #include "weight_grad_tile.h"
 
 namespace sas::cuda {
@@ -23,82 +25,135 @@ struct KernelTag {
 // Enough to keep a large GPU busy; narrower tiles read rows more often but make more blocks.
 constexpr int64_t kEnoughBlocks = 256;
 
-// The widest tile that pads c_out least and still makes enough blocks.
-inline int ChooseColumns(int64_t blocks_per_column_tile, int64_t c_out) {
-  int best = 32;
-  for (int columns : {64, 96}) {
-    const int64_t tiles = CeilDiv(c_out, columns);
-    const bool tight = tiles * columns <= CeilDiv(c_out, best) * best;
-    if (tight && tiles * blocks_per_column_tile >= kEnoughBlocks) best = columns;
+// The widest of some tiles that pads `width` least and still makes enough blocks; the first one
+// otherwise.
+template <int kNumWidths>
+int ChooseWidth(const int (&widths)[kNumWidths], int64_t blocks_per_tile, int64_t width) {
+  int best = widths[0];
+  for (int candidate : widths) {
+    const int64_t tiles = CeilDiv(width, candidate);
+    const bool tight = tiles * candidate <= CeilDiv(width, best) * best;
+    if (tight && tiles * blocks_per_tile >= kEnoughBlocks) best = candidate;
   }
   return best;
 }
 
-template <int kColumns, class Launch>
-void LaunchForwardTiles(const ConvForward& conv, Precision precision, Launch& launch) {
-  const int64_t blocks = CeilDiv(conv.capacity, kTileRows) * CeilDiv(conv.c_out, kColumns);
-  auto run = [&](auto tag) { launch(tag, blocks, conv); };
-  const bool exact = precision == Precision::kF32;
-  if (exact && !conv.transpose_weights) {
-    run(KernelTag<ForwardTile<kColumns, Precision::kF32, false>>());
-  } else if (exact) {
-    run(KernelTag<ForwardTile<kColumns, Precision::kF32, true>>());
-  } else if (!conv.transpose_weights) {
-    run(KernelTag<ForwardTile<kColumns, Precision::kTf32, false>>());
+// Runs one of the widths as a constant: run(std::integral_constant<int, width>).
+template <int kWidth, int... kOthers, class Run>
+void WithWidth(int width, Run run) {
+  if constexpr (sizeof...(kOthers) == 0) {
+    run(std::integral_constant<int, kWidth>());
+  } else if (width == kWidth) {
+    run(std::integral_constant<int, kWidth>());
   } else {
-    run(KernelTag<ForwardTile<kColumns, Precision::kTf32, true>>());
+    WithWidth<kOthers...>(width, run);
   }
 }
 
-// columns: of a tile; 0 chooses.
-template <class Launch>
-void LaunchForward(const ConvForward& conv, Precision precision, int columns, Launch& launch) {
-  if (conv.capacity == 0 || conv.c_out == 0) return;
-  if (conv.c_in <= FewChannels::kMaxChannels) {
-    const int64_t column_tiles = CeilDiv(conv.c_out, FewChannels::kColumns);
-    const int64_t blocks = CeilDiv(conv.capacity, FewChannels::kRows) * column_tiles;
-    launch(KernelTag<FewChannels>(), blocks, conv);
-    return;
-  }
-  if (columns == 0) columns = ChooseColumns(CeilDiv(conv.capacity, kTileRows), conv.c_out);
-  if (columns == 96) {
-    LaunchForwardTiles<96>(conv, precision, launch);
-  } else if (columns == 64) {
-    LaunchForwardTiles<64>(conv, precision, launch);
-  } else {
-    LaunchForwardTiles<32>(conv, precision, launch);
-  }
-}
-
-template <int kColumns, class Launch>
-void LaunchWeightGradTiles(const ConvWeightGrad& conv, Precision precision, int64_t row_blocks,
-                           Launch& launch) {
-  const int64_t blocks = row_blocks * CeilDiv(conv.c_out, kColumns);
-  if (precision == Precision::kF32) {
-    launch(KernelTag<WeightGradTile<kColumns, Precision::kF32>>(), blocks, conv);
-  } else {
-    launch(KernelTag<WeightGradTile<kColumns, Precision::kTf32>>(), blocks, conv);
-  }
+template <class T>
+bool IsEmpty(const ConvForwardOf<T>& conv) {
+  return conv.capacity == 0 || conv.c_out == 0;
 }
 
 template <class Launch>
-void LaunchWeightGrad(const ConvWeightGrad& conv, Precision precision, int columns,
-                      Launch& launch) {
+void LaunchFewChannels(const ConvForward& conv, Launch& launch) {
+  const int64_t column_tiles = CeilDiv(conv.c_out, FewChannels::kColumns);
+  launch(KernelTag<FewChannels>(), CeilDiv(conv.capacity, FewChannels::kRows) * column_tiles, conv);
+}
+
+// Rows of a block: 64, unless that leaves a large GPU idle.
+inline int ChooseRows(int64_t capacity, int64_t c_out) {
+  return CeilDiv(capacity, 64) * CeilDiv(c_out, 64) >= kEnoughBlocks ? 64 : 32;
+}
+
+template <class T, class Launch>
+void LaunchTensorForward(const ConvForwardOf<T>& conv, Tile tile, Launch& launch) {
+  if (tile.rows == 0) tile.rows = ChooseRows(conv.capacity, conv.c_out);
+  const int64_t row_blocks = CeilDiv(conv.capacity, tile.rows);
+  if (tile.columns == 0) tile.columns = ChooseWidth({32, 64, 96, 128}, row_blocks, conv.c_out);
+  WithWidth<32, 64>(tile.rows, [&](auto height) {
+    WithWidth<32, 64, 96, 128>(tile.columns, [&](auto width) {
+      const int64_t blocks = row_blocks * CeilDiv(conv.c_out, width());
+      launch(KernelTag<TensorForward<T, height(), width()>>(), blocks, conv);
+    });
+  });
+}
+
+template <class Launch>
+void LaunchForwardF32(const ConvForward& conv, Tile tile, Launch& launch) {
+  if (IsEmpty(conv)) return;
+  if (conv.c_in <= kFewChannels) return LaunchFewChannels(conv, launch);
+  if (tile.rows == 0) tile.rows = ChooseRows(conv.capacity, conv.c_out);
+  const int64_t row_blocks = CeilDiv(conv.capacity, tile.rows);
+  if (tile.columns == 0) tile.columns = ChooseWidth({32, 64, 96}, row_blocks, conv.c_out);
+  WithWidth<32, 64>(tile.rows, [&](auto height) {
+    WithWidth<32, 64, 96>(tile.columns, [&](auto width) {
+      const int64_t blocks = row_blocks * CeilDiv(conv.c_out, width());
+      if (conv.transpose_weights) {
+        launch(KernelTag<ForwardTile<height(), width(), true>>(), blocks, conv);
+      } else {
+        launch(KernelTag<ForwardTile<height(), width(), false>>(), blocks, conv);
+      }
+    });
+  });
+}
+
+template <class Launch>
+void LaunchForwardTf32(const ConvForward& conv, Tile tile, Launch& launch) {
+  if (IsEmpty(conv)) return;
+  if (conv.c_in <= kFewChannels) return LaunchFewChannels(conv, launch);
+  LaunchTensorForward(conv, tile, launch);
+}
+
+template <class Launch>
+void LaunchForwardBf16(const ConvForwardOf<Bfloat16>& conv, Tile tile, Launch& launch) {
+  if (!IsEmpty(conv)) LaunchTensorForward(conv, tile, launch);
+}
+
+template <class T>
+int64_t SlabsOf(const ConvWeightGradOf<T>& conv) {
+  return conv.partials == nullptr ? 1 : NumSlabs(conv.capacity);
+}
+
+template <class Math, class Args, class Launch>
+void LaunchWeightGradTiles(const Args& conv, Launch& launch) {
   const int64_t num_weights = static_cast<int64_t>(conv.num_offsets) * conv.c_in * conv.c_out;
   if (num_weights == 0) return;
-  const int64_t slabs = conv.partials == nullptr ? 1 : NumSlabs(conv.capacity);
-  const int64_t row_blocks = slabs * conv.num_offsets * CeilDiv(conv.c_in, kTileRows);
-  if (columns == 0) columns = ChooseColumns(row_blocks, conv.c_out);
-  if (columns == 96) {
-    LaunchWeightGradTiles<96>(conv, precision, row_blocks, launch);
-  } else if (columns == 64) {
-    LaunchWeightGradTiles<64>(conv, precision, row_blocks, launch);
-  } else {
-    LaunchWeightGradTiles<32>(conv, precision, row_blocks, launch);
+  const int64_t tiles = CeilDiv(conv.c_in, Math::kRows) * CeilDiv(conv.c_out, Math::kColumns);
+  launch(KernelTag<WeightGradTile<Math>>(), SlabsOf(conv) * conv.num_offsets * tiles, conv);
+  if (conv.partials == nullptr) return;
+  launch(KernelTag<AddSlabs<typename Math::Element>>(), CeilDiv(num_weights, kThreads), conv);
+}
+
+// Math: a template of rows and columns.
+template <template <int, int> class Math, class T, class Launch>
+void LaunchWeightGradMath(const ConvWeightGradOf<T>& conv, Tile tile, Launch& launch) {
+  int64_t blocks = SlabsOf(conv) * conv.num_offsets;
+  if (tile.rows == 0) {
+    tile.rows = ChooseWidth({32, 64, 96}, blocks * CeilDiv(conv.c_out, 64), conv.c_in);
   }
-  if (conv.partials != nullptr) {
-    launch(KernelTag<AddSlabs>(), CeilDiv(num_weights, kThreads), conv);
-  }
+  blocks *= CeilDiv(conv.c_in, tile.rows);
+  if (tile.columns == 0) tile.columns = ChooseWidth({32, 64, 96}, blocks, conv.c_out);
+  WithWidth<32, 64, 96>(tile.rows, [&](auto height) {
+    WithWidth<32, 64, 96>(tile.columns, [&](auto width) {
+      LaunchWeightGradTiles<Math<height(), width()>>(conv, launch);
+    });
+  });
+}
+
+template <class Launch>
+void LaunchWeightGradF32(const ConvWeightGrad& conv, Tile tile, Launch& launch) {
+  LaunchWeightGradMath<ExactMath>(conv, tile, launch);
+}
+
+template <class Launch>
+void LaunchWeightGradTf32(const ConvWeightGrad& conv, Tile tile, Launch& launch) {
+  LaunchWeightGradMath<Tf32Math>(conv, tile, launch);
+}
+
+template <class Launch>
+void LaunchWeightGradBf16(const ConvWeightGradOf<Bfloat16>& conv, Tile tile, Launch& launch) {
+  LaunchWeightGradMath<Bf16Math>(conv, tile, launch);
 }
 
 }  // namespace sas::cuda

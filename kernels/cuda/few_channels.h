@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "device.h"
-#include "forward_tile.h"
+#include "offset_list.h"
 #include "sas_conv_cuda.h"
 
 namespace sas::cuda {
@@ -17,7 +17,6 @@ class FewChannels {
  public:
   using Args = ConvForward;
 
-  static constexpr int kMaxChannels = 4;
   static constexpr int kRows = 32;  // of a block
   static constexpr int kColumns = kWarp;
   static constexpr int kOffsets = kWarp;  // listed at a time

@@ -9,7 +9,6 @@
 namespace sas::cuda {
 
 constexpr int kDepth = 32;  // terms of the sums that one step adds
-constexpr int kStages = 3;  // panels in flight
 
 struct alignas(8) Float2 {
   float v[2];
@@ -85,9 +84,17 @@ struct Panel {
   }
 };
 
+// How many steps' panels are in flight. Narrow tiles are for few rows, where nothing else covers
+// the way from memory; wide ones must leave room for other blocks.
+constexpr int Stages(int bytes_of_step, int least) {
+  constexpr int kMost = 8;
+  const int stages = 32 * 1024 / bytes_of_step;
+  return stages < least ? least : stages > kMost ? kMost : stages;
+}
+
 // Calls load(step, stage) for every step, kStages - 1 steps ahead of use(stage). All threads of the
 // block call; shared memory is theirs again afterwards.
-template <class Load, class Use>
+template <int kStages, class Load, class Use>
 SAS_DEVICE void RunPipeline(int num_steps, Load load, Use use) {
   for (int step = 0; step < kStages - 1; ++step) {
     if (step < num_steps) load(step, step);

@@ -1,4 +1,5 @@
-// Weight gradient: a block owns 64 x kColumns elements of one offset's gradient and a slab of rows.
+// Weight gradient: a block owns kRows x kColumns elements of one offset's gradient and a slab of
+// rows.
 //
 // It lists the pairs of a window of rows in order and multiplies their rows of x and dy, 32 pairs a
 // step, so absent neighbours cost nothing. Slabs write partial gradients; a second kernel adds
@@ -9,26 +10,110 @@
 #include <cstdint>
 
 #include "device.h"
-#include "forward_tile.h"
+#include "offset_list.h"
 #include "panel.h"
 #include "product.h"
 #include "sas_conv_cuda.h"
+#include "tensor_panel.h"
+#include "tensor_product.h"
 
 namespace sas::cuda {
 
-template <int kColumns, Precision kPrecision>
+// How a block multiplies: exactly, in float.
+template <int kRows_, int kColumns_>
+struct ExactMath {
+  using Element = float;
+  static constexpr int kRows = kRows_;
+  static constexpr int kColumns = kColumns_;
+  static constexpr int kWindow = 1024;
+  using PanelX = Panel<kRows, true>;
+  using PanelDy = Panel<kColumns, true>;
+  using Sums = Product<kRows, kColumns>;
+
+  template <class AnyPanel, class RowAt>
+  static SAS_DEVICE void Fill(AnyPanel& panel, const float* base, int width, int row_length,
+                              RowAt row_at) {
+    panel.Fill(base, width, CopiesBy16(base, row_length), row_at);
+  }
+  static SAS_DEVICE void Add(Sums& sums, const PanelX& x, const PanelDy& dy) { sums.AddAll(x, dy); }
+  template <class Store>
+  static SAS_DEVICE void ForEach(const Sums& sums, Store store) {
+    sums.ForEach(store);
+  }
+};
+
+// On tensor cores, in tf32.
+template <int kRows_, int kColumns_>
+struct Tf32Math {
+  using Element = float;
+  static constexpr int kRows = kRows_;
+  static constexpr int kColumns = kColumns_;
+  static constexpr int kWindow = 1024;
+  using PanelX = Panel<kRows, true>;
+  using PanelDy = Panel<kColumns, true>;
+  using Sums = TensorProduct<float, kRows, kColumns>;
+
+  template <class AnyPanel, class RowAt>
+  static SAS_DEVICE void Fill(AnyPanel& panel, const float* base, int width, int row_length,
+                              RowAt row_at) {
+    panel.Fill(base, width, CopiesBy16(base, row_length), row_at);
+  }
+  static SAS_DEVICE void Add(Sums& sums, const PanelX& x, const PanelDy& dy) {
+    sums.AddTransposedTf32(x, dy);
+  }
+  template <class Store>
+  static SAS_DEVICE void ForEach(const Sums& sums, Store store) {
+    sums.ForEachPair([&](int row, int column, float even, float odd) {
+      store(row, column, even);
+      store(row, column + 1, odd);
+    });
+  }
+};
+
+// On tensor cores, in bfloat16.
+template <int kRows_, int kColumns_>
+struct Bf16Math {
+  using Element = Bfloat16;
+  static constexpr int kRows = kRows_;
+  static constexpr int kColumns = kColumns_;
+  static constexpr int kWindow = 2048;
+  using PanelX = TensorPanel<Bfloat16, kDepth, kRows>;
+  using PanelDy = TensorPanel<Bfloat16, kDepth, kColumns>;
+  using Sums = TensorProduct<Bfloat16, kRows, kColumns>;
+
+  template <class AnyPanel, class RowAt>
+  static SAS_DEVICE void Fill(AnyPanel& panel, const Bfloat16* base, int width, int, RowAt row_at) {
+    panel.Fill(base, width, row_at);
+  }
+  static SAS_DEVICE void Add(Sums& sums, const PanelX& x, const PanelDy& dy) {
+    sums.AddTransposed(x, dy);
+  }
+  template <class Store>
+  static SAS_DEVICE void ForEach(const Sums& sums, Store store) {
+    sums.ForEachPair([&](int row, int column, float even, float odd) {
+      store(row, column, even);
+      store(row, column + 1, odd);
+    });
+  }
+};
+
+template <class Math>
 class WeightGradTile {
  public:
-  using Args = ConvWeightGrad;
+  using Element = typename Math::Element;
+  using Args = ConvWeightGradOf<Element>;
 
-  static constexpr int kWindow = 1024;  // rows whose pairs are listed at a time
+  static constexpr int kRows = Math::kRows;
+  static constexpr int kColumns = Math::kColumns;
+  static constexpr int kWindow = Math::kWindow;  // rows whose pairs are listed at a time
+  static constexpr int kStages = 3;
 
   struct Shared {
-    Panel<kTileRows, true> x[kStages];
-    Panel<kColumns, true> dy[kStages];
+    typename Math::PanelX x[kStages];
+    typename Math::PanelDy dy[kStages];
     int32_t in[kWindow];
     int32_t out[kWindow];
-    int32_t counts[kThreads];
+    int32_t counts[kThreads / kWarp];
   };
 
   static SAS_DEVICE void Run(const Args& conv, Shared& shared) {
@@ -37,17 +122,15 @@ class WeightGradTile {
 
  private:
   SAS_DEVICE WeightGradTile(const Args& conv, Shared& shared) : conv_(conv), shared_(shared) {
-    const int64_t row_tiles = CeilDiv(conv.c_in, kTileRows);
+    const int64_t row_tiles = CeilDiv(conv.c_in, kRows);
     const int64_t column_tiles = CeilDiv(conv.c_out, kColumns);
     int64_t index = BlockIndex();
     first_column_ = static_cast<int>(index % column_tiles) * kColumns;
     index /= column_tiles;
-    first_channel_ = static_cast<int>(index % row_tiles) * kTileRows;
+    first_channel_ = static_cast<int>(index % row_tiles) * kRows;
     index /= row_tiles;
     offset_ = static_cast<int>(index % conv.num_offsets);
     slab_ = index / conv.num_offsets;
-    x_by16_ = CopiesBy16(conv.x, conv.c_in);
-    dy_by16_ = CopiesBy16(conv.dy, conv.c_out);
   }
 
   SAS_DEVICE void Run() {
@@ -57,45 +140,48 @@ class WeightGradTile {
     const int64_t slab_rows = CeilDiv(num_out, num_slabs);
     const int64_t slab_end = (slab_ + 1) * slab_rows;
     const int64_t end = slab_end < num_out ? slab_end : num_out;
-    Product<kColumns> product;
+    typename Math::Sums sums;
     for (int64_t row = slab_ * slab_rows; row < end; row += kWindow) {
       const int num_pairs = ListPairs(row, end);
-      RunPipeline(
+      RunPipeline<kStages>(
           static_cast<int>(CeilDiv(num_pairs, kDepth)),
           [&](int step, int stage) { Load(step * kDepth, num_pairs, stage); },
-          [&](int stage) {
-            product.template Add<kPrecision>(shared_.x[stage], shared_.dy[stage]);
-          });
+          [&](int stage) { Math::Add(sums, shared_.x[stage], shared_.dy[stage]); });
     }
-    product.ForEach(
-        [&](int i, int j, float sum) { Store(first_channel_ + i, first_column_ + j, sum); });
+    Math::ForEach(
+        sums, [&](int i, int j, float sum) { Store(first_channel_ + i, first_column_ + j, sum); });
   }
 
   // Lists the pairs of rows [begin, begin + kWindow), those before `end`; returns how many.
   SAS_DEVICE int ListPairs(int64_t begin, int64_t end) {
-    constexpr int kRowsOfThread = kWindow / kThreads;
-    const int64_t first = begin + ThreadIndex() * kRowsOfThread;
-    int32_t in[kRowsOfThread];
+    constexpr int kWarps = kThreads / kWarp;
+    constexpr int kReads = kWindow / kThreads;
+    const int64_t first = begin + WarpIndex() * (kWindow / kWarps) + Lane();
+    int32_t in[kReads];
+    int places[kReads];
     int count = 0;
     SAS_UNROLL
-    for (int i = 0; i < kRowsOfThread; ++i) {
-      in[i] = first + i < end ? Neighbour(conv_, offset_, first + i) : -1;
-      count += in[i] >= 0;
+    for (int i = 0; i < kReads; ++i) {
+      const int64_t row = first + i * kWarp;
+      in[i] = row < end ? Neighbour(conv_, offset_, row) : -1;
+      const uint32_t present = Ballot(in[i] >= 0);
+      places[i] = count + CountBits(present & ((1u << Lane()) - 1));
+      count += CountBits(present);
     }
-    shared_.counts[ThreadIndex()] = count;
+    if (Lane() == 0) shared_.counts[WarpIndex()] = count;
     SyncThreads();
-    int position = 0;
+    int before = 0;
     int total = 0;
-    for (int i = 0; i < kThreads; ++i) {
-      if (i == ThreadIndex()) position = total;
-      total += shared_.counts[i];
+    SAS_UNROLL
+    for (int warp = 0; warp < kWarps; ++warp) {
+      if (warp == WarpIndex()) before = total;
+      total += shared_.counts[warp];
     }
     SAS_UNROLL
-    for (int i = 0; i < kRowsOfThread; ++i) {
+    for (int i = 0; i < kReads; ++i) {
       if (in[i] < 0) continue;
-      shared_.in[position] = in[i];
-      shared_.out[position] = static_cast<int32_t>(first + i);
-      ++position;
+      shared_.in[before + places[i]] = in[i];
+      shared_.out[before + places[i]] = static_cast<int32_t>(first + i * kWarp);
     }
     SyncThreads();
     return total;
@@ -105,12 +191,14 @@ class WeightGradTile {
   SAS_DEVICE void Load(int first, int num_pairs, int stage) {
     const int64_t c_in = conv_.c_in;
     const int64_t c_out = conv_.c_out;
-    shared_.x[stage].Fill(conv_.x, conv_.c_in - first_channel_, x_by16_, [&](int i) -> int64_t {
-      return first + i < num_pairs ? shared_.in[first + i] * c_in + first_channel_ : -1;
-    });
-    shared_.dy[stage].Fill(conv_.dy, conv_.c_out - first_column_, dy_by16_, [&](int i) -> int64_t {
-      return first + i < num_pairs ? shared_.out[first + i] * c_out + first_column_ : -1;
-    });
+    Math::Fill(shared_.x[stage], conv_.x, conv_.c_in - first_channel_, conv_.c_in,
+               [&](int i) -> int64_t {
+                 return first + i < num_pairs ? shared_.in[first + i] * c_in + first_channel_ : -1;
+               });
+    Math::Fill(shared_.dy[stage], conv_.dy, conv_.c_out - first_column_, conv_.c_out,
+               [&](int i) -> int64_t {
+                 return first + i < num_pairs ? shared_.out[first + i] * c_out + first_column_ : -1;
+               });
   }
 
   SAS_DEVICE void Store(int channel, int column, float sum) {
@@ -121,20 +209,19 @@ class WeightGradTile {
     dw[(matrix * conv_.c_in + channel) * conv_.c_out + column] = sum;
   }
 
-  const ConvWeightGrad& conv_;
+  const Args& conv_;
   Shared& shared_;
   int64_t slab_;
   int offset_;
   int first_channel_;
   int first_column_;
-  bool x_by16_;
-  bool dy_by16_;
 };
 
 // dw = the sum of the slabs' partial gradients, in order.
+template <class T>
 class AddSlabs {
  public:
-  using Args = ConvWeightGrad;
+  using Args = ConvWeightGradOf<T>;
   struct Shared {};
 
   static SAS_DEVICE void Run(const Args& conv, Shared&) {

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <new>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,7 @@
 
 namespace {
 
+using sas::cuda::Bfloat16;
 using sas::cuda::KernelTag;
 using sas::cuda::Precision;
 using sas::cuda::emulate::Block;
@@ -67,49 +69,105 @@ class EmulatedLaunch {
   std::string error_;
 };
 
-Range Floats(const float* data, int64_t rows, int64_t columns) {
-  return {data, sizeof(float) * static_cast<size_t>(rows * columns)};
+template <class T>
+Range Elements(const T* data, int64_t rows, int64_t columns) {
+  return {data, sizeof(T) * static_cast<size_t>(rows * columns)};
 }
-
-Precision PrecisionOf(int tf32) { return tf32 ? Precision::kTf32 : Precision::kF32; }
 
 Schedule ScheduleOf(int bits) { return {(bits & 1) != 0, (bits & 2) != 0}; }
 
-}  // namespace
+// What a call does not compute with: how a tile is cut, and how the block's threads run.
+struct Options {
+  Precision precision;
+  sas::cuda::Tile tile;
+  int schedule;
+};
 
-// Sizes of both: offsets, c_in, c_out, table stride, valid rows, capacity, rows of x. columns: of a
-// tile, 0 chooses. schedule: bit 0 copies at once, bit 1 threads in descending order. Return 0, or
-// 1 if a GPU would have objected. flags: bit 0 transposes the weights, bit 1 reverses the offsets.
-extern "C" {
-
-int sas_emulate_forward(const float* x, const float* w, const int32_t* nbr, const int32_t* order,
-                        float* y, const int64_t* sizes, int flags, int tf32, int columns,
-                        int schedule) {
+template <class T>
+int Forward(const void* x, const void* w, const int32_t* nbr, const int32_t* order, void* y,
+            const int64_t* sizes, int flags, const Options& options) {
   const int num_offsets = static_cast<int>(sizes[0]);
   const int c_in = static_cast<int>(sizes[1]);
   const int c_out = static_cast<int>(sizes[2]);
   const int32_t num_out = static_cast<int32_t>(sizes[4]);
-  EmulatedLaunch launch(ScheduleOf(schedule),
-                        {Floats(x, sizes[6], c_in), Floats(w, int64_t{num_offsets} * c_in, c_out)});
-  sas::cuda::LaunchForward({x, w, nbr, order, &num_out, y, sizes[3], sizes[5], num_offsets, c_in,
-                            c_out, (flags & 1) != 0, (flags & 2) != 0},
-                           PrecisionOf(tf32), columns, launch);
+  const sas::cuda::ConvForwardOf<T> conv{static_cast<const T*>(x),
+                                         static_cast<const T*>(w),
+                                         nbr,
+                                         order,
+                                         &num_out,
+                                         static_cast<T*>(y),
+                                         sizes[3],
+                                         sizes[5],
+                                         num_offsets,
+                                         c_in,
+                                         c_out,
+                                         (flags & 1) != 0,
+                                         (flags & 2) != 0};
+  EmulatedLaunch launch(
+      ScheduleOf(options.schedule),
+      {Elements(conv.x, sizes[6], c_in), Elements(conv.w, int64_t{num_offsets} * c_in, c_out)});
+  if constexpr (std::is_same_v<T, Bfloat16>) {
+    sas::cuda::LaunchForwardBf16(conv, options.tile, launch);
+  } else if (options.precision == Precision::kTf32) {
+    sas::cuda::LaunchForwardTf32(conv, options.tile, launch);
+  } else {
+    sas::cuda::LaunchForwardF32(conv, options.tile, launch);
+  }
   return launch.Finish();
 }
 
-int sas_emulate_weight_grad(const float* x, const float* dy, const int32_t* nbr, float* dw,
-                            float* partials, const int64_t* sizes, int tf32, int columns,
-                            int schedule) {
+template <class T>
+int WeightGrad(const void* x, const void* dy, const int32_t* nbr, float* dw, float* partials,
+               const int64_t* sizes, const Options& options) {
   const int num_offsets = static_cast<int>(sizes[0]);
   const int c_in = static_cast<int>(sizes[1]);
   const int c_out = static_cast<int>(sizes[2]);
   const int32_t num_out = static_cast<int32_t>(sizes[4]);
-  EmulatedLaunch launch(ScheduleOf(schedule),
-                        {Floats(x, sizes[6], c_in), Floats(dy, sizes[5], c_out)});
-  sas::cuda::LaunchWeightGrad(
-      {x, dy, nbr, &num_out, dw, partials, sizes[3], sizes[5], num_offsets, c_in, c_out},
-      PrecisionOf(tf32), columns, launch);
+  const sas::cuda::ConvWeightGradOf<T> conv{static_cast<const T*>(x),
+                                            static_cast<const T*>(dy),
+                                            nbr,
+                                            &num_out,
+                                            dw,
+                                            partials,
+                                            sizes[3],
+                                            sizes[5],
+                                            num_offsets,
+                                            c_in,
+                                            c_out};
+  EmulatedLaunch launch(ScheduleOf(options.schedule),
+                        {Elements(conv.x, sizes[6], c_in), Elements(conv.dy, sizes[5], c_out)});
+  if constexpr (std::is_same_v<T, Bfloat16>) {
+    sas::cuda::LaunchWeightGradBf16(conv, options.tile, launch);
+  } else if (options.precision == Precision::kTf32) {
+    sas::cuda::LaunchWeightGradTf32(conv, options.tile, launch);
+  } else {
+    sas::cuda::LaunchWeightGradF32(conv, options.tile, launch);
+  }
   return launch.Finish();
+}
+
+}  // namespace
+
+// Sizes of both: offsets, c_in, c_out, table stride, valid rows, capacity, rows of x. precision: 0
+// float32, 1 tf32, 2 bfloat16, which x, w, dy and y then are. rows, columns: of a tile, 0 chooses.
+// schedule: bit 0 copies at once, bit 1 threads in descending order. Return 0, or 1 if a GPU would
+// have objected. flags: bit 0 transposes the weights, bit 1 reverses the offsets.
+extern "C" {
+
+int sas_emulate_forward(const void* x, const void* w, const int32_t* nbr, const int32_t* order,
+                        void* y, const int64_t* sizes, int flags, int precision, int rows,
+                        int columns, int schedule) {
+  const Options options{static_cast<Precision>(precision), {rows, columns}, schedule};
+  return precision == 2 ? Forward<Bfloat16>(x, w, nbr, order, y, sizes, flags, options)
+                        : Forward<float>(x, w, nbr, order, y, sizes, flags, options);
+}
+
+int sas_emulate_weight_grad(const void* x, const void* dy, const int32_t* nbr, float* dw,
+                            float* partials, const int64_t* sizes, int precision, int rows,
+                            int columns, int schedule) {
+  const Options options{static_cast<Precision>(precision), {rows, columns}, schedule};
+  return precision == 2 ? WeightGrad<Bfloat16>(x, dy, nbr, dw, partials, sizes, options)
+                        : WeightGrad<float>(x, dy, nbr, dw, partials, sizes, options);
 }
 
 const char* sas_emulate_error() { return last_error.c_str(); }

@@ -4,7 +4,7 @@
 // NaN. Copies are checked as the hardware would (alignment, bounds), and arrive either as late as
 // the kernel allows or at once; fibers run in ascending or descending order: a missing wait or
 // barrier shows as a wrong result in one of the modes. Fragments of the tensor core are held by
-// lanes as "Matrix Fragments for mma.m16n8k8" of the PTX ISA says.
+// lanes as "Matrix Fragments for mma.m16n8k8" and "mma.m16n8k16" of the PTX ISA say.
 #ifndef SAS_JAX_KERNELS_EMULATE_EMULATE_H_
 #define SAS_JAX_KERNELS_EMULATE_EMULATE_H_
 
@@ -15,6 +15,7 @@
 
 #define SAS_DEVICE inline
 #define SAS_UNROLL
+#define SAS_UNROLL_TWICE
 
 namespace sas::cuda {
 
@@ -46,6 +47,29 @@ SAS_DEVICE uint32_t ToTf32(float value) {
 
 SAS_DEVICE void MmaTf32(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   emulate::Block::Current().MmaTf32(sum, a, b);
+}
+
+SAS_DEVICE uint32_t RoundToTf32(uint32_t bits) { return (bits + 0x1000u) & ~0x1fffu; }
+
+// To nearest, ties to even.
+SAS_DEVICE uint32_t RoundToBf16(float value) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &value, sizeof(bits));
+  return value == value ? (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16 : 0x7fffu;
+}
+SAS_DEVICE uint32_t PackBf16(float low, float high) {
+  return RoundToBf16(low) | RoundToBf16(high) << 16;
+}
+
+SAS_DEVICE void LoadMatrices(uint32_t (&parts)[4], const void* row) {
+  emulate::Block::Current().LoadMatrices(parts, row, false);
+}
+SAS_DEVICE void LoadMatricesTransposed(uint32_t (&parts)[4], const void* row) {
+  emulate::Block::Current().LoadMatrices(parts, row, true);
+}
+
+SAS_DEVICE void MmaBf16(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  emulate::Block::Current().MmaBf16(sum, a, b);
 }
 
 }  // namespace sas::cuda

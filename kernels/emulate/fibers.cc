@@ -21,6 +21,13 @@ bool IsAligned(const void* data, int size) {
 }
 
 // The tensor core takes 19 bits of each factor.
+float FromBf16(uint32_t bits) {
+  bits <<= 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
 float FromTf32(uint32_t bits) {
   bits &= ~0x1fffu;
   float value;
@@ -150,6 +157,48 @@ void Block::MmaTf32(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)
       const int b_lane = column * 4 + term % 4;
       const int b_register = term < 4 ? 0 : 1;
       sum[i] += FromTf32(exchange.a[a_lane][a_register]) * FromTf32(exchange.b[b_lane][b_register]);
+    }
+  }
+}
+
+void Block::MmaBf16(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  Exchange& exchange = NextExchange();
+  const int lane = running_ % kWarp;
+  std::memcpy(exchange.a[lane], a, sizeof(a));
+  std::memcpy(exchange.b[lane], b, sizeof(b));
+  Wait(State::kAtWarpBarrier);
+  for (int i = 0; i < 4; ++i) {
+    const int row = lane / 4 + (i < 2 ? 0 : 8);
+    const int column = lane % 4 * 2 + (i & 1);
+    for (int term = 0; term < 16; ++term) {
+      // a0, a1 (row, term), (row, term + 1); a2, a3 row + 8; a4, a5 term + 8; a6, a7 both: two
+      // in a register.
+      const int a_lane = row % 8 * 4 + term % 8 / 2;
+      const int a_register = (row < 8 ? 0 : 1) + (term < 8 ? 0 : 2);
+      // b0, b1 (term, column), (term + 1, column); b2, b3 term + 8.
+      const int b_lane = column * 4 + term % 8 / 2;
+      const int b_register = term < 8 ? 0 : 1;
+      sum[i] += FromBf16(exchange.a[a_lane][a_register] >> 16 * (term & 1)) *
+                FromBf16(exchange.b[b_lane][b_register] >> 16 * (term & 1));
+    }
+  }
+}
+
+void Block::LoadMatrices(uint32_t (&parts)[4], const void* row, bool transposed) {
+  Exchange& exchange = NextExchange();
+  const int lane = running_ % kWarp;
+  if (!Contains(shared_, row, 16)) return Fail("a matrix is read outside shared memory");
+  if (!IsAligned(row, 16)) return Fail("a row of a matrix is not aligned");
+  exchange.rows[lane] = static_cast<const unsigned char*>(row);
+  Wait(State::kAtWarpBarrier);
+  for (int i = 0; i < 4; ++i) {
+    parts[i] = 0;
+    for (int half = 0; half < 2; ++half) {
+      const int major = transposed ? lane % 4 * 2 + half : lane / 4;
+      const int minor = transposed ? lane / 4 : lane % 4 * 2 + half;
+      uint16_t element;
+      std::memcpy(&element, exchange.rows[8 * i + major] + 2 * minor, sizeof(element));
+      parts[i] |= uint32_t{element} << 16 * half;
     }
   }
 }

@@ -50,6 +50,8 @@ class Block {
   void WaitForBlock();
   uint32_t Ballot(bool value);
   void MmaTf32(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
+  void MmaBf16(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
+  void LoadMatrices(uint32_t (&parts)[4], const void* row, bool transposed);
   void Copy(const AsyncCopy& copy);
   void CommitCopies();
   void WaitForCopies(int pending);
@@ -72,6 +74,7 @@ class Block {
   struct Exchange {
     uint32_t a[kWarp][4];
     uint32_t b[kWarp][2];
+    const unsigned char* rows[kWarp];
     bool vote[kWarp];
   };
   struct Warp {

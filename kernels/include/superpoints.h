@@ -23,7 +23,7 @@ extern "C" {
 //
 // Returns 0; 1 for sizes out of range; 2 for an edge index out of range; 3 for a NaN weight;
 // 4 when memory is short. Labels are unspecified unless 0 is returned. Deterministic, single
-// threaded, O(E log E) time, 16 E + 12 P bytes of memory.
+// threaded, linear time but for the inverse Ackermann function, 16 E + 12 P bytes of memory.
 int sas_segment_graph(int64_t num_points, int64_t num_edges, const int32_t* edges,
                       const float* weights, float k_threshold, int64_t min_vertices,
                       int32_t* labels);

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.teachers.contracts import DenseTeacher, MaskTeacher, Segments
 from sas_jax.text.vocabulary import OTHER_NAMES, Vocabulary, prompts
 
@@ -66,7 +66,7 @@ def intersection_union(
 ) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
     """Count the pixels in both and in either mask, per image."""
     if first.shape != second.shape:
-        raise InputError(
+        raise ContractError(
             f"iou: masks must have one shape, got {first.shape} and {second.shape}. "
             "Resample one of them."
         )

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy import ndimage
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError
 
 _RULE_SIZE = 512
 _CENTRE_SEEDS = ((240, 240), (240, 270), (270, 240), (270, 270))
@@ -92,13 +92,13 @@ def sample_points(
       int32 [num_points, 2] (row, column). Deterministic.
 
     Raises:
-      InputError: for an empty image.
+      ContractError: for an empty image.
 
     Source: SAS section 3.2 ("sample points inside"); rules of the authors' sam_util.
     """
     config = config or MaskConfig()
     if coarse.ndim != 2 or coarse.size == 0:
-        raise InputError(
+        raise ContractError(
             f"sample_points: a mask must be [H, W] with pixels, got {coarse.shape}. "
             "Pass the coarse mask of one image."
         )

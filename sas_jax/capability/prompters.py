@@ -5,6 +5,7 @@ as certain foreground. SAM needs the points only.
 """
 
 import dataclasses
+import functools
 
 import cv2
 import numpy as np
@@ -12,8 +13,9 @@ import torch
 import transformers
 from jaxtyping import Bool, Float, Int, UInt8
 
-from sas_jax import files
+from sas_jax.artefacts import files
 from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.teachers.weights_id import settings_of, weights_id
 
 SAM = "facebook/sam-vit-huge"
 
@@ -91,7 +93,7 @@ class GrabCutPrompter:
 
 
 class SamPrompter:
-    """Outline with SAM through transformers; the weights are read at the first mask.
+    """Outline with SAM through transformers; the weights are read when first needed.
 
     The authors' code gives SAM images in BGR order although it expects RGB; here they
     are RGB.
@@ -107,7 +109,21 @@ class SamPrompter:
         """Name a folder or hub id, or hand over a loaded model with its processor."""
         self._source, self._device = source, device
         self._model, self._processor = model, processor
-        self.spec = {"model": "sam", "source": source}
+
+    @functools.cached_property
+    def spec(self) -> dict:
+        """Everything that changes the masks; reads the weights.
+
+        Raises:
+          WeightsMissing: when the weights are not on this machine.
+        """
+        model, processor = self._load()
+        return {
+            "model": "sam",
+            "weights": weights_id(sam=model),
+            "network": settings_of(model.config.to_dict()),
+            "images": settings_of(processor.image_processor.to_dict()),
+        }
 
     @torch.no_grad()
     def mask(

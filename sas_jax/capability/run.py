@@ -16,7 +16,9 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image
 
-from sas_jax import files
+from sas_jax.artefacts import files
+from sas_jax.artefacts.versions import decided_by, module_of
+from sas_jax.artefacts.workers import worker_pool
 from sas_jax.capability import sheets, store
 from sas_jax.capability.measure import (
     CapabilityConfig,
@@ -28,12 +30,8 @@ from sas_jax.capability.prompt_masks import MaskConfig, PointPrompter, pseudo_ma
 from sas_jax.capability.store import CapabilityTable, ClassImages
 from sas_jax.capability.synthesize import Synthesizer
 from sas_jax.errors import InputError
-from sas_jax.scenes.rooms.write import worker_pool
 from sas_jax.teachers.contracts import DenseTeacher, MaskTeacher
 from sas_jax.text.vocabulary import Vocabulary, image_prompt
-
-CODE = 2
-"""Raised by one whenever this stage's numbers change."""
 
 Progress = Callable[[str], None]
 
@@ -95,7 +93,10 @@ def make_images(
     """
     names = measured_classes(vocabulary, config.compat)
     seeds = tuple(range(config.seed, config.seed + config.images_per_class))
-    models = [painter.synthesizer.spec, painter.prompter.spec, painter.masks, CODE]
+    made_by = decided_by(
+        __name__, module_of(painter.synthesizer), module_of(painter.prompter)
+    )
+    models = [painter.synthesizer.spec, painter.prompter.spec, painter.masks, made_by]
     jobs = []
     for name in names:
         prompt = image_prompt(name, config.compat)
@@ -186,13 +187,15 @@ def measure_teacher(
         progress(name)
     table = CapabilityTable(
         teacher=teacher.spec.name,
+        space=teacher.spec.text_space,
         classes=names,
         miou=scores,
         measured=np.isin(names, measured),
         images_per_class=config.images_per_class,
         facts={**(facts or {}), "teacher": files.canonical(teacher.spec)},
     )
-    key = files.content_key([CODE, keys, config.compat, table.facts])
+    made_by = decided_by(__name__)
+    key = files.content_key([made_by, keys, config.compat, table.facts])
     if not files.is_current(store.table_path(folder, table.teacher), key):
         store.write_table(folder, table, key)
     return table
@@ -202,7 +205,10 @@ def _class_maps(
     folder, entry: ClassImages, names: Sequence[str], teacher, config: CapabilityConfig
 ) -> tuple[Int[np.ndarray, "m S S"], str]:
     """Return a teacher's class maps, from the disk where they are current."""
-    key = files.content_key([CODE, entry.key, teacher.spec, names, config.teacher_px])
+    made_by = decided_by("sas_jax.capability.measure", module_of(teacher))
+    key = files.content_key(
+        [made_by, entry.key, teacher.spec, names, config.teacher_px]
+    )
     path = store.masks_path(folder, teacher.spec.name, entry.name)
     if not files.is_current(path, key):
         found = teacher_prediction(teacher, entry.images, names, config)

@@ -12,6 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 from sas_jax.capability.store import ClassImages
 from sas_jax.view.pictures import heat_colors
 
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
 _CELL = 96
 _MARGIN = 92
 # More are too small to look at where a page shows the sheet at its width.

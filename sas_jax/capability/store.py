@@ -12,11 +12,12 @@ import pathlib
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from sas_jax import files
+from sas_jax.artefacts import files
+from sas_jax.text.space import TextSpace
 
 IMAGES_SCHEMA = "sas_jax.capability_images/1"
 MASKS_SCHEMA = "sas_jax.capability_masks/1"
-TABLE_SCHEMA = "sas_jax.capability/1"
+TABLE_SCHEMA = "sas_jax.capability/2"
 QUALITY_SCHEMA = "sas_jax.pseudo_mask_quality/1"
 
 
@@ -49,6 +50,7 @@ class CapabilityTable:
 
     Attributes:
       teacher: name.
+      space: text space in which its pixels or labels were compared with the classes.
       classes: vocabulary in order.
       miou: float64 [K], S_t; 0 for classes without images.
       measured: [K], whether the class has images.
@@ -57,6 +59,7 @@ class CapabilityTable:
     """
 
     teacher: str
+    space: TextSpace
     classes: tuple[str, ...]
     miou: Float[np.ndarray, " K"]
     measured: Bool[np.ndarray, " K"]
@@ -133,6 +136,7 @@ def write_table(folder: files.PathLike, table: CapabilityTable, key: str) -> Non
     """Write a teacher's capability as JSON."""
     data = {
         "teacher": table.teacher,
+        "text_space": table.space.id,
         "classes": list(table.classes),
         "miou": dict(zip(table.classes, map(float, table.miou), strict=True)),
         "measured": [
@@ -151,6 +155,7 @@ def read_table(path: files.PathLike) -> CapabilityTable:
     classes = tuple(data["classes"])
     return CapabilityTable(
         teacher=data["teacher"],
+        space=TextSpace.parse(data.get("text_space"), path),
         classes=classes,
         miou=np.array([data["miou"][name] for name in classes], np.float64),
         measured=np.isin(classes, data["measured"]),

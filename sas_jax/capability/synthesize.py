@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import pathlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,12 +15,14 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from sas_jax import files
-from sas_jax.capability import attention, small_diffusion
+from sas_jax.artefacts import files
+from sas_jax.capability import attention
 from sas_jax.capability.attention import AttentionConfig
-from sas_jax.capability.small_diffusion import SamplingConfig, SmallDiffusion
 from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.rooms.painter import small_diffusion
+from sas_jax.rooms.painter.small_diffusion import SamplingConfig, SmallDiffusion
 from sas_jax.teachers.text import word_tokens
+from sas_jax.teachers.weights_id import settings_of, weights_id
 
 if TYPE_CHECKING:
     import diffusers
@@ -196,8 +197,10 @@ class StableDiffusionSynthesizer:
         self._pipeline.set_progress_bar_config(disable=True)
         self.spec = {
             "model": "stable_diffusion",
-            "config": files.canonical(dataclasses.replace(self._config, device="")),
-            "weights": pipeline_id(self._pipeline),
+            "config": files.canonical(
+                dataclasses.replace(self._config, device="", model="")
+            ),
+            **_parts(self._pipeline),
             "attention": files.canonical(self._maps),
         }
 
@@ -256,13 +259,23 @@ def load_pipeline(config: StableDiffusionConfig) -> diffusers.StableDiffusionPip
     return pipeline.to(config.device, getattr(torch, config.dtype))
 
 
-def pipeline_id(pipeline: diffusers.StableDiffusionPipeline) -> str:
-    """Return `sha256:<hex>` over the weight files of a loaded pipeline, or its name."""
-    folder = pathlib.Path(str(pipeline.config.get("_name_or_path", "")))
-    paths = sorted(folder.glob("*/*.safetensors")) if folder.is_dir() else []
-    if not paths:
-        return f"named:{folder}"
-    return "sha256:" + files.content_key([files.sha256_file(path) for path in paths])
+def _parts(pipeline: diffusers.StableDiffusionPipeline) -> dict:
+    """Return the identity of all parts of a pipeline that decide an image."""
+    networks = {
+        "unet": pipeline.unet,
+        "decoder": pipeline.vae,
+        "text": pipeline.text_encoder,
+    }
+    text = pipeline.text_encoder.config.to_dict()
+    return {
+        "weights": weights_id(**networks),
+        "unet": settings_of(pipeline.unet.config),
+        "decoder": settings_of(pipeline.vae.config),
+        "text": settings_of(text),
+        "words": files.content_key(pipeline.tokenizer.get_vocab()),
+        "sampler": type(pipeline.scheduler).__name__,
+        "schedule": settings_of(pipeline.scheduler.config),
+    }
 
 
 def prompt_tokens(tokenizer, prompt: str, word: str) -> list[int]:

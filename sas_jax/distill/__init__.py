@@ -1,1 +1,4 @@
 """Distillation: batches, losses, temporal ensembling, training (paper section 3.4)."""
+
+VERSION = 1
+"""Raised when numbers of the package change; see `artefacts.versions`."""

@@ -16,12 +16,12 @@ from sas_jax.distill import augment
 from sas_jax.distill.buckets import Bucket, Need
 from sas_jax.distill.config import TrainConfig
 from sas_jax.distill.data import TrainScene
-from sas_jax.distill.voxelize import Voxels, grid_cells, unique_voxels
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.sparse.extent import check_extent
 from sas_jax.sparse.keys import MAX_COORD
 from sas_jax.sparse.plan import Plan, build_plan, level_counts
 from sas_jax.sparse.plan_spec import MINKUNET, PlanSpec
+from sas_jax.sparse.voxelize import Voxels, grid_cells, unique_voxels
 
 # 3 GB of noise while it is smoothed: 200 m x 200 m x 20 m at the finest default grid.
 _MAX_NOISE_NODES = 2**27
@@ -177,7 +177,7 @@ def collate(
       rng: picks voxels where `max_sample_voxels` is set.
 
     Raises:
-      InputError: if the scenes do not fit the bucket.
+      ContractError: if the scenes do not fit the bucket.
     """
     spec = config.student.plan_spec
     plan, _ = build_plan(batch_coords(samples), bucket.rung, spec=spec)
@@ -203,10 +203,10 @@ def _voxel_rows(
     for sample in samples:
         scene, point = sample.scene, sample.voxels.first_point
         superpoints.append(scene.superpoint[point] + np.int32(first_superpoint))
-        row = scene.target_row[point]
+        row = scene.targets.row[point]
         rows.append(np.where(row >= 0, row + first_row, -1).astype(np.int32))
         first_superpoint += scene.num_superpoints
-        first_row += len(scene.targets)
+        first_row += len(scene.targets.feat)
     return np.concatenate(superpoints), np.concatenate(rows)
 
 
@@ -218,10 +218,10 @@ def _targets(
 ) -> Shaped[np.ndarray, "S C"]:
     if config.level == "superpoint":
         # The store may know more superpoints than the last id needs, never fewer.
-        parts = [s.scene.targets[: s.scene.num_superpoints] for s in samples]
+        parts = [s.scene.targets.feat[: s.scene.num_superpoints] for s in samples]
         capacity = bucket.superpoints
     else:
-        parts = [s.scene.targets for s in samples]
+        parts = [s.scene.targets.feat for s in samples]
         capacity = bucket.rung.capacities[0]
     none = np.zeros((0, config.student.out_dim), np.float16)
     features = np.concatenate([none, *parts])
@@ -266,7 +266,7 @@ def _sampled(
     if most is None or mask.sum() <= most:
         return mask
     if rng is None:
-        raise InputError("collate: sampling voxels requires rng, got None. Pass one.")
+        raise ContractError("collate: sampling requires rng, got None. Pass one.")
     kept = np.zeros_like(mask)
     kept[rng.choice(np.flatnonzero(mask), most, replace=False)] = True
     return kept
@@ -276,7 +276,7 @@ def _padded(
     rows: Shaped[np.ndarray, "N *rest"], capacity: int, fill: int = 0
 ) -> Shaped[np.ndarray, "cap *rest"]:
     if len(rows) > capacity:
-        raise InputError(
+        raise ContractError(
             f"collate: at most {capacity} rows fit the bucket, got {len(rows)}. "
             "Choose the bucket from needs_of the same scenes."
         )

@@ -9,7 +9,6 @@ so a kill leaves the old checkpoint or the new one. Items:
     run       JSON: resolved configuration, position of the data iterator
 """
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -17,62 +16,19 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-import optax
 import orbax.checkpoint as ocp
-from jaxtyping import Float32, PyTree
+from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers
 
+from sas_jax.artefacts.files import canonical
+from sas_jax.distill import checkpoint_files, checkpoint_items, processes
+from sas_jax.distill.checkpoint_items import Checkpoint
 from sas_jax.distill.config import RunConfig, TrainConfig
 from sas_jax.distill.schedule import Schedule
 from sas_jax.distill.step import TrainState
 from sas_jax.errors import InputError
-from sas_jax.files import canonical
 from sas_jax.models.minkunet import StudentConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """What a checkpoint holds, all in host memory.
-
-    Attributes:
-      state: parameters, statistics, optimiser and step.
-      history: running mean of logits, [P, K] f32 per scene; empty in stage 1, and
-        where a reader left it out.
-      text_features: [K, C] f32, T.
-      class_names: the K names.
-      scenes: content key of each training scene, by name, in order.
-      iterator: position of the data iterator.
-      config: the `TrainConfig`; as JSON values after reading.
-    """
-
-    state: TrainState
-    history: Mapping[str, Float32[np.ndarray, "P K"]]
-    text_features: Float32[np.ndarray, "K C"]
-    class_names: tuple[str, ...]
-    scenes: Mapping[str, str]
-    iterator: Mapping[str, Any]
-    config: TrainConfig | Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Student:
-    """A trained network for evaluation and queries.
-
-    Attributes:
-      config: network to build.
-      variables: params and batch_stats.
-      voxel_size_m: edge of the voxels it was trained with.
-      text_features: [K, C] f32 of the training vocabulary.
-      class_names: the K names.
-      step: steps it was trained.
-    """
-
-    config: StudentConfig
-    variables: PyTree
-    voxel_size_m: float
-    text_features: Float32[np.ndarray, "K C"]
-    class_names: tuple[str, ...]
-    step: int
+from sas_jax.models.student import Student
 
 
 class Checkpoints:
@@ -125,6 +81,8 @@ class Checkpoints:
             "config": canonical(checkpoint.config),
             "iterator": checkpoint.iterator,
             "class_names": list(checkpoint.class_names),
+            "text_space": checkpoint.text_space.id,
+            "made_by": checkpoint.made_by,
             "scenes": dict(checkpoint.scenes),
         }
         items = {
@@ -142,7 +100,34 @@ class Checkpoints:
 
     def restore(self, step: int) -> Checkpoint:
         """Read the checkpoint of a step."""
-        return _restore(self._manager, step)
+        return checkpoint_items.restore(self._manager, step)
+
+    def restore_latest(self, last_step: int | None = None) -> Checkpoint | None:
+        """Read the newest checkpoint that is complete; None where none was begun.
+
+        Newer ones, which would keep their steps from being saved again, are set aside.
+
+        Args:
+          last_step: of the run; its checkpoint is read without the history, most of
+            its bytes, which nothing needs any more.
+
+        Raises:
+          InputError: if all are incomplete.
+        """
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        if not steps:
+            return None
+        over = steps[0] == last_step
+        checkpoint = checkpoint_items.newest(self._manager, steps, history=not over)
+        if over and int(checkpoint.state.step) != last_step:  # which was incomplete
+            checkpoint = self.restore(int(checkpoint.state.step))
+        newer = [step for step in steps if step > int(checkpoint.state.step)]
+        for step in newer if processes.is_primary() else ():
+            checkpoint_files.set_aside(checkpoint_items.folder(self._manager, step))
+        if newer:
+            processes.wait_for_all()
+            self._manager.reload()
+        return checkpoint
 
     def wait(self) -> None:
         """Return when everything is on disk."""
@@ -160,7 +145,8 @@ def load_student(
 
     Args:
       folder: the run's `checkpoints` folder.
-      which: the newest checkpoint, or the best one by training loss.
+      which: the newest checkpoint, or the best one by training loss. The next newest
+        is taken, and that is said, where this one is incomplete.
 
     Raises:
       InputError: if the folder holds no complete checkpoint.
@@ -169,10 +155,14 @@ def load_student(
     if not path.is_dir():
         raise _no_checkpoint(path)
     with _reader(path) as manager:
-        step = manager.latest_step() if which == "last" else manager.best_step()
-        if step is None:
+        steps = sorted(manager.all_steps(), reverse=True)
+        if not steps:
             raise _no_checkpoint(path)
-        checkpoint = _restore(manager, step, history=False)
+        if which == "best" and (best := manager.best_step()) is not None:
+            steps.insert(0, best)
+        checkpoint = checkpoint_items.newest(
+            manager, list(dict.fromkeys(steps)), history=False
+        )
     return Student(
         config=StudentConfig(**checkpoint.config["student"]),
         variables={
@@ -181,8 +171,9 @@ def load_student(
         },
         voxel_size_m=checkpoint.config["voxel_size_m"],
         text_features=checkpoint.text_features,
+        text_space=checkpoint.text_space,
         class_names=checkpoint.class_names,
-        step=step,
+        step=int(checkpoint.state.step),
     )
 
 
@@ -197,13 +188,13 @@ def read_first_stage(folder: str | os.PathLike, up_to: int) -> Checkpoint | None
     if not path.is_dir():
         return None
     with _reader(path) as manager:
-        steps = manager.all_steps()
+        steps = checkpoint_files.complete_steps(path)
         if not steps:
             return None
-        newest = _read(manager, max(steps), run=ocp.args.JsonRestore())
+        newest = checkpoint_items.read(manager, steps[0], run=ocp.args.JsonRestore())
         last = min(up_to, _first_self_step(newest["run"]))
         steps = [step for step in steps if step <= last]
-        return _restore(manager, max(steps), history=False) if steps else None
+        return checkpoint_items.newest(manager, steps, history=False) if steps else None
 
 
 def _reader(path: pathlib.Path) -> ocp.CheckpointManager:
@@ -217,55 +208,6 @@ def _first_self_step(record: Mapping[str, Any]) -> int:
     names = ("epochs", "self_distillation", "loop", "batch_size")
     config = TrainConfig(**{name: record["config"][name] for name in names})
     return Schedule(len(record["scenes"]), config).first_self_step
-
-
-def _restore(
-    manager: ocp.CheckpointManager, step: int, *, history: bool = True
-) -> Checkpoint:
-    """Read a checkpoint; the history, most of its bytes, only where it is wanted."""
-    items: dict = {
-        "state": ocp.args.PyTreeRestore(),
-        "text": ocp.args.PyTreeRestore(),
-        "run": ocp.args.JsonRestore(),
-    }
-    if history and (_folder(manager, step) / "history").exists():
-        items["history"] = ocp.args.PyTreeRestore()
-    read = _read(manager, step, **items)
-    state = read["state"]
-    adam = optax.ScaleByAdamState(**state["adam"])
-    return Checkpoint(
-        state=TrainState(
-            state["params"], state.get("batch_stats") or {}, adam, state["step"]
-        ),
-        history=dict(read["history"]) if "history" in items else {},
-        text_features=read["text"]["features"],
-        class_names=tuple(read["run"]["class_names"]),
-        scenes=read["run"]["scenes"],
-        iterator=read["run"]["iterator"],
-        config=read["run"]["config"],
-    )
-
-
-def _read(
-    manager: ocp.CheckpointManager, step: int, **items: ocp.args.CheckpointArgs
-) -> Mapping[str, Any]:
-    """Read these items of a checkpoint and no others.
-
-    Raises:
-      InputError: if one of them is absent or damaged.
-    """
-    try:
-        return manager.restore(step, args=ocp.args.Composite(**items))
-    except (ValueError, OSError, KeyError) as error:
-        raise InputError(
-            f"resume: a complete checkpoint is required, got {error!r} "
-            f"({_folder(manager, step)}). "
-            "Delete this folder to go on from the one before."
-        ) from error
-
-
-def _folder(manager: ocp.CheckpointManager, step: int) -> pathlib.Path:
-    return pathlib.Path(manager.directory) / str(step)
 
 
 def _plain(state: TrainState) -> dict[str, PyTree]:

@@ -50,6 +50,8 @@ class TrainConfig:
       schedule: "linear", or "poly": power 0.9 to zero.
       sync_bn: batch statistics over all devices instead of per device.
       seed: of the initial parameters, the order of scenes and the augmentation.
+      initial_weights: identifies the weights that the run began with, None for random
+        ones; `train` sets it from what its `init_from` names.
     """
 
     student: StudentConfig = dataclasses.field(default_factory=StudentConfig)
@@ -70,6 +72,7 @@ class TrainConfig:
     schedule: Literal["linear", "poly"] = "linear"
     sync_bn: bool = False
     seed: int = 0
+    initial_weights: str | None = None
 
     def __post_init__(self) -> None:
         _require("compat", self.compat, ("paper", "official"))

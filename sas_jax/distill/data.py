@@ -6,19 +6,20 @@ of a superpoint (`level="superpoint"`) or of a seen point (`level="point"`).
 
 import collections
 import dataclasses
-import json
 import pathlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float16, Float32, Int32
+from jaxtyping import Float32, Int32
 
+from sas_jax.artefacts.features import Features, load_features, superpoint_means
+from sas_jax.artefacts.files import content_key, read_manifest
+from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.distill.config import TrainConfig
-from sas_jax.errors import InputError
-from sas_jax.files import content_key
-from sas_jax.fusion import store
+from sas_jax.errors import ContractError, DamagedFile, InputError
+from sas_jax.text.space import TextSpace, one_space
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,29 +30,27 @@ class TrainScene:
       name: identifier, unique in a run.
       points: positions in metres.
       superpoint: superpoint id of each point, contiguous from 0.
-      targets: fused features.
-      target_row: row of `targets` for each point, -1 where there is nothing to learn.
+      targets: fused features; a point with row -1 has nothing to learn.
     """
 
     name: str
     points: Float32[np.ndarray, "P 3"]
     superpoint: Int32[np.ndarray, " P"]
-    targets: Float16[np.ndarray, "R C"]
-    target_row: Int32[np.ndarray, " P"]
+    targets: Features
 
     def __post_init__(self) -> None:
         num_points = len(self.points)
-        if len(self.superpoint) != num_points or len(self.target_row) != num_points:
-            raise InputError(
+        if {len(self.superpoint), self.targets.num_points} != {num_points}:
+            raise ContractError(
                 f"scene {self.name}: one superpoint and target row per point "
                 f"({num_points}) is required, got {len(self.superpoint)} and "
-                f"{len(self.target_row)}. Make all caches from the same scene."
+                f"{self.targets.num_points}. Make all caches from the same scene."
             )
 
     @property
     def num_bytes(self) -> int:
         """Memory that the arrays take."""
-        arrays = (self.points, self.superpoint, self.targets, self.target_row)
+        arrays = (self.points, self.superpoint, self.targets.feat, self.targets.row)
         return sum(array.nbytes for array in arrays)
 
     @property
@@ -80,7 +79,8 @@ class SceneSource(Protocol):
 
 def read_scannet_points(folder: pathlib.Path) -> Float32[np.ndarray, "P 3"]:
     """Return the mesh vertices of a scan in ScanNet's layout."""
-    from sas_jax.scenes import ply, scannet
+    from sas_jax.datasets import scannet
+    from sas_jax.scenes import ply
 
     return ply.read_ply(scannet.mesh_path(folder)).points
 
@@ -92,7 +92,7 @@ class SceneFiles:
     Attributes:
       name: identifier.
       scene: what `read_points` takes, for ScanNet the folder of the scan.
-      features: point features or superpoint features, as fusion wrote them.
+      features: fused features, per point or per superpoint.
       superpoints: superpoint id per point, or None to make each point its own.
       read_points: function that returns the points.
     """
@@ -107,7 +107,7 @@ class SceneFiles:
     def key(self) -> str:
         """Content key of the files, from their manifests."""
         caches = (self.features, self.superpoints)
-        return content_key([_manifest(path).get("key") for path in caches if path])
+        return content_key([_key(path) for path in caches if path])
 
     def load(self, config: TrainConfig) -> TrainScene:
         """Read and verify the files of the scene.
@@ -120,72 +120,68 @@ class SceneFiles:
         if self.superpoints is None:
             superpoint = np.arange(len(points), dtype=np.int32)
         else:
-            superpoint = store.load_superpoints(self.superpoints)
-        targets, target_row = self._targets(superpoint, config)
-        if targets.shape[1] != config.student.out_dim:
+            superpoint = load_superpoints(self.superpoints, points)
+        features = load_features(self.features, points)
+        if features.space.dim != config.student.out_dim:
             raise InputError(
                 f"train: features with the student's {config.student.out_dim} channels "
-                f"are required, got {targets.shape[1]} ({self.features}). "
+                f"are required, got {features.space.dim} ({self.features}). "
                 "Use the text tower that the features were made with."
             )
-        return TrainScene(self.name, points, superpoint, targets, target_row)
-
-    def _targets(
-        self, superpoint: Int32[np.ndarray, " P"], config: TrainConfig
-    ) -> tuple[Float16[np.ndarray, "R C"], Int32[np.ndarray, " P"]]:
-        needs_points = config.level == "point" or config.compat == "official"
-        schema = _manifest(self.features).get("schema")
-        if needs_points or schema != store.SUPERPOINT_FEATURES:
-            features = store.load_point_features(self.features)
-            return point_targets(features, superpoint, config)
-        means = store.load_superpoint_features(self.features)
-        return means.feat, superpoint_rows(means, superpoint, self.features)
+        targets = targets_of(features, superpoint, config, self.features)
+        return TrainScene(self.name, points, superpoint, targets)
 
 
-def _manifest(path: pathlib.Path) -> dict:
-    """Return the manifest of an artefact; empty if unreadable, `load` says why."""
+def _key(path: pathlib.Path) -> str | None:
+    """Return the content key of an artefact; None if unreadable, `load` says why."""
     try:
-        manifest = json.loads(path.with_name(path.name + ".json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return manifest if isinstance(manifest, dict) else {}
+        return read_manifest(path)["key"]
+    except DamagedFile:
+        return None
 
 
-def point_targets(
-    features: store.PointFeatures,
+def targets_of(
+    features: Features,
     superpoint: Int32[np.ndarray, " P"],
     config: TrainConfig,
-) -> tuple[Float16[np.ndarray, "R C"], Int32[np.ndarray, " P"]]:
-    """Return targets and target rows from point features.
+    where: object,
+) -> Features:
+    """Return what a student is to learn from fused features.
 
     Superpoint means are taken over all seen points. The paper maps them onto all
     points, so unseen points of a partly seen superpoint are taught too; the authors'
     code teaches seen points only, with means over the voxels that it sampled.
+
+    Args:
+      features: with a row per point, or per superpoint.
+      superpoint: superpoint id of each point.
+      config: "level" and "compat" decide.
+      where: names the features in errors.
+
+    Raises:
+      InputError: for superpoint means where points are needed, or means of others.
     """
-    if config.level == "point":
-        rows = np.full(features.num_points, -1, np.int32)
-        rows[features.point_index] = np.arange(len(features.feat), dtype=np.int32)
-        return features.feat, rows
-    means = store.superpoint_means(features, superpoint)
-    rows = superpoint_rows(means, superpoint, "point features")
-    if config.compat == "official":
-        rows = np.where(features.seen, rows, -1).astype(np.int32)
-    return means.feat, rows
-
-
-def superpoint_rows(
-    means: store.SuperpointFeatures,
-    superpoint: Int32[np.ndarray, " P"],
-    where: object,
-) -> Int32[np.ndarray, " P"]:
-    """Return the superpoint of each point, -1 where it has no feature."""
-    if superpoint.max(initial=-1) >= len(means.counts):
+    official = config.compat == "official"
+    if features.level == "point" and config.level == "point":
+        return features
+    if features.level == "point":
+        means = superpoint_means(features, superpoint)
+        seen = features.seen if official else True
+        row = np.where(seen, means.row, -1).astype(np.int32)
+        return dataclasses.replace(means, row=row)
+    if official or config.level == "point":
         raise InputError(
-            f"train: features of all {superpoint.max() + 1} superpoints are required, "
-            f"got {len(means.counts)} ({where}). Run fuse_features.py again."
+            f"train: a row per point is required for --distill={config.level} and "
+            f"--compat={config.compat}, got one per {features.level} ({where}). Run "
+            "fuse_features.py without --level."
         )
-    has_mean = means.counts[superpoint] > 0
-    return np.where(has_mean, superpoint, -1).astype(np.int32)
+    own = (features.row == superpoint) | (features.row == -1)
+    if not own.all() or superpoint.max(initial=-1) >= len(features.feat):
+        raise InputError(
+            "train: features of the superpoints at hand are required, got those of "
+            f"others ({where}). Run fuse_features.py again."
+        )
+    return features
 
 
 class SceneCache:
@@ -195,14 +191,20 @@ class SceneCache:
       sources: the scenes.
       config: what to load of them.
       max_bytes: memory for scenes; one that does not fit is loaded every time.
+      space: text space that the targets must live in; None takes any.
     """
 
     def __init__(
-        self, sources: Sequence[SceneSource], config: TrainConfig, max_bytes: int
+        self,
+        sources: Sequence[SceneSource],
+        config: TrainConfig,
+        max_bytes: int,
+        space: TextSpace | None = None,
     ):
         self._sources = sources
         self._config = config
         self._max_bytes = max_bytes
+        self._space = space
         self._bytes = 0
         self._scenes: collections.OrderedDict[int, TrainScene] = (
             collections.OrderedDict()
@@ -218,12 +220,19 @@ class SceneCache:
         self._lock = threading.Lock()
 
     def load(self, index: int) -> TrainScene:
-        """Return scene `index` of the sources."""
+        """Return scene `index` of the sources.
+
+        Raises:
+          InputError: for targets in another text space; and what the source raises.
+        """
         with self._lock:
             if index in self._scenes:
                 self._scenes.move_to_end(index)
                 return self._scenes[index]
         scene = self._sources[index].load(self._config)
+        if self._space is not None:
+            what = f"the features of scene {scene.name}"
+            one_space("train", {"the texts": self._space, what: scene.targets.space})
         with self._lock:
             if index not in self._scenes:  # another thread may have been faster
                 self._scenes[index] = scene

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Float32, Int32
 
 from sas_jax.distill.batch import Batch
 from sas_jax.distill.losses import segment_mean
+from sas_jax.distill.processes import of_all_devices
 from sas_jax.errors import InputError
 
 
@@ -113,7 +114,7 @@ class History:
         )
 
     def push(self, visit: Visit, updated: Float[Array, "D P K"]) -> None:
-        """Remember a step's result without waiting for it."""
+        """Remember a step's result, of this process's D devices, not waiting for it."""
         self.settle()
         self._pending = (visit, updated)
 
@@ -122,7 +123,7 @@ class History:
         if self._pending is None:
             return
         visit, updated = self._pending
-        rows_of = np.asarray(updated)
+        rows_of = of_all_devices(updated)
         for device, name, rows in visit.rows():
             self._logits[name] = rows_of[device, rows].copy()
         self._pending = None

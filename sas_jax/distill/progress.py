@@ -17,8 +17,12 @@ from sas_jax.distill.buckets import Bucket
 from sas_jax.distill.config import RunConfig
 from sas_jax.distill.loader import BatchInfo
 from sas_jax.distill.losses import Term
+from sas_jax.distill.processes import is_primary
 from sas_jax.errors import InputError
 from sas_jax.view.tensorboard import SummaryWriter
+
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
 
 
 class NonFiniteLoss(InputError):
@@ -33,7 +37,7 @@ class Progress:
     ):
         self._run = run
         self._writer = SummaryWriter(
-            os.fspath(folder), purge_step=first_step, write_to_disk=True
+            os.fspath(folder), purge_step=first_step, write_to_disk=is_primary()
         )
         self._bar = tqdm.tqdm(
             total=total,
@@ -41,7 +45,7 @@ class Progress:
             unit="step",
             desc="train",
             mininterval=1.0,
-            disable=not run.progress,
+            disable=not (run.progress and is_primary()),
         )
         self._pending: tuple[BatchInfo, dict[str, Term]] | None = None
         self._sums: dict[str, list[float]] = collections.defaultdict(lambda: [0.0, 0.0])

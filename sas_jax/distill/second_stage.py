@@ -29,7 +29,7 @@ def first_history(world: World, state: step.TrainState) -> History:
     )
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     variables, text = jax.device_put(
-        jax.device_get((variables, scaled_text(world))), world.devices[0]
+        jax.device_get((variables, scaled_text(world))), world.own_devices[0]
     )
     group = -(-world.schedule.largest_batch // len(world.devices))
     history = History()

@@ -4,18 +4,17 @@ import dataclasses
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float32, PyTree
+from jaxtyping import Float32
 
-from sas_jax.distill import loader, step
+from sas_jax.artefacts.versions import decided_by
+from sas_jax.distill import initial, loader, processes, resume, step
 from sas_jax.distill.buckets import BucketPolicy
 from sas_jax.distill.checkpoint import (
     Checkpoint,
     Checkpoints,
-    load_student,
     read_first_stage,
 )
 from sas_jax.distill.config import RunConfig, TrainConfig
@@ -23,11 +22,7 @@ from sas_jax.distill.data import SceneCache, SceneSource
 from sas_jax.distill.history import History
 from sas_jax.distill.schedule import Schedule
 from sas_jax.errors import InputError
-from sas_jax.files import canonical
-
-# A text tower repeats its features up to rounding, 1e-7 between batch sizes; another
-# prompt moves them by 1e-2 and more.
-_TEXT_TOLERANCE = 1e-5
+from sas_jax.text.space import TextSpace
 
 _log = logging.getLogger(__name__)
 _SECOND_STAGE = (
@@ -45,10 +40,12 @@ class Vocabulary:
     Attributes:
       names: K class names.
       features: unit text features, T.
+      space: text space that they and the fused features live in.
     """
 
     names: tuple[str, ...]
     features: Float32[np.ndarray, "K C"]
+    space: TextSpace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +61,7 @@ class World:
       schedule: which scenes each step sees.
       policy: sizes of batches.
       network: the student.
-      devices: where steps run.
+      devices: where steps run, of all processes.
     """
 
     config: TrainConfig
@@ -76,6 +73,11 @@ class World:
     policy: BucketPolicy
     network: step.Network
     devices: tuple[jax.Device, ...]
+
+    @property
+    def own_devices(self) -> tuple[jax.Device, ...]:
+        """Those of `devices` that this process feeds."""
+        return tuple(self.devices[i] for i in processes.own(self.devices))
 
 
 def make_world(
@@ -92,11 +94,6 @@ def make_world(
         that of the names and the student's output.
     """
     loader.check_names(sources)
-    if jax.process_count() > 1:
-        raise InputError(
-            f"train: one process is required, got {jax.process_count()}. Use all "
-            "devices of one machine."
-        )
     shape = (len(vocabulary.names), config.student.out_dim)
     if vocabulary.features.shape != shape:
         raise InputError(
@@ -104,8 +101,17 @@ def make_world(
             f"{list(vocabulary.features.shape)}. Use the text tower that the features "
             "were made with, and its dimension as out_dim."
         )
-    devices = tuple(devices or jax.local_devices())
-    cache = SceneCache(sources, config, run.cache_bytes)
+    # Machines of other kinds may encode a text with other last bits.
+    features = processes.of_primary(vocabulary.features)
+    vocabulary = dataclasses.replace(vocabulary, features=features)
+    devices = tuple(devices or jax.devices())
+    if len(processes.own(devices)) * jax.process_count() != len(devices):
+        raise InputError(
+            f"train: each of {jax.process_count()} processes must have as many devices "
+            f"as the others, got {len(processes.own(devices))} of {len(devices)} here. "
+            "Give every process the same number."
+        )
+    cache = SceneCache(sources, config, run.cache_bytes, vocabulary.space)
     schedule = Schedule(len(sources), config)
     return World(
         config=config,
@@ -132,34 +138,39 @@ def start(
     features of that one, to the bit.
 
     Raises:
-      InputError: if a checkpoint was made with another configuration, other scenes or
-        another vocabulary, or `init_from` holds another architecture.
+      InputError: if a checkpoint was made with another configuration, other scenes,
+        another vocabulary or other initial weights, or `init_from` holds those of
+        another network.
     """
-    latest = checkpoints.latest_step()
-    if latest is not None:
-        saved = checkpoints.restore(latest)
-        check_config(saved.config, world.config, checkpoints.folder)
-        _check_resume(saved, world, checkpoints.folder)
-        _log.info("resumed at step %d (%s)", latest, checkpoints.folder)
-        state = step.replicate(saved.state, world.devices)
-        return state, History(saved.history), _with_text(world, saved)
+    saved = checkpoints.restore_latest(world.schedule.total_steps)
+    if saved is not None:
+        resume.check_config(saved.config, world.config, checkpoints.folder)
+        resume.check_resume(saved, world, init_from, checkpoints.folder)
+        step_done = int(saved.state.step)
+        _log.info("resumed at step %d (%s)", step_done, checkpoints.folder)
+        state = step.replicate(saved.state, world.own_devices)
+        return state, History(saved.history), _as_saved(world, saved)
     if branch_from is not None:
-        saved = _first_stage(world, branch_from)
+        saved = _first_stage(world, branch_from, init_from)
         if saved is not None:
             _log.info("branched off at step %d (%s)", saved.state.step, branch_from)
-            state = step.replicate(saved.state, world.devices)
-            return state, History(), _with_text(world, saved)
+            state = step.replicate(saved.state, world.own_devices)
+            return state, History(), _as_saved(world, saved)
         _log.info("no shared first stage, from the beginning (%s)", branch_from)
     state = step.create_state(world.network, world.config)
     if init_from is not None:
-        student = load_student(init_from)
-        _check_same_shapes(state.params, student.variables["params"], init_from)
+        student, config = initial.load_initial(init_from, world.config)
+        world = dataclasses.replace(world, config=config)
+        resume.check_space(world, student.text_space, init_from)
+        initial.check_arrays(state, student.variables, init_from)
         state = dataclasses.replace(state, **student.variables)
         _log.info("started from the weights of %s", init_from)
-    return step.replicate(state, world.devices), History(), world
+    return step.replicate(state, world.own_devices), History(), world
 
 
-def _first_stage(world: World, folder: str | os.PathLike) -> Checkpoint | None:
+def _first_stage(
+    world: World, folder: str | os.PathLike, init_from: str | os.PathLike | None
+) -> Checkpoint | None:
     """Return the newest checkpoint of another run that this run would pass too.
 
     Only steps without Eq. 13 in both runs are shared, so what belongs to it may
@@ -172,8 +183,8 @@ def _first_stage(world: World, folder: str | os.PathLike) -> Checkpoint | None:
         return None
     saved = read_first_stage(folder, world.schedule.first_self_step)
     if saved is not None:
-        check_config(saved.config, world.config, folder, except_for=_SECOND_STAGE)
-        _check_resume(saved, world, folder)
+        resume.check_config(saved.config, world.config, folder, _SECOND_STAGE)
+        resume.check_resume(saved, world, init_from, folder)
     return saved
 
 
@@ -184,10 +195,12 @@ def to_checkpoint(world: World, state: step.TrainState, history: History) -> Che
         state=host_state,
         history=history.arrays(),
         text_features=text_of(world),
+        text_space=world.vocabulary.space,
         class_names=tuple(world.vocabulary.names),
         scenes=world.scenes,
         iterator={"next_index": int(host_state.step)},
         config=world.config,
+        made_by=decided_by(resume.TRAINING),
     )
 
 
@@ -201,62 +214,9 @@ def scaled_text(world: World) -> Float32[np.ndarray, "K C"]:
     return text_of(world) * np.float32(world.config.logit_scale or 1.0)
 
 
-def check_config(
-    saved: Mapping[str, Any],
-    config: TrainConfig,
-    where: object,
-    except_for: Sequence[str] = (),
-) -> None:
-    """Refuse to go on with another configuration.
-
-    Args:
-      saved: what the checkpoint was made with, as JSON values.
-      config: what is asked for.
-      where: names the checkpoint in the error.
-      except_for: fields that may differ.
-
-    Raises:
-      InputError: naming the first field that differs, with both values.
-    """
-    wanted = canonical(config)
-    for field in sorted((set(saved) | set(wanted)) - set(except_for)):
-        if saved.get(field) != wanted.get(field):
-            raise InputError(
-                f"resume: {field} must be {saved.get(field)} as in the checkpoint, got "
-                f"{wanted.get(field)} ({where}). "
-                "Restore the setting, or train into another --run."
-            )
-
-
-def _check_resume(saved: Checkpoint, world: World, where: object) -> None:
-    same = {
-        "training scenes": list(saved.scenes) == list(world.scenes),
-        "fused features and superpoints": dict(saved.scenes) == dict(world.scenes),
-        "class names": saved.class_names == tuple(world.vocabulary.names),
-        "text features": _near(saved.text_features, text_of(world)),
-    }
-    for name, equal in same.items():
-        if not equal:
-            raise InputError(
-                f"resume: {name} of the checkpoint are required, got others "
-                f"({where}). Restore them, train into another --run, or delete that "
-                "folder to begin again."
-            )
-
-
-def _near(one: Float32[np.ndarray, "K C"], two: Float32[np.ndarray, "J C"]) -> bool:
-    return one.shape == two.shape and bool(np.abs(one - two).max() <= _TEXT_TOLERANCE)
-
-
-def _with_text(world: World, saved: Checkpoint) -> World:
-    """Return the world with the text features of a checkpoint."""
-    vocabulary = Vocabulary(world.vocabulary.names, saved.text_features)
-    return dataclasses.replace(world, vocabulary=vocabulary)
-
-
-def _check_same_shapes(wanted: PyTree, got: PyTree, where: object) -> None:
-    if jax.tree.map(np.shape, wanted) != jax.tree.map(np.shape, got):
-        raise InputError(
-            "init: weights of the same architecture are required, got others "
-            f"({where}). Set the student's arch and out_dim as in that run."
-        )
+def _as_saved(world: World, saved: Checkpoint) -> World:
+    """Return the world with the text features and the beginning of a checkpoint."""
+    vocabulary = dataclasses.replace(world.vocabulary, features=saved.text_features)
+    began = {initial.FIELD: saved.config.get(initial.FIELD)}
+    config = dataclasses.replace(world.config, **began)
+    return dataclasses.replace(world, vocabulary=vocabulary, config=config)

@@ -14,7 +14,9 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from sas_jax.distill import loader, step
+from sas_jax.artefacts.files import content_key, write_json
+from sas_jax.artefacts.lock import Lock
+from sas_jax.distill import loader, processes, step
 from sas_jax.distill.checkpoint import Checkpoints
 from sas_jax.distill.config import RunConfig, TrainConfig
 from sas_jax.distill.data import SceneSource
@@ -32,13 +34,13 @@ from sas_jax.distill.start import (
     start,
     to_checkpoint,
 )
-from sas_jax.files import content_key, write_json
-from sas_jax.lock import workspace_lock
 
 CONFIG_SCHEMA = "sas_jax.train_config/1"
 _NO_RANK = 1e5
 # A checkpoint that is this many times `checkpoint_minutes` late is saved anywhere.
 _LATE = 5
+# Several processes agree every so many steps, and at the end of epochs.
+_MEET_STEPS = 10
 
 # Called with the student's variables and the step; returns values to log.
 Validate = Callable[[PyTree, int], Mapping[str, float]]
@@ -94,13 +96,14 @@ def train(
       vocabulary: of the pseudo labels; also stored with the student.
       folder: of the run; gets `config.json`, `checkpoints/` and `tensorboard/`.
       run: how to carry it out.
-      init_from: checkpoint folder whose weights to begin with.
+      init_from: student's file, or checkpoint folder, whose weights to begin with. A
+        run that goes on does not read it.
       branch_from: checkpoint folder of a run that differs in its second stage only:
         what both share is taken from there, with the same result, bit for bit.
       validate: called every `run.validate_epochs` epochs. Off by default: a
         checkpoint that labels chose is not zero-shot.
       stop: asked after every step; True saves a checkpoint and returns.
-      devices: defaults to all local ones.
+      devices: defaults to all, of all processes.
 
     Returns:
       Means, speed and where the checkpoints are.
@@ -109,11 +112,14 @@ def train(
       InputError: for inconsistent scenes, another configuration than the checkpoint's,
         a step that memory has no room for or a loss that is not finite.
 
+    Several processes: all call this with the same arguments (see `jax.distributed`);
+    the primary one holds the folder's lock and writes. The result is, bit for bit, that
+    of one process with as many devices.
     Source: SAS sections 3.4 and 3.5.
     """
     run = run or RunConfig()
     folder = pathlib.Path(folder).resolve()
-    with workspace_lock(folder):
+    with processes.lock_of_primary(folder) as lock:
         world = make_world(config, sources, vocabulary, run, devices)
         check_memory(config, world.policy.bucket(0), world.devices)
         # Runs that share the first stage branch off at its end.
@@ -121,13 +127,16 @@ def train(
         checkpoints = Checkpoints(folder / "checkpoints", run, keep)
         try:
             state, history, world = start(world, checkpoints, init_from, branch_from)
-            _write_config(folder, world)
+            if processes.is_primary():
+                _write_config(folder, world)
             done = int(state.step)
             progress = Progress(
                 folder / "tensorboard", run, done, world.schedule.total_steps
             )
-            text = step.replicate(scaled_text(world), world.devices)
-            running = _Run(world, checkpoints, progress, state, history, done, text)
+            text = step.replicate(scaled_text(world), world.own_devices)
+            running = _Run(
+                world, checkpoints, progress, state, history, done, text, lock
+            )
             try:
                 running.go(stop, validate)
             finally:
@@ -158,6 +167,7 @@ class _Run:
     history: History
     done: int
     text: jax.Array
+    lock: Lock | None
     means: dict[str, float] = dataclasses.field(default_factory=dict)
     began: float = dataclasses.field(default_factory=time.monotonic)
     saved_at: float = dataclasses.field(default_factory=time.monotonic)
@@ -175,7 +185,7 @@ class _Run:
             train_step = self._enter(stage)
             while self.done < stage.first_step + stage.num_steps:
                 self._advance(stage, train_step, batches)
-                stopped = stop()
+                stopped = self._meets() and processes.any_of(stop())
                 if stopped or self._at_end_of_epoch():
                     self._close_epoch(validate)
                 if stopped or self._save_due():
@@ -203,7 +213,7 @@ class _Run:
         if begins and world.config.compat == "official":
             fresh = step.optimizer().init(self.state.params)
             self.state = dataclasses.replace(
-                self.state, opt_state=step.replicate(fresh, world.devices)
+                self.state, opt_state=step.replicate(fresh, world.own_devices)
             )
         if stage.ensemble and not len(self.history):
             self.history = first_history(world, self.state)
@@ -218,7 +228,8 @@ class _Run:
         wait_s = time.perf_counter() - waiting
         if stage.ensemble:
             shards = self.history.attach(shards, info.visit)
-        batch = step.to_devices(shards, self.world.devices)
+        own = [shards[i] for i in processes.own(self.world.devices)]
+        batch = step.to_devices(own, self.world.own_devices)
         inputs = self._inputs(stage)
         self.state, metrics, updated = train_step(self.state, batch, inputs)
         if stage.ensemble:
@@ -252,6 +263,14 @@ class _Run:
     def _at_end_of_epoch(self) -> bool:
         return self.done % self.world.schedule.steps_per_epoch == 0
 
+    def _meets(self) -> bool:
+        """Say whether all processes agree here on what depends on clocks and signals.
+
+        To agree, they wait for the devices; a process alone need not.
+        """
+        alone = jax.process_count() == 1
+        return alone or self.done % _MEET_STEPS == 0 or self._at_end_of_epoch()
+
     def _save_due(self) -> bool:
         """Say whether to save here; `RunConfig` has the rule."""
         run, schedule = self.world.run, self.world.schedule
@@ -261,10 +280,13 @@ class _Run:
         # first step: before, the last checkpoint of stage 1 has its place.
         regular = self.done % (run.checkpoint_epochs * schedule.steps_per_epoch) == 0
         minutes = run.checkpoint_minutes * (1 if regular else _LATE)
-        return time.monotonic() - self.saved_at >= 60 * minutes
+        late = time.monotonic() - self.saved_at >= 60 * minutes
+        return self._meets() and bool(processes.of_primary(np.array(late)))
 
     def _save(self, stage: Stage) -> None:
         self.progress.settle()  # refuses to save what is not finite
+        if self.lock is not None:
+            self.lock.check()
         # Means over some of the scenes say nothing about which checkpoint is best.
         means = self.means if self._at_end_of_epoch() else {}
         rank = means.get(self.world.run.best_metric, _NO_RANK)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 
 IGNORE = 255
 NO_PREDICTION = -1
@@ -51,10 +51,11 @@ def count(
       int64 counts; counts of several scenes may be added.
 
     Raises:
-      InputError: for lengths that differ or indices outside these ranges.
+      ContractError: for lengths that differ or predictions outside these ranges.
+      InputError: for labels outside these ranges.
     """
     if truth.shape != prediction.shape:
-        raise InputError(
+        raise ContractError(
             f"evaluate: one prediction per point is required, got {prediction.shape} "
             f"for {truth.shape} labels. Were they made from the same scene?"
         )
@@ -66,7 +67,7 @@ def count(
             f"got {truth.min()}..{truth.max()}. Choose the label set of the data."
         )
     if truth.size and not (prediction.min() >= -1 and prediction.max() < num_classes):
-        raise InputError(
+        raise ContractError(
             f"evaluate: predictions must lie in [0, {num_classes}) or be "
             f"{NO_PREDICTION}, got {prediction.min()}..{prediction.max()}."
         )

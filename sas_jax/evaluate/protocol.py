@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from jaxtyping import Int
 
-from sas_jax import files
+from sas_jax.artefacts import files
 from sas_jax.errors import InputError
 from sas_jax.evaluate import confusion
 from sas_jax.scenes.labels import LabelSet

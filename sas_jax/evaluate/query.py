@@ -12,9 +12,11 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from sas_jax.artefacts.features import Features
 from sas_jax.errors import InputError
 from sas_jax.sparse import keys as voxel_keys
 from sas_jax.sparse import tables
+from sas_jax.text.space import TextFeatures, one_space
 
 ANYTHING = ("object", "things", "stuff", "texture")
 _BLOCK_ROWS = 65536
@@ -100,6 +102,33 @@ def relevancy(
     similarity = features @ texts.T
     margin = similarity[:, 0] - similarity[:, 1:].max(axis=1)
     return 1 / (1 + np.exp(-margin / temperature))
+
+
+def unit_features(features: Features) -> Features:
+    """Return features with rows of length one, for any number of questions."""
+    return dataclasses.replace(features, feat=unit(features.feat))
+
+
+def point_relevancy(
+    features: Features,
+    question: TextFeatures,
+    anything: TextFeatures,
+    temperature: float = 0.1,
+) -> Float[np.ndarray, "P"]:
+    """Return the relevancy of every point to a question, NaN without a feature.
+
+    Args:
+      features: with rows of length one, from `unit_features`.
+      question: of one text.
+      anything: of `ANYTHING`.
+      temperature: see `relevancy`.
+
+    Raises:
+      InputError: when they live in different text spaces.
+    """
+    one_space("query", {"the features": features.space, "the text": question.space})
+    rows = relevancy(features.feat, question.rows[0], anything.rows, temperature)
+    return np.append(rows, np.float32(np.nan))[features.row]
 
 
 def _above(

@@ -1,1 +1,4 @@
-"""From pixel features of several teachers to one feature per point (numpy only)."""
+"""From point features of several teachers to one feature per point (numpy only)."""
+
+VERSION = 1
+"""Raised when numbers of the package change; see `artefacts.versions`."""

@@ -17,8 +17,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
+from sas_jax.artefacts.features import Features, rows_of_points
 from sas_jax.errors import InputError
-from sas_jax.fusion.store import PointFeatures
+from sas_jax.text.space import TextFeatures, one_space
 
 Strategy = Literal["capability", "add", "linear", "single"]
 STRATEGIES: tuple[Strategy, ...] = ("capability", "add", "linear", "single")
@@ -56,19 +57,18 @@ class FuseConfig:
 
 
 def fuse(
-    features: Mapping[str, PointFeatures],
+    features: Mapping[str, Features],
     capability: Float[np.ndarray, "T K"] | None,
-    text_features: Float[np.ndarray, "K C"] | None,
+    texts: TextFeatures | None,
     config: FuseConfig = FuseConfig(),
-) -> PointFeatures:
+) -> Features:
     """Fuse the point features of any number of teachers.
 
     Args:
       features: teacher -> point features of one scene; the order of the mapping is
         that of the rows of `capability`.
       capability: mIoU of each teacher on each class, 0..1; "capability" needs it.
-      text_features: unit-norm text feature of each class, f32; "capability" and
-        "linear" need them.
+      texts: text feature of each class; "capability" and "linear" need them.
       config: strategy and temperature.
 
     Returns:
@@ -83,49 +83,66 @@ def fuse(
       capabilities where Eq. 7 averages, normalises them over the teachers, and treats
       `other` apart (compat="official").
     """
-    _check(features, capability, text_features, config)
+    _check(features, capability, texts, config)
     if config.strategy == "single":
         return features[config.teacher or next(iter(features))]
     teachers = list(features.values())
     num_points, dim = teachers[0].num_points, teachers[0].feat.shape[1]
     index = np.unique(np.concatenate([t.point_index for t in teachers]))
-    rows = np.stack([_rows_of(t, index) for t in teachers])
+    rows = np.stack([t.row[index] for t in teachers])
     feat = np.empty((len(index), dim), np.float16)
     for first in range(0, len(index), _POINTS_AT_ONCE):
         block = slice(first, first + _POINTS_AT_ONCE)
         row = rows[:, block]
         stack = np.stack([_take(t, r) for t, r in zip(teachers, row, strict=True)])
-        weights = _weights(stack, row >= 0, capability, text_features, config)
+        weights = _weights(stack, row >= 0, capability, texts, config)
         feat[block] = np.einsum("tm,tmc->mc", weights, stack)
     counts = np.zeros(num_points, np.int32)
     for teacher in teachers:
         seen = teacher.point_index
         counts[seen] = np.maximum(counts[seen], teacher.counts)
-    return PointFeatures(feat, index.astype(np.int32), counts[index], num_points)
+    return Features(
+        feat,
+        rows_of_points(index, num_points),
+        counts[index],
+        teachers[0].space,
+        geometry=next((t.geometry for t in teachers if t.geometry is not None), None),
+    )
 
 
 def _check(
-    features: Mapping[str, PointFeatures],
+    features: Mapping[str, Features],
     capability: Float[np.ndarray, "T K"] | None,
-    text_features: Float[np.ndarray, "K C"] | None,
+    texts: TextFeatures | None,
     config: FuseConfig,
 ) -> None:
     shapes = {(f.num_points, f.feat.shape[1]) for f in features.values()}
-    if len(shapes) != 1:
+    if len(shapes) != 1 or any(f.level != "point" for f in features.values()):
         raise InputError(
-            "fuse: features of one scene and one number of channels are required, got "
-            f"(points, channels) {sorted(shapes)}. Lift one scene for each teacher."
+            "fuse: features of one scene's points and one number of channels are "
+            f"required, got (points, channels) {sorted(shapes)}. Lift one scene for "
+            "each teacher."
+        )
+    if len({f.geometry for f in features.values()} - {None}) > 1:
+        raise InputError(
+            "fuse: features of the same points are required, got those of several "
+            f"geometries from {', '.join(features)}. The scene has changed between "
+            "them: run experiments/extract_features.py for it."
         )
     if config.teacher is not None and config.teacher not in features:
         raise InputError(
             f"fuse: teacher must be one of {', '.join(features)}; got "
             f"{config.teacher!r}. Check the name."
         )
-    dim = shapes.pop()[1]
+    spaces = {f"the features of {name}": f.space for name, f in features.items()}
     if config.strategy in ("capability", "linear"):
-        _check_table("text_features", text_features, (None, dim))
+        rows = None if texts is None else texts.rows
+        _check_table("text features", rows, (None, shapes.pop()[1]))
+        spaces["the texts"] = texts.space
+    if config.strategy != "single":
+        one_space("fuse", spaces)
     if config.strategy == "capability":
-        _check_table("capability", capability, (len(features), len(text_features)))
+        _check_table("capability", capability, (len(features), len(texts.rows)))
 
 
 def _check_table(
@@ -142,18 +159,7 @@ def _check_table(
         )
 
 
-def _rows_of(
-    features: PointFeatures, index: Int[np.ndarray, " M"]
-) -> Int[np.ndarray, " M"]:
-    """Return the row of each point in a teacher's features, -1 where it has none."""
-    row_of_point = np.full(features.num_points, -1, np.int64)
-    row_of_point[features.point_index] = np.arange(len(features.point_index))
-    return row_of_point[index]
-
-
-def _take(
-    features: PointFeatures, row: Int[np.ndarray, " M"]
-) -> Float32[np.ndarray, "M C"]:
+def _take(features: Features, row: Int[np.ndarray, " M"]) -> Float32[np.ndarray, "M C"]:
     """Return features by row, zeros for row -1."""
     taken = np.zeros((len(row), features.feat.shape[1]), np.float32)
     taken[row >= 0] = features.feat[row[row >= 0]]
@@ -164,18 +170,18 @@ def _weights(
     stack: Float32[np.ndarray, "T M C"],
     seen: Bool[np.ndarray, "T M"],
     capability: Float[np.ndarray, "T K"] | None,
-    text_features: Float[np.ndarray, "K C"] | None,
+    texts: TextFeatures | None,
     config: FuseConfig,
 ) -> Float32[np.ndarray, "T M"]:
     """Return each teacher's weight per point: 0 where unseen, 1 in sum."""
     if config.strategy == "add":
         weights = seen.astype(np.float32)
     elif config.strategy == "linear":
-        weights = _similarity(stack, text_features) * seen
+        weights = _similarity(stack, texts.rows) * seen
         # No teacher resembles any text: there is nothing to prefer one by.
         weights = np.where(weights.sum(axis=0) > 0, weights, seen)
     else:
-        prediction = np.argmax(stack @ text_features.T.astype(np.float32), axis=2)
+        prediction = np.argmax(stack @ texts.rows.T.astype(np.float32), axis=2)
         weights = capability_weights(prediction, seen, capability, config)
     return (weights / weights.sum(axis=0)).astype(np.float32)
 

@@ -10,37 +10,37 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Float32
 
+from sas_jax.artefacts.features import Features, load_features, superpoint_means
+from sas_jax.artefacts.files import content_key, read_json, sha256_file
+from sas_jax.artefacts.superpoints import load_superpoints
+from sas_jax.artefacts.versions import decided_by
 from sas_jax.errors import InputError
-from sas_jax.files import content_key, read_json, sha256_file
 from sas_jax.fusion.fuse import FuseConfig, fuse
-from sas_jax.fusion.store import (
-    PointFeatures,
-    SuperpointFeatures,
-    load_point_features,
-    load_superpoints,
-    superpoint_means,
-)
+from sas_jax.text.space import TextFeatures, TextSpace, one_space
 
-CAPABILITY = "sas_jax.capability/1"
-# Raised when the same input gives other features than before.
-_VERSION = 1
+CAPABILITY = "sas_jax.capability/2"
 
 
 def load_capability(
-    paths: Mapping[str, pathlib.Path], names: Sequence[str]
+    paths: Mapping[str, pathlib.Path], names: Sequence[str], space: TextSpace
 ) -> Float32[np.ndarray, "T K"]:
     """Read the capability of each teacher on each class of a vocabulary.
 
     Args:
       paths: teacher -> JSON artefact whose `miou` maps class names to 0..1.
       names: classes in the order wanted; `other` is never measured and counts 0.
+      space: text space of the features and texts that the table is to be used with.
 
     Raises:
-      InputError: for a damaged file or a class without a measurement.
+      InputError: for a damaged file, a class without a measurement, or a table that
+        was measured in another text space.
     """
     table = np.zeros((len(paths), len(names)), np.float32)
     for row, path in zip(table, paths.values(), strict=True):
-        miou = read_json(path, schema=CAPABILITY)["miou"]
+        data = read_json(path, schema=CAPABILITY)
+        measured = TextSpace.parse(data.get("text_space"), path)
+        one_space("fuse", {"the texts": space, f"the capability in {path}": measured})
+        miou = data["miou"]
         missing = [n for n in names if n not in miou and n != "other"]
         if missing:
             raise InputError(
@@ -65,18 +65,18 @@ def fused_key(
     features: Mapping[str, pathlib.Path],
     superpoints: pathlib.Path | None,
     capability: Float[np.ndarray, "T K"] | None,
-    text_features: Float[np.ndarray, "K C"] | None,
+    texts: TextFeatures | None,
     config: FuseConfig,
 ) -> str:
     """Return the content key of a scene's fused features; arguments as `fuse_scene`."""
     return content_key(
         {
             "stage": "fuse",
-            "version": _VERSION,
+            "made_by": decided_by(__name__),
             "features": {name: _manifest(path) for name, path in features.items()},
             "order": list(features),
             "superpoints": None if superpoints is None else _manifest(superpoints),
-            "tables": (capability, text_features),
+            "tables": (capability, texts),
             "config": config,
         }
     )
@@ -86,17 +86,20 @@ def fuse_scene(
     features: Mapping[str, pathlib.Path],
     superpoints: pathlib.Path | None,
     capability: Float[np.ndarray, "T K"] | None,
-    text_features: Float[np.ndarray, "K C"] | None,
+    texts: TextFeatures | None,
     config: FuseConfig,
-) -> PointFeatures | SuperpointFeatures:
+    points: Float[np.ndarray, "P 3"] | None = None,
+) -> Features:
     """Read the features of all teachers and fuse them.
 
     Args:
       features: teacher -> file of its point features, in the order of `capability`.
       superpoints: file of superpoint ids for superpoint means, None for points.
       capability: see `fuse.fuse`.
-      text_features: see `fuse.fuse`.
+      texts: see `fuse.fuse`.
       config: see `fuse.fuse`.
+      points: of the scene, to be compared with those that the files are of; None
+        compares the files with each other.
 
     Returns:
       Point or superpoint features of the scene.
@@ -104,8 +107,9 @@ def fuse_scene(
     Raises:
       InputError: for missing, damaged or inconsistent files.
     """
-    loaded = {name: load_point_features(path) for name, path in features.items()}
-    fused = fuse(loaded, capability, text_features, config)
+    loaded = {t: load_features(path, points) for t, path in features.items()}
+    fused = fuse(loaded, capability, texts, config)
     if superpoints is None:
         return fused
-    return superpoint_means(fused, load_superpoints(superpoints))
+    ids = load_superpoints(superpoints, points, geometry=fused.geometry)
+    return superpoint_means(fused, ids)

@@ -6,6 +6,7 @@ evaluation and the values from numpy, one stream per (seed, name), so that they 
 neither on the order of modules nor on the version of JAX.
 """
 
+import functools
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -58,8 +59,12 @@ def init_network(
     return flax.traverse_util.unflatten_dict(drawn)
 
 
+@functools.cache
 def variable_shapes(config: StudentConfig) -> dict[str, Any]:
-    """Return the variables of a student as shapes, without computing anything."""
+    """Return the variables of a student as shapes, without computing anything.
+
+    The same dict for the same student, since tracing takes seconds: do not change it.
+    """
     return network_shapes(MinkUNet(config).init, config.in_channels, config.plan_spec)
 
 

@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
-from sas_jax.sparse import native_norm, norm
 from sas_jax.sparse.conv import choose_impl, pointwise, sparse_conv
 from sas_jax.sparse.kernel_map import KernelMap
+from sas_jax.sparse.native import norm as native_norm
 from sas_jax.sparse.rows import accumulator
+from sas_jax.sparse.xla import norm
 
 
 def fan_out(shape: tuple[int, ...]) -> int:

@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.models.layers import MaskedBatchNorm, ResidualBlock, SparseConv
 from sas_jax.sparse.plan import Plan
 from sas_jax.sparse.plan_spec import MINKUNET, PlanSpec
@@ -146,10 +146,10 @@ class MinkUNet(nn.Module):
           One row per voxel, not normalised; padding rows are exactly 0.
 
         Raises:
-          InputError: if the number of channels is not the configured one.
+          ContractError: if the number of channels is not the configured one.
         """
         if features.shape[1] != self.config.in_channels:
-            raise InputError(
+            raise ContractError(
                 f"MinkUNet: features with {self.config.in_channels} channels are "
                 f"required, got {list(features.shape)}. Set in_channels."
             )

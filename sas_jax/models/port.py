@@ -50,7 +50,7 @@ def from_minkowski(
     """
     stripped = {_strip(name): array for name, array in state.items()}
     expected = minkowski_shapes(config)
-    _compare({name: np.shape(a) for name, a in stripped.items()}, expected)
+    check_shapes({name: np.shape(a) for name, a in stripped.items()}, expected)
     flat = {
         _path(name): np.asarray(array, np.float32)
         for name, array in stripped.items()
@@ -81,7 +81,7 @@ def to_minkowski(
     expected = minkowski_shapes(config)
     paths = {_path(name): name for name in expected if not name.endswith(_STEPS)}
     shapes = {paths.get(p, "/".join(p)): np.shape(a) for p, a in flat.items()}
-    _compare(shapes, {name: expected[name] for name in paths.values()})
+    check_shapes(shapes, {name: expected[name] for name in paths.values()})
     state = {}
     for name in expected:
         if name.endswith(_STEPS):
@@ -139,9 +139,21 @@ def _strip(name: str) -> str:
     return name
 
 
-def _compare(
-    got: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+def check_shapes(
+    got: Mapping[str, tuple[int, ...]],
+    expected: Mapping[str, tuple[int, ...]],
+    where: object = None,
 ) -> None:
+    """Check that arrays are all there, of the right shapes, and no others.
+
+    Args:
+      got: shape of each array by name.
+      expected: the same, as it must be.
+      where: names the file in the error, where there is one.
+
+    Raises:
+      InputError: naming what is missing, unexpected or of another shape.
+    """
     missing = [f"{name} {list(expected[name])}" for name in expected if name not in got]
     unexpected = [f"{name} {list(got[name])}" for name in got if name not in expected]
     differing = [
@@ -154,7 +166,8 @@ def _compare(
     if problems:
         raise InputError(
             "checkpoint: the arrays of the configured student are required, got "
-            f"{'; '.join(problems)}. Check arch, in_channels and out_dim."
+            f"{'; '.join(problems)}{'' if where is None else f' ({where})'}. "
+            "Check arch, in_channels and out_dim."
         )
 
 

@@ -7,16 +7,18 @@ into it, so memory grows with the surface seen and not with the number of frames
 import dataclasses
 
 import numpy as np
-import scipy.spatial
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float, Float32, Int, Int64, UInt8
 
 from sas_jax.errors import InputError
+from sas_jax.scenes.positions import blocks, distinct_positions, nearest_positions
 from sas_jax.scenes.scene import Frame
 
 # A key packs three signed voxel coordinates of 21 bits.
 _KEY_BITS = 21
 _COORD_LIMIT = 1 << (_KEY_BITS - 1)
-_ROWS_AT_ONCE = 65536
+# Of a set of neighbours, across and along a line.
+_LINE_VARIANCE = 1e-6
+_VERTICAL_COSINE = 0.999
 
 
 def back_project(
@@ -34,7 +36,7 @@ def back_project(
     x = (column - frame.intrinsics[0, 2]) * z / frame.intrinsics[0, 0]
     y = (row - frame.intrinsics[1, 2]) * z / frame.intrinsics[1, 1]
     pose = frame.world_from_camera
-    # Per coordinate, like `fusion.project`: independent of the number of threads.
+    # Per coordinate, like `lifting.project`: independent of the number of threads.
     world = [
         pose[i, 0] * x + pose[i, 1] * y + pose[i, 2] * z + pose[i, 3] for i in range(3)
     ]
@@ -124,23 +126,81 @@ def estimate_normals(
     """Return unit normals: the direction of least variance among nearest neighbours.
 
     Args:
-      points: metres.
+      points: metres, finite. Points that share a position are one neighbour.
       toward_camera: directions that normals must not point away from; without them
         the sign is arbitrary.
-      neighbors: points per estimate, including the point itself, >= 3.
+      neighbors: positions per estimate, including the point's own, >= 3.
+
+    Returns:
+      See `position_normals` for neighbours on a line. A point's normal does not depend
+      on the order of the points.
+
+    Raises:
+      InputError: for fewer than three neighbours.
 
     Deterministic: yes.
     """
-    tree = scipy.spatial.cKDTree(points)
-    normals = np.empty_like(points)
-    for first in range(0, len(points), _ROWS_AT_ONCE):
-        block = slice(first, first + _ROWS_AT_ONCE)
-        _, near = tree.query(points[block], k=range(1, min(neighbors, len(points)) + 1))
-        local = points[near].astype(np.float64)
-        local -= local.mean(axis=1, keepdims=True)
-        covariance = np.einsum("nki,nkj->nij", local, local)
-        normals[block] = np.linalg.eigh(covariance)[1][:, :, 0]
+    if neighbors < 3:
+        raise InputError(f"normals: neighbors must be >= 3, got {neighbors}. Use 16.")
+    positions = distinct_positions(points)
+    near = nearest_positions(positions.points, neighbors)
+    normals = position_normals(positions.points, near)[positions.of_point]
     if toward_camera is not None:
         away = np.einsum("ni,ni->n", normals, toward_camera) < 0
         normals[away] *= -1
     return normals
+
+
+def position_normals(
+    positions: Float[np.ndarray, "D 3"], near: Int[np.ndarray, "N K"]
+) -> Float32[np.ndarray, "N 3"]:
+    """Return the unit direction of least variance of each set of positions.
+
+    Args:
+      positions: metres.
+      near: rows of each set.
+
+    Returns:
+      The sign is arbitrary. Where the set lies on a line (it is a thousand times as
+      long as wide), every direction across has no variance: the one nearest to z is
+      taken, so that all of a line agrees; z itself for a single position.
+    """
+    positions = positions.astype(np.float64)
+    normals = np.empty((len(near), 3), np.float32)
+    for rows in blocks(len(near), "normals"):
+        variance, axes = np.linalg.eigh(_covariance(positions, near[rows]))
+        normals[rows] = axes[:, :, 0]
+        line = variance[:, 1] <= _LINE_VARIANCE * variance[:, 2]
+        along = axes[line, :, 2] * (variance[line, 2:] > 0)
+        normals[rows][line] = _upright_across(along)
+    return normals
+
+
+def _covariance(
+    positions: Float[np.ndarray, "D 3"], near: Int[np.ndarray, "N K"]
+) -> Float[np.ndarray, "N 3 3"]:
+    """Return K times the covariance of each set, f64.
+
+    Sums run over the set in its order: a reduction of numpy may choose another, by
+    the number of sets.
+    """
+    mean = np.zeros((len(near), 3))
+    for column in near.T:
+        mean += np.take(positions, column, axis=0)
+    mean /= near.shape[1]
+    covariance = np.zeros((3, 3, len(near)))
+    for column in near.T:
+        local = (np.take(positions, column, axis=0) - mean).T
+        for i in range(3):
+            covariance[i, : i + 1] += local[i] * local[: i + 1]
+    # Only the lower triangle is read.
+    return np.moveaxis(covariance, 2, 0)
+
+
+def _upright_across(along: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+    """Return the unit direction across each unit one that is nearest to z, or x."""
+    toward = np.where(
+        np.abs(along[:, 2:]) > _VERTICAL_COSINE, [[1.0, 0, 0]], [[0, 0, 1.0]]
+    )
+    across = toward - (toward * along).sum(axis=1, keepdims=True) * along
+    return across / np.linalg.norm(across, axis=1, keepdims=True)

@@ -9,17 +9,19 @@ import collections
 import contextlib
 import dataclasses
 import functools
-import itertools
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from sas_jax.errors import InputError
+from sas_jax.scenes import color_views
+from sas_jax.scenes.camera_files import is_central, off_centre, read_pose
 from sas_jax.scenes.images import (
     ColorInterpolation,
+    exif_orientation,
     image_size_wh,
     read_color,
     read_depth,
@@ -27,13 +29,12 @@ from sas_jax.scenes.images import (
     resize_nearest,
     scale_intrinsics,
 )
+from sas_jax.scenes.origin import choose_origin, moved_by
+from sas_jax.scenes.poses import PoseConvention, to_opencv
 from sas_jax.scenes.scene import BadFrame, Frame
 
 COLOR_SUFFIXES = (".jpg", ".jpeg", ".png")
-_RIGID_TOLERANCE = 1e-3
-# A principal point further than this share of the image from its centre belongs to
-# another resolution (half or twice the size moves it by at least a quarter).
-_CENTRE_TOLERANCE = 0.2
+_DEPTH_SUFFIXES = (".tiff", ".tif", ".png")  # of two files, the last counts
 # Images whose headers tell the size of a capture.
 _SIZES_READ = 15
 
@@ -44,87 +45,6 @@ def natural_key(name: str) -> tuple:
     return tuple((int(p), p) if p.isdecimal() else (-1, p) for p in parts)
 
 
-def read_matrix(path: pathlib.Path, what: str) -> Float[np.ndarray, "R C"]:
-    """Read a text matrix (white space or commas between numbers), f64.
-
-    Raises:
-      InputError: for a missing or unreadable file.
-    """
-    try:
-        rows = path.read_text(encoding="utf-8").replace(",", " ").split("\n")
-        return np.array(
-            [[float(v) for v in row.split()] for row in rows if row.strip()]
-        )
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{what}: a matrix of numbers is required, got {error} ({path}). "
-            "Write one matrix row per line."
-        ) from error
-
-
-def read_intrinsics(path: pathlib.Path) -> Float[np.ndarray, "3 3"]:
-    """Read a 3x3 pinhole matrix (or the 3x3 corner of a 4x4 one), f64.
-
-    Raises:
-      InputError: unless focal lengths are positive and the last row is 0 0 1.
-    """
-    matrix = read_matrix(path, "intrinsics")
-    if matrix.ndim != 2 or matrix.shape not in ((3, 3), (4, 4)):
-        raise InputError(
-            f"intrinsics: a 3x3 or 4x4 matrix is required, got {list(matrix.shape)} "
-            f"({path}). Write fx 0 cx / 0 fy cy / 0 0 1."
-        )
-    intrinsics = matrix[:3, :3]
-    focal = np.diag(intrinsics)[:2]
-    sound = np.isfinite(intrinsics).all() and (focal > 0).all()
-    if not sound or not np.allclose(intrinsics[2], (0, 0, 1)):
-        raise InputError(
-            "intrinsics: finite values, positive focal lengths and a last row 0 0 1 "
-            f"are required, got {intrinsics.tolist()} ({path}). Check the calibration."
-        )
-    return intrinsics
-
-
-def rigid_fault(pose: Float[np.ndarray, "4 4"]) -> str | None:
-    """Say why a matrix is no rigid pose, or None when it is one."""
-    if pose.shape != (4, 4):
-        return f"shape {list(pose.shape)}"
-    if not np.isfinite(pose).all():
-        return "values that are not finite"
-    rotation = pose[:3, :3]
-    # Checked first, so that the product cannot overflow.
-    within = np.abs(rotation).max() <= 1 + _RIGID_TOLERANCE
-    if not within or np.abs(rotation @ rotation.T - np.eye(3)).max() > _RIGID_TOLERANCE:
-        return "a 3x3 part that is no rotation"
-    if np.linalg.det(rotation) < 0:
-        return "a mirrored rotation"
-    if not np.allclose(pose[3], (0, 0, 0, 1)):
-        return f"last row {pose[3].tolist()}"
-    return None
-
-
-def read_pose(path: pathlib.Path) -> Float[np.ndarray, "4 4"]:
-    """Read `world_from_camera`.
-
-    Raises:
-      BadFrame: for a missing file and for anything but a rigid motion. ScanNet marks
-        frames that lost tracking with -inf.
-    """
-    if not path.exists():
-        raise BadFrame("missing pose", f"pose: a file is required, got none ({path}).")
-    try:
-        pose = read_matrix(path, "pose")
-    except InputError as error:
-        raise BadFrame("invalid pose", str(error)) from error
-    fault = rigid_fault(pose)
-    if fault is not None:
-        raise BadFrame(
-            "invalid pose",
-            f"pose: a rigid 4x4 matrix is required, got {fault} ({path}).",
-        )
-    return pose
-
-
 def list_frames(color_folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """Return frame name -> colour file in numerical order; empty without a folder."""
     if not color_folder.is_dir():
@@ -133,12 +53,22 @@ def list_frames(color_folder: pathlib.Path) -> dict[str, pathlib.Path]:
     return {f.stem: f for f in sorted(files, key=lambda f: natural_key(f.stem))}
 
 
+def list_depth(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Return frame name -> depth file; empty without a folder."""
+    if not folder.is_dir():
+        return {}
+    files = [f for f in folder.iterdir() if f.suffix.lower() in _DEPTH_SUFFIXES]
+    order = sorted(files, key=lambda f: (_DEPTH_SUFFIXES.index(f.suffix.lower()), f))
+    return {f.stem: f for f in order}
+
+
 @dataclasses.dataclass(frozen=True)
 class FolderFrames:
     """Read frames of one folder lazily.
 
     A frame of another size than most is a `BadFrame`; intrinsics that do not fit most
-    frames are an `InputError`.
+    frames are an `InputError`, as is colour of another shape than depth without a
+    camera of its own. Frames are upright where their files say how to turn them.
 
     Attributes:
       folder: holds `color/`, `pose/` and, unless the capture has none, `depth/`.
@@ -146,9 +76,13 @@ class FolderFrames:
       intrinsics: [3, 3] f64 for the stored depth (without depth: colour) images.
       calibrated_wh: size that `intrinsics` are for where a file states it, or None.
       image_size_wh: size of the frames handed out; None = that of the depth images.
+        Width and height change places for frames of the other orientation.
       depth_scale: stored depth units per metre.
       interpolation: how colour is resized.
       turn: [4, 4] f64 applied to every pose from the left.
+      color_camera: file of the colour camera's intrinsics, beside which
+        `color_from_depth.txt` may tell its place; read where colour has another shape.
+      convention: how the poses are stored.
     """
 
     folder: pathlib.Path
@@ -161,6 +95,8 @@ class FolderFrames:
     turn: Float[np.ndarray, "4 4"] = dataclasses.field(
         default_factory=lambda: np.eye(4)
     )
+    color_camera: pathlib.Path | None = None
+    convention: PoseConvention = "opencv"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -172,22 +108,43 @@ class FolderFrames:
         """Whether the capture has depth images at all."""
         return (self.folder / "depth").is_dir()
 
+    def relative_to(self, origin: Float[np.ndarray, " 3"]) -> "FolderFrames":
+        """Return the same frames with an origin taken off their positions."""
+        if not origin.any():
+            return self
+        return dataclasses.replace(self, turn=moved_by(-origin) @ self.turn)
+
+    def far_origin(self) -> Float[np.ndarray, " 3"]:
+        """Return the origin that the cameras' positions call for, zeros for most."""
+        positions = []
+        for name in self.names:
+            with contextlib.suppress(BadFrame):
+                positions.append(self._stored_pose(name)[:3, 3])
+        return choose_origin(np.reshape(positions, (-1, 3)))
+
     def read_pose(self, name: str) -> Float[np.ndarray, "4 4"]:
         """Read and turn the pose of one frame; raises like `read_pose`."""
-        return self.turn @ read_pose(self.folder / "pose" / f"{name}.txt")
+        pose = self._stored_pose(name)
+        return color_views.turned_pose(pose, self._turn_of_stored(name) or 0)
+
+    def _stored_pose(self, name: str) -> Float[np.ndarray, "4 4"]:
+        stored = read_pose(self.folder / "pose" / f"{name}.txt")
+        return self.turn @ to_opencv(stored, self.convention)
 
     def read(self, name: str) -> Frame:
         """Read one frame; see `FrameSource.read`."""
-        pose = self.read_pose(name)
+        pose = self._stored_pose(name)
+        clockwise = self._turn_of_stored(name)
         try:
-            rgb = read_color(self.files[name])
+            rgb = read_color(self.files[name], upright=clockwise is None)
         except InputError as error:
             raise BadFrame("unreadable colour", str(error)) from error
         depth_m = self._read_depth(name)
         stored = rgb if depth_m is None else depth_m
         stored_wh = (stored.shape[1], stored.shape[0])
         self._check_size(name, stored_wh)
-        return self._resized(name, rgb, depth_m, stored_wh, pose)
+        frame = self._resized(name, rgb, depth_m, stored_wh, pose)
+        return color_views.turned_frame(frame, clockwise) if clockwise else frame
 
     def _resized(
         self,
@@ -197,14 +154,67 @@ class FolderFrames:
         stored_wh: tuple[int, int],
         pose: Float[np.ndarray, "4 4"],
     ) -> Frame:
-        size_wh = self.image_size_wh or stored_wh
-        return Frame(
-            name=name,
-            rgb=resize_color(rgb, size_wh, self.interpolation),
-            depth_m=None if depth_m is None else resize_nearest(depth_m, size_wh),
-            intrinsics=scale_intrinsics(self.intrinsics, stored_wh, size_wh),
-            world_from_camera=pose,
+        size_wh = color_views.lying_as(self.image_size_wh or stored_wh, stored_wh)
+        intrinsics = scale_intrinsics(self.intrinsics, stored_wh, size_wh)
+        color_wh = (rgb.shape[1], rgb.shape[0])
+        if depth_m is not None:
+            depth_m = resize_nearest(depth_m, size_wh)
+        if depth_m is None or color_views.same_shape(color_wh, stored_wh):
+            rgb = resize_color(rgb, size_wh, self.interpolation)
+        else:
+            camera = self._color_camera_for(name, color_wh, stored_wh)
+            rgb, depth_m = color_views.color_of_depth(
+                rgb, camera, depth_m, intrinsics, self.interpolation
+            )
+        return Frame(name, rgb, depth_m, intrinsics, pose)
+
+    def _turn_of_stored(self, name: str) -> int | None:
+        """Return the quarter turns, clockwise, that make camera and image upright.
+
+        None, unless a colour image that EXIF turns fits its camera before that only.
+        """
+        orientation = exif_orientation(self.files[name])
+        if not color_views.is_sideways(orientation):
+            return None
+        try:
+            stored = image_size_wh(self.files[name])
+            shown_misfit = self._color_misfit(name, stored[::-1])
+            if shown_misfit <= self._color_misfit(name, stored):
+                return None
+        except InputError:
+            return None  # reading the frame will tell
+        return color_views.CLOCKWISE.get(orientation, 0)
+
+    def _color_misfit(self, name: str, color_wh: tuple[int, int]) -> float:
+        """Return how far colour of a size is from what its camera sees."""
+        if self.has_depth:
+            depth_wh = image_size_wh(self._stored_path(name))
+            return color_views.shape_difference(color_wh, depth_wh)
+        if self.calibrated_wh is not None:
+            return float(color_wh != self.calibrated_wh)
+        return off_centre(self.intrinsics, color_wh)
+
+    @functools.cached_property
+    def _color_camera(self) -> color_views.ColorCamera | None:
+        return color_views.read_color_camera(self.color_camera)
+
+    def _color_camera_for(
+        self, name: str, color_wh: tuple[int, int], depth_wh: tuple[int, int]
+    ) -> color_views.ColorCamera:
+        """Return the colour camera; raise where there is none for the image."""
+        need = color_views.missing_for(self._color_camera, color_wh, depth_wh)
+        if need is None:
+            return self._color_camera
+        message = (
+            f"frame {name}: colour must have {need}; got {color_wh[0]} x {color_wh[1]} "
+            f"({self.files[name]}). Crop it to what depth shows, or put the intrinsics "
+            f"of the colour images into {self.color_camera}."
         )
+        sizes = self._spread(lambda other: image_size_wh(self.files[other]))
+        common = max(sizes, key=sizes.get, default=color_wh)
+        if color_views.same_shape(common, color_views.lying_as(color_wh, common)):
+            raise InputError(message)
+        raise BadFrame("colour of another shape", message)
 
     def _read_depth(self, name: str) -> Float32[np.ndarray, "H W"] | None:
         if not self.has_depth:
@@ -221,9 +231,13 @@ class FolderFrames:
 
     def _stored_path(self, name: str) -> pathlib.Path:
         """Return the image whose size the intrinsics are for."""
-        if self.has_depth:
-            return self.folder / "depth" / f"{name}.png"
-        return self.files[name]
+        if not self.has_depth:
+            return self.files[name]
+        return self._depth_files.get(name, self.folder / "depth" / f"{name}.png")
+
+    @functools.cached_property
+    def _depth_files(self) -> dict[str, pathlib.Path]:
+        return list_depth(self.folder / "depth")
 
     def _check_size(self, name: str, stored_wh: tuple[int, int]) -> None:
         """Raise InputError where the whole capture has not the size of the intrinsics.
@@ -249,29 +263,37 @@ class FolderFrames:
 
     def _misfit(self, size_wh: tuple[int, int]) -> str | None:
         """Return the size that the intrinsics are for, None where it is this one."""
-        centre = self.intrinsics[:2, 2]
-        middle = (np.array(size_wh) - 1) / 2
-        off_centre = np.abs(centre - middle) > _CENTRE_TOLERANCE * np.array(size_wh)
         if self.calibrated_wh is not None and self.calibrated_wh != size_wh:
             return "{} x {}".format(*self.calibrated_wh)
-        if off_centre.any():
-            return "about {:.0f} x {:.0f}".format(*(2 * centre + 1))
+        if not is_central(self.intrinsics, size_wh):
+            return "about {:.0f} x {:.0f}".format(*(2 * self.intrinsics[:2, 2] + 1))
         return None
 
     @functools.cached_property
     def _capture_wh(self) -> tuple[int, int] | None:
-        """Size of most images, by the headers of some; None when none is readable.
-
-        Of sizes that are as common, one that fits the intrinsics.
-        """
-        sizes = collections.Counter(itertools.islice(self._header_sizes(), _SIZES_READ))
+        """Size of most images; of sizes as common, one that fits. None without any."""
+        sizes = self._spread(self._used_size)
         return max(
             sizes, key=lambda wh: (sizes[wh], self._misfit(wh) is None), default=None
         )
 
-    def _header_sizes(self) -> Iterator[tuple[int, int]]:
-        """Yield the sizes of readable images, first those spread over the capture."""
+    def _used_size(self, name: str) -> tuple[int, int]:
+        """Return the size of the image that the intrinsics are for, as it is used."""
+        width, height = image_size_wh(self._stored_path(name))
+        if self.has_depth or self._turn_of_stored(name) is not None:
+            return width, height
+        sideways = color_views.is_sideways(exif_orientation(self.files[name]))
+        return (height, width) if sideways else (width, height)
+
+    def _spread(
+        self, size_of: Callable[[str], tuple[int, int]]
+    ) -> collections.Counter[tuple[int, int]]:
+        """Count the sizes of readable images, first those spread over the capture."""
         spread = self.names[:: max(1, -(-len(self.names) // _SIZES_READ))]
+        sizes = []
         for name in dict.fromkeys([*spread, *self.names]):
             with contextlib.suppress(InputError):
-                yield image_size_wh(self._stored_path(name))
+                sizes.append(size_of(name))
+            if len(sizes) == _SIZES_READ:
+                break
+        return collections.Counter(sizes)

@@ -6,11 +6,12 @@ surfaces is a point on neither.
 """
 
 import pathlib
+import struct
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from sas_jax.errors import InputError
 
@@ -18,6 +19,9 @@ ColorInterpolation = Literal["nearest", "area"]
 # What Pillow raises on damaged files, besides OSError: SyntaxError (broken PNG
 # chunks), ValueError (bad header values), DecompressionBombError (absurd sizes).
 _DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_ORIENTATION = ExifTags.Base.Orientation
+_LARGEST_M = 100.0
+_NO_READING = 65535
 
 
 def _open(path: pathlib.Path, what: str) -> Image.Image:
@@ -49,15 +53,46 @@ def image_size_wh(path: pathlib.Path) -> tuple[int, int]:
         raise _unreadable("image", path, error) from error
 
 
-def read_color(path: pathlib.Path) -> UInt8[np.ndarray, "H W 3"]:
+def exif_orientation(path: pathlib.Path) -> int:
+    """Return how the stored pixels must be turned to be shown: 1 (as they are) to 8.
+
+    Anything but a readable image that says so counts as 1.
+    """
+    try:
+        with Image.open(path) as image:
+            return _orientation(image)
+    except _DAMAGED:
+        return 1
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    # What Pillow raises on damaged EXIF data, besides what it does on images.
+    except (*_DAMAGED, ArithmeticError, LookupError, TypeError, struct.error):
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def read_color(
+    path: pathlib.Path, *, upright: bool = True
+) -> UInt8[np.ndarray, "H W 3"]:
     """Read a colour image as sRGB u8; grey, palette and alpha images are converted.
+
+    16-bit grey gives its high byte, and grey floats are shares of white.
+
+    Args:
+      path: any image that Pillow reads.
+      upright: turn the pixels as the image's EXIF orientation says; else as stored.
 
     Raises:
       InputError: for a missing, empty or truncated file.
     """
     image = _open(path, "colour")
     try:
-        return np.array(image.convert("RGB"))
+        if upright and _orientation(image) != 1:
+            image = ImageOps.exif_transpose(image)
+        return np.array(_eight_bits(image).convert("RGB"))
     except _DAMAGED as error:
         raise InputError(
             f"colour: an image convertible to RGB is required, got {error} ({path}). "
@@ -65,11 +100,25 @@ def read_color(path: pathlib.Path) -> UInt8[np.ndarray, "H W 3"]:
         ) from error
 
 
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return grey of more than 8 bits as 8 bits, which Pillow would clip."""
+    if image.mode.startswith("I"):
+        grey = np.clip(np.array(image).astype(np.int64) >> 8, 0, 255)
+    elif image.mode == "F":
+        grey = np.rint(np.clip(np.nan_to_num(np.array(image)), 0, 1) * 255)
+    else:
+        return image
+    return Image.fromarray(grey.astype(np.uint8))
+
+
 def read_depth(path: pathlib.Path, depth_scale: float) -> Float[np.ndarray, "H W"]:
     """Read a depth image in metres, f32; 0 where the sensor gave no reading.
 
+    Sensors write that as 0, or as the largest 16-bit number.
+
     Args:
-      path: 16-bit single-channel PNG.
+      path: 16-bit single-channel PNG; or an image of floats, which are metres where
+        their median is plausible as such (below 100), whatever the scale is.
       depth_scale: stored units per metre (1000 for millimetres, 5000 for TUM).
 
     Raises:
@@ -81,6 +130,12 @@ def read_depth(path: pathlib.Path, depth_scale: float) -> Float[np.ndarray, "H W
             f"depth: a 16-bit single-channel image is required, got shape "
             f"{list(raw.shape)} of {raw.dtype} ({path}). Export depth as 16-bit PNG."
         )
+    if raw.dtype.kind == "f":
+        raw = np.where(np.isfinite(raw) & (raw > 0), raw, np.float32(0))
+        if not raw.any() or np.median(raw[raw > 0]) < _LARGEST_M:
+            return raw.astype(np.float32)
+    else:
+        raw = np.where(raw == _NO_READING, 0, raw)
     return raw.astype(np.float32) / np.float32(depth_scale)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 
 IGNORE = 255
 NYU40_IDS = 41  # 0 is "unannotated", 1..40 are classes
@@ -40,7 +40,7 @@ class LabelSet:
 
     def __post_init__(self) -> None:
         if self.palette.shape != (len(self.names), 3):
-            raise InputError(
+            raise ContractError(
                 f"label set {self.name}: palette must be [{len(self.names)}, 3], got "
                 f"{list(self.palette.shape)}. Give one colour per class."
             )

@@ -1,162 +1,171 @@
 """PLY files: vertices with optional normals, colours and labels, and triangles."""
 
-import dataclasses
+import logging
 import pathlib
 
 import numpy as np
-import plyfile
-from jaxtyping import Float32, Int32, Shaped, UInt8
+from jaxtyping import Int64, Shaped, UInt8
 
 from sas_jax.errors import InputError
-from sas_jax.scenes.scene import check_faces, check_points
+from sas_jax.scenes.mesh import Mesh, byte_colors, checked_mesh
+from sas_jax.scenes.ply_elements import Columns, Lists, read_elements
 
-
-@dataclasses.dataclass(frozen=True)
-class PlyMesh:
-    """Contents of a PLY file; what the file lacks is None.
-
-    Attributes:
-      points: [P, 3] f32, finite.
-      normals: [P, 3] f32 unit, or None; also where a stored one is zero or not finite.
-      colors: [P, 3] u8 or None.
-      faces: [F, 3] i32 or None; polygons are cut into fans.
-      label: [P] vertex property `label` in its own number type, or None.
-    """
-
-    points: Float32[np.ndarray, "P 3"]
-    normals: Float32[np.ndarray, "P 3"] | None
-    colors: UInt8[np.ndarray, "P 3"] | None
-    faces: Int32[np.ndarray, "F 3"] | None
-    label: Shaped[np.ndarray, " P"] | None
-
-
-# Telling the parser that faces are triangles makes it 500 times faster; a file with
-# other polygons then fails to parse and is read again without that.
-_TRIANGLES = {"face": {"vertex_indices": 3, "vertex_index": 3}}
-# What plyfile raises on damaged files, besides OSError: a MemoryError or OverflowError
-# for an absurd number of rows, and the others for headers that make no sense.
-_DAMAGED = (
-    plyfile.PlyParseError,
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    TypeError,
-    ValueError,
+_POSITION = ("x", "y", "z")
+_NORMAL = ("nx", "ny", "nz")
+_COLORS = (
+    ("red", "green", "blue"),
+    ("diffuse_red", "diffuse_green", "diffuse_blue"),
+    ("r", "g", "b"),
 )
-# Normals this close to unit length are left as they are.
-_UNIT_TOLERANCE = 1e-3
+_INDICES = ("vertex_indices", "vertex_index")
+# Opacity is no property of a scan.
+_SILENT = ("alpha", "a", "diffuse_alpha")
+_NAMED = 8
 
 
-def _parse(path: pathlib.Path) -> plyfile.PlyData:
-    try:
-        return plyfile.PlyData.read(path, known_list_len=_TRIANGLES)
-    except _DAMAGED:
-        return plyfile.PlyData.read(path, mmap=False)
-
-
-def _read(path: pathlib.Path) -> plyfile.PlyData:
-    try:
-        return _parse(path)
-    except FileNotFoundError as error:
-        raise InputError(
-            f"ply: the file must exist, got none ({path}). Check the scene's folder."
-        ) from error
-    except (*_DAMAGED, OSError) as error:
-        raise InputError(
-            "ply: a complete PLY file is required, got "
-            f"{str(error) or type(error).__name__} ({path}). "
-            "Copy or export the file again."
-        ) from error
-
-
-def _columns(
-    vertex: np.ndarray, names: tuple[str, ...], dtype: type
-) -> Shaped[np.ndarray, "P C"] | None:
-    """Return properties side by side; None unless all are there and are numbers."""
-    if not all(_is_number(vertex, name) for name in names):
-        return None
-    # Too large for the type becomes infinite, which the checks then find.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.stack([vertex[name] for name in names], axis=1).astype(dtype)
-
-
-def _is_number(vertex: np.ndarray, name: str) -> bool:
-    fields = vertex.dtype.fields or {}
-    return name in fields and fields[name][0].kind in "iuf"
-
-
-def _unit(
-    normals: Float32[np.ndarray, "P 3"] | None,
-) -> Float32[np.ndarray, "P 3"] | None:
-    """Scale normals to length 1; None where one of them has no direction.
-
-    Point clouds of Gaussian splats store zeros; None lets the user of the scene
-    estimate normals instead.
-    """
-    if normals is None:
-        return None
-    length = np.linalg.norm(normals.astype(np.float64), axis=1)
-    if not np.isfinite(length).all() or length.min(initial=1) == 0:
-        return None
-    if np.abs(length - 1).max(initial=0) <= _UNIT_TOLERANCE:
-        return normals
-    return (normals / length[:, None]).astype(np.float32)
-
-
-def _triangles(polygons: np.ndarray) -> Int32[np.ndarray, "F 3"]:
-    """Copy triangles; cut polygons (an object array of index lists) into fans."""
-    if polygons.dtype != object:
-        return polygons.astype(np.int32)
-    sizes = np.array([len(polygon) for polygon in polygons], np.intp)
-    if (sizes == 3).all():
-        return np.stack(list(polygons)).astype(np.int32)
-    fans = [
-        (polygon[0], polygon[i], polygon[i + 1])
-        for polygon in polygons
-        for i in range(1, len(polygon) - 1)
-    ]
-    return np.array(fans, np.int32).reshape(-1, 3)
-
-
-def _faces(data: plyfile.PlyData) -> Int32[np.ndarray, "F 3"] | None:
-    if "face" not in data or len(data["face"].data) == 0:
-        return None
-    face = data["face"].data
-    for name in ("vertex_indices", "vertex_index"):
-        if name in face.dtype.names:
-            return _triangles(face[name])
-    return None
-
-
-def read_ply(path: pathlib.Path) -> PlyMesh:
+def read_ply(path: pathlib.Path) -> Mesh:
     """Read a mesh or a point cloud.
 
     Args:
       path: PLY file, ASCII or binary; vertex properties x y z are required; nx ny nz,
-        red green blue and label are taken where present. Normals are scaled to unit
-        length; one without a direction makes all of them absent.
+        colours and label are taken where present, as are faces and triangle strips.
+        Colours may be red green blue, r g b or diffuse_red ...; bytes, 16 bits, or
+        floats up to 1. Normals are scaled to unit length; one without a direction
+        makes all of them absent. What else the file holds is named in a warning.
 
     Raises:
       InputError: for a missing, empty or truncated file, one without vertices, NaN
         coordinates, or face indices out of range; the file is named.
     """
-    data = _read(path)
-    vertex = data["vertex"].data if "vertex" in data else np.zeros(0, [("-", "f4")])
-    points = _columns(vertex, ("x", "y", "z"), np.float32)
-    if points is None:
+    try:
+        elements = read_elements(path)
+        faces = _take_faces(elements)
+    except FileNotFoundError as error:
         raise InputError(
-            f"ply: vertices with x, y, z are required, got none ({path}). "
+            f"ply: the file must exist, got none ({path}). Check the scene's folder."
+        ) from error
+    except (OSError, ValueError, MemoryError) as error:
+        raise InputError(
+            "ply: a complete PLY file is required, got "
+            f"{str(error) or type(error).__name__} ({path}). "
+            "Copy or export the file again."
+        ) from error
+    return _mesh(elements, faces, path)
+
+
+def _mesh(
+    elements: dict[str, Columns],
+    faces: Int64[np.ndarray, "F 3"] | None,
+    path: pathlib.Path,
+) -> Mesh:
+    """Take what is known out of the elements, and name what remains."""
+    vertex = elements.get("vertex", {})
+    points = _take(vertex, _POSITION)
+    if points is None:
+        got = [f"{name} ({' '.join(columns)})" for name, columns in elements.items()]
+        raise InputError(
+            "ply: vertices with x, y, z are required, got "
+            f"{', '.join(got) or 'no elements'} ({path}). "
             "Is this a point cloud or a mesh?"
         )
-    check_points(points, f"ply ({path})")
-    faces = _faces(data)
-    if faces is not None:
-        check_faces(faces, len(points), f"ply ({path})")
-    return PlyMesh(
-        points=points,
-        normals=_unit(_columns(vertex, ("nx", "ny", "nz"), np.float32)),
-        colors=_columns(vertex, ("red", "green", "blue"), np.uint8),
+    normals = _take(vertex, _NORMAL)
+    colors = _take_colors(vertex)
+    label = _take(vertex, ("label",))
+    for name in _SILENT:
+        vertex.pop(name, None)
+    _tell(elements, path)
+    return checked_mesh(
+        points,
+        f"ply ({path})",
+        normals=normals,
+        colors=colors,
         faces=faces,
-        label=np.array(vertex["label"]) if _is_number(vertex, "label") else None,
+        label=None if label is None else label[:, 0],
     )
+
+
+def _take(columns: Columns, names: tuple[str, ...]) -> Shaped[np.ndarray, "P C"] | None:
+    """Remove properties, side by side; None unless all are there and are numbers."""
+    if not all(isinstance(columns.get(name), np.ndarray) for name in names):
+        return None
+    return np.stack([columns.pop(name) for name in names], axis=1)
+
+
+def _take_colors(vertex: Columns) -> UInt8[np.ndarray, "P 3"] | None:
+    for names in _COLORS:
+        stored = {name: vertex.get(name) for name in names}
+        channels = _take(stored, names)
+        colors = None if channels is None else byte_colors(channels)
+        if colors is not None:
+            for name in names:
+                del vertex[name]
+            return colors
+    return None
+
+
+def _take_faces(elements: dict[str, Columns]) -> Int64[np.ndarray, "F 3"] | None:
+    found = []
+    for element, cut in (("face", _fans), ("tristrips", _strips)):
+        columns = elements.get(element, {})
+        for name in _INDICES:
+            if isinstance(columns.get(name), Lists):
+                lists = columns.pop(name)
+                found.append(cut(_whole(lists.values), lists.counts))
+                break
+    return np.concatenate(found) if found else None
+
+
+def _whole(indices: Shaped[np.ndarray, " V"]) -> Int64[np.ndarray, " V"]:
+    """Return indices as integers; ValueError for fractions and what is too large."""
+    with np.errstate(invalid="ignore"):
+        whole = indices.astype(np.int64)
+    if not np.array_equal(whole, indices):
+        raise ValueError("face indices that are no whole numbers")
+    return whole
+
+
+def _fans(
+    indices: Int64[np.ndarray, " V"], counts: Int64[np.ndarray, " N"]
+) -> Int64[np.ndarray, "F 3"]:
+    """Cut polygons into the triangles at their first corner, in order."""
+    if (counts == 3).all():
+        return indices.reshape(-1, 3)
+    triangles = np.maximum(counts - 2, 0)
+    first = np.repeat(np.cumsum(counts) - counts, triangles)
+    before = np.repeat(np.cumsum(triangles) - triangles, triangles)
+    second = first + 1 + np.arange(len(first)) - before
+    return np.stack([indices[first], indices[second], indices[second + 1]], axis=1)
+
+
+def _strips(
+    indices: Int64[np.ndarray, " V"], counts: Int64[np.ndarray, " N"]
+) -> Int64[np.ndarray, "F 3"]:
+    """Cut strips into triangles; -1 ends a strip, and every second one is turned.
+
+    Triangles with a repeated corner only lead from one part of a strip to another.
+    """
+    indices = np.insert(indices, np.cumsum(counts), -1)
+    place = np.arange(len(indices))
+    since = place - np.maximum.accumulate(np.where(indices == -1, place, -1))
+    corners = np.stack([indices[:-2], indices[1:-1], indices[2:]], axis=1)
+    turned = since[:-2] % 2 == 0  # the first corner of a strip is 1
+    corners[turned, :2] = corners[turned, 1::-1]
+    a, b, c = corners.T
+    return corners[(corners != -1).all(axis=1) & (a != b) & (b != c) & (c != a)]
+
+
+def _tell(elements: dict[str, Columns], path: pathlib.Path) -> None:
+    """Warn of properties that hold something and are not read."""
+    left = []
+    for element, columns in elements.items():
+        names = [
+            name
+            for name, column in columns.items()
+            if len(column.counts if isinstance(column, Lists) else column)
+        ]
+        if len(names) > _NAMED:
+            names[_NAMED:] = [f"and {len(names) - _NAMED} more"]
+        if names:
+            left.append(f"{element} {', '.join(names)}")
+    if left:
+        logging.warning("ply: not read: %s (%s)", "; ".join(left), path)

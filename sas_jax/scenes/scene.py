@@ -4,6 +4,9 @@ World coordinates are metres with z up. A camera looks along +z, x right, y down
 (OpenCV); `world_from_camera` maps camera to world coordinates. Intrinsics hold for
 the frame's own resolution, with integer pixel centres. A frame that cannot be used
 (invalid pose, damaged image) is skipped and counted, never guessed.
+
+Map coordinates are too large for f32: points and poses are relative to the scene's
+`origin`, which is zero for all other scenes. What leaves for the user adds it again.
 """
 
 import collections
@@ -13,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32, UInt8
+from jaxtyping import Float, Float32, Float64, Int32, UInt8
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.scenes.labels import LabelSet
 
 
@@ -51,7 +54,7 @@ class Frame:
 
     def __post_init__(self) -> None:
         if self.depth_m is not None and self.depth_m.shape != self.rgb.shape[:2]:
-            raise InputError(
+            raise ContractError(
                 f"frame {self.name}: depth must have the colour's size "
                 f"{self.rgb.shape[:2]}, got {self.depth_m.shape}. Resize one of them."
             )
@@ -98,7 +101,7 @@ class Scene:
     """Points of one scene and where its frames come from.
 
     Attributes:
-      name: identifier, also of its artefacts.
+      name: identifier, also of its artefacts: fit for the name of a file.
       points: [P, 3] f32 metres, finite, P >= 1.
       normals: [P, 3] f32 unit or zero, or None.
       colors: [P, 3] u8 or None.
@@ -108,6 +111,7 @@ class Scene:
       frame_source: reads frames one by one.
       label_set: what `labels` mean.
       skipped_frames: frame name -> reason, filled by `frames()`.
+      origin: [3] f64 metres; `origin + points` are the coordinates of the input.
     """
 
     name: str
@@ -120,8 +124,12 @@ class Scene:
     frame_source: FrameSource = NoFrames()
     label_set: LabelSet | None = None
     skipped_frames: dict[str, str] = dataclasses.field(default_factory=dict)
+    origin: Float64[np.ndarray, " 3"] = dataclasses.field(
+        default_factory=lambda: np.zeros(3)
+    )
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         check_points(self.points, f"scene {self.name}")
         num_points = len(self.points)
         for field in ("normals", "colors", "labels", "instances"):
@@ -179,6 +187,15 @@ def usable_frames(
             skipped[name] = error.reason
             continue
         yield frame
+
+
+def check_name(name: str) -> None:
+    """Raise InputError unless a name can be that of a file in any folder."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise InputError(
+            f"scene: a name that can be a file's is required, got {name!r}. "
+            "Open the folder by its own name."
+        )
 
 
 def check_points(points: Float[np.ndarray, "P 3"], where: str) -> None:

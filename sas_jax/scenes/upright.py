@@ -37,15 +37,18 @@ def surface_up(
     that shrink from 40 to 5 degrees.
 
     Args:
-      normals: unit, f32; with their sign.
+      normals: unit, f32; with their sign. Zero or NaN faces nowhere.
       guess: unit, up within about 40 degrees.
 
     Returns:
       The guess itself where fewer than 3 % of the normals are near it.
     """
     up = guess
+    x, y, z = normals.astype(np.float64).T
     for cone in _CONES_DEG:
-        near = normals[normals @ up > np.cos(np.radians(cone))].astype(np.float64)
+        # Per coordinate: a matrix product may round by the number of threads.
+        cosine = x * up[0] + y * up[1] + z * up[2]
+        near = normals[cosine > np.cos(np.radians(cone))].astype(np.float64)
         if len(near) < _LEAST_SHARE * len(normals) or len(near) == 0:
             return guess
         up = near.mean(axis=0)

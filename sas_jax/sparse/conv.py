@@ -20,10 +20,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
-from sas_jax.errors import InputError
-from sas_jax.sparse import native, spconv_bridge, xla
+from sas_jax.errors import ContractError, InputError
 from sas_jax.sparse.kernel_map import KernelMap
+from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.rows import accumulator
+from sas_jax.sparse.spconv import conv as spconv_bridge
+from sas_jax.sparse.xla import conv as xla
 
 _MODULES = MappingProxyType({"native": native, "xla": xla, "spconv": spconv_bridge})
 IMPLEMENTATIONS = tuple(_MODULES)
@@ -50,7 +52,8 @@ def sparse_conv(
       `kmap.num_out` are exactly 0.
 
     Raises:
-      InputError: if shapes or types disagree, or the implementation cannot run.
+      ContractError: if shapes or types disagree.
+      InputError: if the implementation cannot run.
 
     Gradients: features, weights. Deterministic: yes; native also over thread counts
     and rungs.
@@ -95,13 +98,14 @@ def pointwise(
       Same dtype; rows at or beyond `num_valid` are exactly 0.
 
     Raises:
-      InputError: if shapes or types disagree, or the implementation cannot run.
+      ContractError: if shapes or types disagree.
+      InputError: if the implementation cannot run.
 
     Gradients: features, weights. Deterministic: yes.
     """
     _check_floats("pointwise", features, weights)
     if weights.ndim != 2 or weights.shape[0] != features.shape[1]:
-        raise InputError(
+        raise ContractError(
             f"pointwise: weights [{features.shape[1]}, C_out] are required, got "
             f"{list(weights.shape)}. Was this layer built for another level?"
         )
@@ -142,7 +146,7 @@ def _check_floats(where: str, features: Array, weights: Array) -> None:
     floating = jnp.issubdtype(features.dtype, jnp.floating)
     same = floating and weights.dtype in (features.dtype, accumulator(features.dtype))
     if features.ndim != 2 or not same:
-        raise InputError(
+        raise ContractError(
             f"{where}: floating features [N, C] and weights of one type, or half "
             "precision and float32, are required, got "
             f"{features.dtype} {list(features.shape)} and {weights.dtype}. "
@@ -152,7 +156,7 @@ def _check_floats(where: str, features: Array, weights: Array) -> None:
 
 def _check(holds: bool, requirement: str, shape: tuple[int, ...]) -> None:
     if not holds:
-        raise InputError(
+        raise ContractError(
             f"sparse_conv: {requirement} are required, got {list(shape)}. "
             "Was this layer built for another level?"
         )

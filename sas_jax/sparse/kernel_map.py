@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int32, UInt64
 
 from sas_jax.errors import InputError
-from sas_jax.sparse import native_plan, tables
+from sas_jax.sparse import tables
+from sas_jax.sparse.native import plan as native_plan
 
 
 def pytree_dataclass(*static: str) -> Any:

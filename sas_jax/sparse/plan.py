@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Int, Int32, Shaped, UInt64
 
 from sas_jax import memory
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError, InputError
 from sas_jax.sparse import keys as voxel_keys
 from sas_jax.sparse.kernel_map import (
     KernelMap,
@@ -61,7 +61,7 @@ class Plan:
         """Return the map of a kernel within a level.
 
         Raises:
-          InputError: if the plan was built without it.
+          ContractError: if the plan was built without it.
         """
         return _find(self.inside, level, Kernel(kernel_size, dilation), "within level")
 
@@ -69,7 +69,7 @@ class Plan:
         """Return the map from a level to the next; `.transpose()` leads back up.
 
         Raises:
-          InputError: if the plan was built without it.
+          ContractError: if the plan was built without it.
         """
         return _find(self.downward, level, Kernel(kernel_size, dilation), "down from")
 
@@ -228,7 +228,7 @@ def _find(
         if Kernel(kmap.kernel_size, kmap.dilation) == kernel:
             return kmap
     built = [Kernel(kmap.kernel_size, kmap.dilation) for kmap in there]
-    raise InputError(
+    raise ContractError(
         f"plan: {kernel} {where} {level} is required, got a plan with {built} there. "
         "Build it with the network's specification: build_plan(..., spec=...)."
     )

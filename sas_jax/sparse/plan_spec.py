@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError
 from sas_jax.sparse import keys as voxel_keys
 
 
@@ -50,13 +50,13 @@ class PlanSpec:
 
     def __post_init__(self) -> None:
         if not len(self.within) == len(self.down) + 1 == len(self.steps) + 1:
-            raise InputError(
+            raise ContractError(
                 "PlanSpec: kernels of L >= 1 levels, L - 1 steps and the kernels of "
                 f"these are required, got {len(self.within)}, {len(self.steps)} and "
                 f"{len(self.down)}. Use unet_spec."
             )
         if any(step < 2 or step & (step - 1) for step in self.steps):
-            raise InputError(
+            raise ContractError(
                 "PlanSpec: steps of 2, 4, 8, ... voxels are required, got "
                 f"{self.steps}. Other steps would not nest."
             )
@@ -104,18 +104,18 @@ def unet_spec(
 
 def _check_kernels(kernels: tuple[Kernel, ...], stride: int) -> None:
     if len(set(kernels)) < len(kernels):
-        raise InputError(
+        raise ContractError(
             f"PlanSpec: distinct kernels are required, got {kernels}. Layers of one "
             "kernel share its map: name it once."
         )
     for kernel in kernels:
         if kernel.size < 1 or kernel.dilation < 1:
-            raise InputError(
+            raise ContractError(
                 f"PlanSpec: a size and a dilation of at least 1 are required, got "
                 f"{kernel}. Correct the kernel."
             )
         if max(kernel.reach, 1) * stride > voxel_keys.MARGIN:
-            raise InputError(
+            raise ContractError(
                 f"PlanSpec: kernels that reach at most {voxel_keys.MARGIN} level-0 "
                 f"voxels are required, got {kernel} on voxels of edge {stride}. Use "
                 "fewer levels or smaller kernels."

@@ -7,7 +7,7 @@ The relation, for an input level whose voxels have edge `level_stride`:
 with all coordinates in level-0 voxels. A table stores `nbr[k, o] = i`, or -1 where
 that voxel is not occupied. Offsets of odd kernels are centred, those of even kernels
 start at 0; their order is x fastest, then y, then z, as in MinkowskiEngine.
-Everything here is numpy on sorted keys (`keys.py`): the reference for `native_plan.py`,
+Everything here is numpy on sorted keys (`keys.py`): the reference for `native/plan.py`,
 which has the same functions and is faster.
 """
 

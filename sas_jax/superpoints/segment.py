@@ -11,20 +11,32 @@ Source: SAS section 3.4 and its superpoint_extraction (ScanNet's mesh segmentato
 from typing import Literal
 
 import numpy as np
+import tqdm
 from jaxtyping import Float32, Int32
 
 from sas_jax.errors import InputError
-from sas_jax.scenes.cloud import estimate_normals
+from sas_jax.scenes.cloud import position_normals
+from sas_jax.scenes.positions import (
+    distinct_positions,
+    joined_positions,
+    nearest_positions,
+    warn_of_repeats,
+)
 from sas_jax.scenes.scene import check_faces, check_points
 from sas_jax.superpoints import native
 from sas_jax.superpoints.graph import (
+    axis_weights,
     edge_weights,
+    given_axes,
     knn_edges,
     mesh_edges,
     vertex_normals,
 )
 
 Impl = Literal["native", "numpy"]
+# Corners of an unshared mesh that meet in one place; a fan seldom has more faces.
+_ORDINARY_FAN = 100
+_NORMAL_NEIGHBORS = 16
 
 
 def segment_mesh(
@@ -34,16 +46,21 @@ def segment_mesh(
     k_threshold: float = 0.01,
     min_vertices: int = 60,
     impl: Impl | None = None,
+    where: str = "superpoints",
 ) -> Int32[np.ndarray, " P"]:
     """Cut a mesh into superpoints by its vertex normals.
 
+    Vertices at one position are one vertex, so that a file with own vertices for each
+    face or along seams is cut like the mesh that shares them.
+
     Args:
       points: vertices, metres.
-      faces: vertex indices.
+      faces: vertex indices, wound alike.
       k_threshold: preference for large segments, >= 0.
-      min_vertices: segments below this join a neighbour where they have one. The
-        paper's ScanNet value is 60 (the original program's default is 20).
+      min_vertices: segments of fewer positions join a neighbour where they have one.
+        The paper's ScanNet value is 60 (the original program's default is 20).
       impl: see `segment_graph`.
+      where: what messages start with.
 
     Returns:
       Superpoint id of each vertex, contiguous from 0 in order of first appearance. A
@@ -52,15 +69,22 @@ def segment_mesh(
     Raises:
       InputError: for bad points, faces or parameters.
 
-    Deterministic: yes.
+    Deterministic: yes. Edges of equal weight are taken in face order, like the
+    original's: another order of the faces may give other superpoints.
     """
-    check_points(points, "superpoints")
-    check_faces(faces, len(points), "superpoints")
+    check_points(points, where)
+    check_faces(faces, len(points), where)
+    positions = joined_positions(points)
+    if positions is not None:
+        warn_of_repeats(positions, where, at_least=_ORDINARY_FAN)
+        points = positions.points
+        faces = positions.of_point[faces].astype(np.int32)
     edges = mesh_edges(faces)
     weights = edge_weights(points, vertex_normals(points, faces), edges)
-    return segment_graph(
+    labels = segment_graph(
         len(points), edges, weights, k_threshold, min_vertices, impl=impl
     )
+    return labels if positions is None else _in_order(labels[positions.of_point])
 
 
 def segment_points(
@@ -71,41 +95,59 @@ def segment_points(
     k_threshold: float = 0.01,
     min_vertices: int = 60,
     impl: Impl | None = None,
+    where: str = "superpoints",
 ) -> Int32[np.ndarray, " P"]:
     """Cut a cloud without a mesh into superpoints over its nearest-neighbour graph.
 
+    Points at one position are one point.
+
     Args:
       points: metres.
-      normals: unit, consistently oriented; None estimates them from neighbours, with
-        arbitrary signs, which the weights then ignore by using |n_a . n_b|.
-      neighbors: edges per point.
+      normals: of any length; their signs are not used, because few programs orient
+        them. None, and rows that are zero or not finite, are estimated from neighbours.
+      neighbors: edges per position.
       k_threshold: see `segment_mesh`.
       min_vertices: see `segment_mesh`.
       impl: see `segment_graph`.
+      where: what messages start with.
 
     Returns:
-      Superpoint id of each point, contiguous from 0.
+      Superpoint id of each point, contiguous from 0 in order of first appearance.
 
     Raises:
       InputError: for bad points or parameters.
 
-    Deterministic: yes.
+    Deterministic: yes, and the same partition for any order of the points.
     """
-    check_points(points, "superpoints")
+    check_points(points, where)
     if neighbors < 1:
-        raise InputError(
-            f"superpoints: neighbors must be >= 1, got {neighbors}. Use 8."
-        )
+        raise InputError(f"{where}: neighbors must be >= 1, got {neighbors}. Use 8.")
+    positions = distinct_positions(points)
+    warn_of_repeats(positions, where)
+    points = positions.points
+    axes = np.zeros(points.shape, np.float32)
+    if normals is not None:
+        axes = given_axes(positions, normals)
+    missing = ~axes.any(axis=1)
+    if missing.any():
+        near = nearest_positions(points, _NORMAL_NEIGHBORS)
+        axes[missing] = position_normals(points, near[missing])
     edges = knn_edges(points, neighbors)
-    if normals is None:
-        normals = estimate_normals(points)
-        cosine = np.einsum("ei,ei->e", normals[edges[:, 0]], normals[edges[:, 1]])
-        weights = (1 - np.abs(cosine)).astype(np.float32)
-    else:
-        weights = edge_weights(points, normals, edges)
-    return segment_graph(
+    weights = axis_weights(axes, edges)
+    labels = segment_graph(
         len(points), edges, weights, k_threshold, min_vertices, impl=impl
     )
+    return _in_order(labels[positions.of_point])
+
+
+def _in_order(labels: Int32[np.ndarray, " P"]) -> Int32[np.ndarray, " P"]:
+    """Renumber segments 0..L-1 by first appearance."""
+    first = np.empty(labels.max() + 1, np.intp)
+    # Of several values for one row, the last one assigned stays.
+    first[labels[::-1]] = np.arange(len(labels))[::-1]
+    rank = np.empty(len(first), np.int32)
+    rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
+    return rank[labels]
 
 
 def segment_graph(
@@ -205,7 +247,8 @@ def _segment_graph_numpy(
     k_threshold = np.float32(k_threshold)
     segments = _Segments(num_points)
     threshold = [k_threshold] * num_points
-    for (a, b), weight in zip(pairs, weights[order], strict=True):
+    joins = tqdm.tqdm(pairs, desc="segments", delay=2, leave=False)
+    for (a, b), weight in zip(joins, weights[order], strict=True):
         a, b = segments.find(a), segments.find(b)
         if a != b and weight <= threshold[a] and weight <= threshold[b]:
             root = segments.join(a, b)

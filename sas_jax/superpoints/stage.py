@@ -5,12 +5,10 @@ import dataclasses
 import numpy as np
 from jaxtyping import Int32
 
-from sas_jax.files import content_key
+from sas_jax.artefacts.files import content_key
+from sas_jax.artefacts.versions import decided_by
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.segment import segment_mesh, segment_points
-
-# Raised when the same input gives other superpoints than before.
-_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +31,14 @@ def segment_scene(
     scene: Scene, config: SuperpointConfig = SuperpointConfig()
 ) -> Int32[np.ndarray, " P"]:
     """Return the superpoint id of each point, contiguous from 0; deterministic."""
+    where = f"superpoints of {scene.name}"
     if scene.faces is not None:
         return segment_mesh(
             scene.points,
             scene.faces,
             k_threshold=config.k_threshold,
             min_vertices=config.min_vertices,
+            where=where,
         )
     return segment_points(
         scene.points,
@@ -46,17 +46,23 @@ def segment_scene(
         neighbors=config.neighbors,
         k_threshold=config.k_threshold,
         min_vertices=config.min_vertices,
+        where=where,
     )
 
 
-def superpoint_key(scene: Scene, config: SuperpointConfig) -> str:
-    """Return the content key of a scene's superpoints: geometry and settings."""
-    normals = scene.normals if scene.faces is None else None
+def superpoint_key(geometry_key: str, config: SuperpointConfig) -> str:
+    """Return the content key of a scene's superpoints.
+
+    Args:
+      geometry_key: key of the points, faces and normals that the scene is read from,
+        so that it need not be read to see that nothing is to be done.
+      config: as `segment_scene` gets it.
+    """
     return content_key(
         {
             "stage": "superpoints",
-            "version": _VERSION,
-            "geometry": (scene.points, scene.faces, normals),
+            "made_by": decided_by(__name__),
+            "geometry": geometry_key,
             "config": config,
         }
     )

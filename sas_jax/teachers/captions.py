@@ -13,7 +13,8 @@ import numpy as np
 import webcolors
 from jaxtyping import Bool, Float, UInt8
 
-from sas_jax.teachers.align import with_article
+from sas_jax.artefacts.files import content_key
+from sas_jax.lifting.align import with_article
 from sas_jax.teachers.contracts import Image, Segments, check_image, check_segments
 
 COLOUR_WORDS = {
@@ -62,11 +63,10 @@ class CaptionConfig:
 class ColourSizeCaptioner:
     """Describe masks by measured size, proportion and colour."""
 
-    id = "colour-size/1"
-
     def __init__(self, config: CaptionConfig | None = None):
         """Take thresholds; the defaults suit indoor frames."""
         self.config = config or CaptionConfig()
+        self.id = f"colour-size/{content_key(self.config)}"
 
     def caption(self, image: Image, segments: Segments) -> list[str]:
         """Return one sentence per mask, such as "a large dark brown bench".
@@ -115,7 +115,7 @@ class ColourSizeCaptioner:
 class SilentCaptioner:
     """Say nothing about any mask, so that the label alone is encoded."""
 
-    id = "none/1"
+    id = "none"
 
     def caption(self, image: Image, segments: Segments) -> list[str]:
         """Return N empty sentences."""

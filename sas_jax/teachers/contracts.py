@@ -14,7 +14,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from jaxtyping import Float, Float16, Int32, UInt8
 
-from sas_jax.errors import InputError
+from sas_jax.errors import ContractError
+from sas_jax.text.space import TextSpace
+
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
 
 Image = UInt8[np.ndarray, "H W 3"]
 Contract = Literal["dense", "mask", "heat"]
@@ -27,8 +31,8 @@ class TeacherSpec:
     Attributes:
       name: name in the registry.
       contract: `dense`, `mask` or `heat`.
-      text_space: id of the text tower whose space the features live in; for a mask
-        teacher the shared one that alignment encodes its labels with.
+      text_space: the space that the features live in; for a mask teacher the shared
+        one that alignment encodes its labels with.
       feat_dim: C of that space; 0 where no features can be had.
       weights_id: hash of the checkpoint's content, or `random:<seed>`.
       preprocess: resize rule, mean, flip and so on, as JSON values.
@@ -37,7 +41,7 @@ class TeacherSpec:
 
     name: str
     contract: Contract
-    text_space: str
+    text_space: TextSpace
     feat_dim: int
     weights_id: str
     preprocess: Mapping[str, Any]
@@ -106,7 +110,12 @@ class HeatTeacher(Teacher, Protocol):
 
 
 class Captioner(Protocol):
-    """Masks to sentences."""
+    """Masks to sentences.
+
+    Attributes:
+      id: names everything that changes the sentences but the code: the captioner, a
+        hash of its weights (see `weights_id`) and its settings. It goes into keys.
+    """
 
     id: str
 
@@ -115,17 +124,17 @@ class Captioner(Protocol):
 
 
 def check_image(image: np.ndarray, where: str) -> None:
-    """Raise InputError unless `image` is uint8 RGB with at least one pixel."""
+    """Raise ContractError unless `image` is uint8 RGB with at least one pixel."""
     shape, dtype = np.shape(image), getattr(image, "dtype", None)
     if len(shape) != 3 or shape[2] != 3 or 0 in shape or dtype != np.uint8:
-        raise InputError(
+        raise ContractError(
             f"{where}: an image must be uint8 [H, W, 3], got {dtype} {list(shape)}. "
             "Convert it to 8-bit RGB."
         )
 
 
 def check_segments(segments: Segments, where: str) -> None:
-    """Raise InputError unless ids, labels, scores and captions fit each other."""
+    """Raise ContractError unless ids, labels, scores and captions fit each other."""
     num = len(segments.labels)
     lowest, highest = (
         (int(segments.ids.min()), int(segments.ids.max()))
@@ -133,17 +142,17 @@ def check_segments(segments: Segments, where: str) -> None:
         else (0, 0)
     )
     if lowest < 0 or highest > num:
-        raise InputError(
+        raise ContractError(
             f"{where}: mask ids must lie in 0..{num} (the number of labels), got "
             f"{lowest}..{highest}. Give every mask a label."
         )
     if len(segments.scores) != num:
-        raise InputError(
+        raise ContractError(
             f"{where}: one score per mask is needed, got {len(segments.scores)} for "
             f"{num} masks. Give every mask a score."
         )
     if segments.captions is not None and len(segments.captions) != num:
-        raise InputError(
+        raise ContractError(
             f"{where}: one caption per mask is needed, got {len(segments.captions)} "
             f"for {num} masks. Caption [i] belongs to mask id i + 1."
         )

@@ -13,9 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.extras import install_command
+
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
 
 _RANDOM = re.compile(r"random:\d+")
-SHIPPED_WEIGHTS = pathlib.Path(__file__).parent / "weights"
+SHIPPED_WEIGHTS = pathlib.Path(__file__).parent.parent / "rooms/teachers/weights"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +53,7 @@ ENTRIES: dict[str, Entry] = {
         Entry(
             name="rooms-dense",
             contract="dense",
-            loader="sas_jax.teachers.rooms_dense:load",
+            loader="sas_jax.rooms.teachers.dense:load",
             needs=_TORCH,
             weights=SHIPPED_WEIGHTS / "rooms_dense.safetensors",
             licence="Apache-2.0",
@@ -58,7 +62,7 @@ ENTRIES: dict[str, Entry] = {
         Entry(
             name="rooms-mask",
             contract="mask",
-            loader="sas_jax.teachers.rooms_mask:load",
+            loader="sas_jax.rooms.teachers.mask:load",
             needs=_TORCH,
             weights=SHIPPED_WEIGHTS / "rooms_mask.safetensors",
             licence="Apache-2.0",
@@ -135,7 +139,7 @@ def check(
         raise InputError(
             f"registry: {name} needs {', '.join(row.needs)}, got no "
             f"{', '.join(missing)} in this environment. "
-            "Run: pip install 'sas_jax[teachers]'"
+            f"Run: {install_command('teachers')}"
         )
     _check_device(device)
     source = _source(row, weights)

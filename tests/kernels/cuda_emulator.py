@@ -6,6 +6,7 @@ must not depend on it.
 
 import ctypes
 import dataclasses
+import itertools
 import shutil
 import subprocess
 
@@ -14,9 +15,11 @@ from native_calls import (
     REVERSE_OFFSETS,
     TRANSPOSE_WEIGHTS,
     assert_within,
+    from_bf16,
     oracle_forward,
     oracle_weight_grad,
     pointer,
+    to_bf16,
 )
 
 __all__ = ["REVERSE_OFFSETS", "TRANSPOSE_WEIGHTS"]
@@ -24,7 +27,17 @@ __all__ = ["REVERSE_OFFSETS", "TRANSPOSE_WEIGHTS"]
 FOLDERS = ("include", "cuda", "emulate")
 # Bit 0: copies arrive at once, else as late as possible. Bit 1: last thread first.
 SCHEDULES = (0, 1, 2, 3)
-COLUMNS = (32, 64, 96)
+PRECISIONS = ("f32", "tf32", "bf16")
+# Rows and columns of a tile, by precision: of the forward, of the weight gradient.
+_WIDTHS = (32, 64, 96)
+FORWARD_TILES = {
+    "f32": list(itertools.product((32, 64), _WIDTHS)),
+    "tf32": list(itertools.product((32, 64), (*_WIDTHS, 128))),
+    "bf16": list(itertools.product((32, 64), (*_WIDTHS, 128))),
+}
+GRAD_TILES = {name: list(itertools.product(_WIDTHS, _WIDTHS)) for name in PRECISIONS}
+# Channels that tensor cores take are multiples of these.
+CHANNEL_STEP = {"f32": 1, "tf32": 4, "bf16": 8}
 FEW_CHANNELS = 4
 
 
@@ -50,8 +63,8 @@ class Emulator:
     """One way to run the kernels."""
 
     library: ctypes.CDLL
-    tf32: bool = False
-    columns: int = 0
+    precision: str = "f32"
+    tile: tuple[int, int] = (0, 0)
     schedule: int = 0
 
     def forward(self, case, *, flags=0, w=None, order=None):
@@ -59,15 +72,20 @@ class Emulator:
         c_in, c_out = w.shape[1:]
         if flags & TRANSPOSE_WEIGHTS:
             c_in, c_out = c_out, c_in
-        y = np.full((case.capacity, c_out), np.nan, np.float32)
+        elif self._on_tensor_cores(c_in):
+            w, flags = w.swapaxes(1, 2), flags | TRANSPOSE_WEIGHTS
+        if self._on_tensor_cores(c_in):
+            w = round_tf32(w) if self.precision == "tf32" else w
+        y = self._narrow(np.full((case.capacity, c_out), np.nan, np.float32))
         status = self.library.sas_emulate_forward(
-            *map(pointer, (case.x, w, case.nbr, order, y)),
+            *map(pointer, (self._narrow(case.x), self._narrow(w))),
+            *map(pointer, (case.nbr, order, y)),
             pointer(_sizes(case, c_in, c_out)),
             flags,
             *self._options(),
         )
         assert status == 0, self.library.sas_emulate_error()
-        return y
+        return self._widen(y)
 
     def weight_grad(self, case):
         dw = np.full(case.w.shape, np.nan, np.float32)
@@ -76,7 +94,8 @@ class Emulator:
         if slabs > 1:
             partials = np.full((slabs, *case.w.shape), np.nan, np.float32)
         status = self.library.sas_emulate_weight_grad(
-            *map(pointer, (case.x, case.dy, case.nbr, dw, partials)),
+            *map(pointer, (self._narrow(case.x), self._narrow(case.dy))),
+            *map(pointer, (case.nbr, dw, partials)),
             pointer(_sizes(case, *case.w.shape[1:])),
             *self._options(),
         )
@@ -89,27 +108,61 @@ class Emulator:
         self.check_weight_grad(case, self.weight_grad(case))
 
     def check_forward(self, case, y):
-        few = case.w.shape[1] <= FEW_CHANNELS
-        case = round_case(case) if self.tf32 and not few else case
+        if self._on_tensor_cores(case.w.shape[1]):
+            case = self._round(case)
         num_terms = case.w.shape[0] * case.w.shape[1] + 1
-        absolute = oracle_forward(case, absolute=True)
-        assert_within(y, oracle_forward(case), absolute, num_terms)
+        absolute, expected = oracle_forward(case, absolute=True), oracle_forward(case)
+        if self.precision == "bf16":
+            # A sum is rounded once more: half of the last of eight bits.
+            error = 2.0**-8 * np.abs(expected)
+            sums = num_terms * 2.0**-23 * absolute
+            assert (np.abs(y - expected) <= error + sums).all()
+        else:
+            assert_within(y, expected, absolute, num_terms)
         assert not y[case.num_out :].any()
 
     def check_weight_grad(self, case, dw):
-        case = round_case(case) if self.tf32 else case
+        case = self._round(case)
         absolute = oracle_weight_grad(case, absolute=True)
         num_terms = case.num_out + 1
         assert_within(dw, oracle_weight_grad(case), absolute, num_terms)
 
+    def _on_tensor_cores(self, c_in):
+        if self.precision == "bf16":
+            return True
+        return self.precision == "tf32" and c_in > FEW_CHANNELS
+
+    def _round(self, case):
+        """Round all factors as the kernels do, so that only sums differ."""
+        if self.precision == "f32":
+            return case
+        narrow = round_tf32 if self.precision == "tf32" else round_bf16
+        rounded = {name: narrow(getattr(case, name)) for name in ("x", "w", "dy")}
+        return dataclasses.replace(case, **rounded)
+
+    def _narrow(self, array):
+        narrow = to_bf16 if self.precision == "bf16" else np.asarray
+        return aligned(narrow(array))
+
+    def _widen(self, array):
+        return from_bf16(array) if self.precision == "bf16" else array
+
     def _options(self):
-        return int(self.tf32), self.columns, self.schedule
+        return PRECISIONS.index(self.precision), *self.tile, self.schedule
 
 
-def round_case(case):
-    """Round all factors to tf32, so that only sums differ from the oracle's."""
-    rounded = {name: round_tf32(getattr(case, name)) for name in ("x", "w", "dy")}
-    return dataclasses.replace(case, **rounded)
+def aligned(array):
+    """Return the array, or a copy, contiguous and aligned as the kernels' copies are.
+
+    Arrays that are only aligned to their elements stay so: some tests are about those.
+    """
+    if array.dtype == np.float32 and array.flags.c_contiguous:
+        return array
+    room = np.empty(array.nbytes + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    target = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    target[...] = array
+    return target
 
 
 def round_tf32(values):
@@ -118,6 +171,11 @@ def round_tf32(values):
     scaled = mantissa * 2.0**11
     whole = np.trunc(scaled + np.copysign(0.5, scaled))
     return np.ldexp(whole / 2.0**11, exponent).astype(np.float32)
+
+
+def round_bf16(values):
+    """Round to 8 significant bits, to nearest even."""
+    return from_bf16(to_bf16(values))
 
 
 def _sizes(case, c_in, c_out):

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import native_calls as calls
 import numpy as np
 
-from sas_jax.sparse import native, native_norm
 from sas_jax.sparse.kernel_map import KernelMap
+from sas_jax.sparse.native import conv as native
+from sas_jax.sparse.native import norm as native_norm
 
 
 def mirrored_case(seed, num_out):

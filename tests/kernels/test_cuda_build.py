@@ -7,6 +7,7 @@ import re
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import setuptools
@@ -14,8 +15,11 @@ import setuptools
 from sas_jax import native_library
 from sas_jax.errors import InputError
 from sas_jax.models.layers import ResidualBlock
-from sas_jax.sparse import native, native_call, native_cuda, native_norm
 from sas_jax.sparse.conv import choose_impl, pointwise, sparse_conv
+from sas_jax.sparse.native import call as native_call
+from sas_jax.sparse.native import conv as native
+from sas_jax.sparse.native import cuda as native_cuda
+from sas_jax.sparse.native import norm as native_norm
 from sas_jax.sparse.plan import build_plan
 from sas_jax.sparse.rungs import Rung
 
@@ -128,31 +132,54 @@ def custom_calls(text):
     return [(re.search(r"custom_call @(\w+)", line)[1], line) for line in lines]
 
 
-@pytest.mark.parametrize("tf32", [False, True])
-def test_value_and_gradients_lower_to_the_custom_calls(tf32):
+@pytest.mark.parametrize("precision", ["f32", "tf32", "bf16"])
+def test_value_and_gradients_lower_to_the_custom_calls(precision):
     kmap = plan().within(0, 3)
+    kind = jnp.bfloat16 if precision == "bf16" else jnp.float32
 
     def value_and_gradients(x, w, kmap):
         conv = lambda x, w: sparse_conv(x, w, kmap, impl="native")  # noqa: E731
         y, pull = jax.vjp(conv, x, w)
         return y, pull(y)
 
-    x = np.ones((kmap.capacity_in, 8), np.float32)
-    w = np.ones((27, 8, 4), np.float32)
-    precision = "tensorfloat32" if tf32 else None
-    with jax.default_matmul_precision(precision):
+    x = np.ones((kmap.capacity_in, 16), kind)
+    w = np.ones((27, 16, 8), np.float32)
+    with jax.default_matmul_precision("tensorfloat32" if precision == "tf32" else None):
         calls = custom_calls(lower_for_cuda(value_and_gradients, x, w, kmap))
-    forward, *_ = (line for name, line in calls if name == "sas_conv_forward")
-    backward = [line for name, line in calls if "transpose_weights = true" in line]
+    forward, backward = (line for name, line in calls if name == "sas_conv_forward")
     (weight_grad,) = (line for name, line in calls if name == "sas_conv_weight_grad")
     assert {name for name, _ in calls} == set(TARGETS)
     assert len(calls) == 3
-    for line in (forward, *backward, weight_grad):
-        assert f'precision = "{"tf32" if tf32 else "f32"}"' in line
+    for line in (forward, backward, weight_grad):
+        assert f'precision = "{precision}"' in line
     # The order of rows goes in, the workspace comes out.
     assert "tensor<12000xi32>" in forward
-    assert "reverse_offsets = true" in backward[0]
-    assert "tensor<3x27x8x4xf32>" in weight_grad
+    assert "reverse_offsets = true" in backward
+    assert "transpose_weights = true" in backward
+    assert "tensor<3x27x16x8xf32>" in weight_grad
+    # Tensor cores read weights along the input channels, and rows of their own type.
+    tensor = precision != "f32"
+    assert f"tensor<27x{'8x16' if tensor else '16x8'}x" in forward
+    assert ("transpose_weights = true" in forward) == tensor
+    assert f"tensor<12000x16x{'bf16' if precision == 'bf16' else 'f32'}>" in weight_grad
+
+
+@pytest.mark.parametrize(("c_in", "c_out"), [(3, 8), (12, 8), (16, 4)])
+def test_channels_that_no_tensor_core_takes_are_multiplied_exactly(c_in, c_out):
+    kmap = plan().within(0, 3)
+
+    def grad(x, w, kmap):
+        conv = lambda w: sparse_conv(x, w, kmap, impl="native").sum()  # noqa: E731
+        return jax.grad(conv)(w)
+
+    x = np.ones((kmap.capacity_in, c_in), jnp.bfloat16)
+    w = np.ones((27, c_in, c_out), np.float32)
+    calls = custom_calls(lower_for_cuda(grad, x, w, kmap))
+    (weight_grad,) = (line for name, line in calls if name == "sas_conv_weight_grad")
+    assert 'precision = "f32"' in weight_grad
+    for name, line in calls:
+        if name == "sas_conv_forward":
+            assert ('precision = "bf16"' in line) == (c_in == 16)
 
 
 def test_pointwise_lowers_without_an_order():
@@ -223,6 +250,7 @@ def test_row_order_puts_equal_sets_of_offsets_together():
     sets = [tuple(column) for column in (table >= 0).T[order]]
     changes = sum(a != b for a, b in itertools.pairwise(sets))
     assert changes == len(set(sets)) - 1
+    assert order.dtype == np.int32
     assert native_cuda.row_order(np.zeros((125, 40), np.int32)).shape == (0,)
     assert native_cuda.row_order(np.zeros((1, 0), np.int32)).shape == (0,)
 

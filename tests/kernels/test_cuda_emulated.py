@@ -9,7 +9,14 @@ import cuda_emulator
 import native_calls as calls
 import numpy as np
 import pytest
-from cuda_emulator import COLUMNS, SCHEDULES, Emulator
+from cuda_emulator import (
+    CHANNEL_STEP,
+    FORWARD_TILES,
+    GRAD_TILES,
+    PRECISIONS,
+    SCHEDULES,
+    Emulator,
+)
 
 if cuda_emulator.compiler() is None:
     pytest.skip("no C++ compiler builds the emulator", allow_module_level=True)
@@ -22,52 +29,81 @@ def emulator(root, tmp_path_factory):
     return functools.partial(Emulator, library)
 
 
-@pytest.mark.parametrize("tf32", [False, True])
-@pytest.mark.parametrize("columns", COLUMNS)
+def fit(channels, precision):
+    """Return as many channels as the kernels of a precision take, or a few more."""
+    step = CHANNEL_STEP[precision]
+    return -(-channels // step) * step
+
+
+def tiles(table):
+    return [(precision, tile) for precision in PRECISIONS for tile in table[precision]]
+
+
+@pytest.mark.parametrize(("precision", "tile"), tiles(FORWARD_TILES))
 @pytest.mark.parametrize(
     ("num_offsets", "c_in", "c_out"),
     [(1, 8, 4), (8, 5, 7), (3, 32, 96), (27, 13, 33), (40, 36, 100)],
 )
-def test_matches_the_oracle(emulator, num_offsets, c_in, c_out, columns, tf32):
-    run = emulator(tf32=tf32, columns=columns)
+def test_forward_matches_the_oracle(
+    emulator, num_offsets, c_in, c_out, precision, tile
+):
+    run, c_in = emulator(precision, tile), fit(c_in, precision)
+    for num_out in (0, 1, 2, 150):
+        density = min(0.5, 60 / (num_offsets * max(num_out, 1)))
+        sizes = (num_offsets, c_in, c_out, num_out)
+        case = calls.make_case(c_in, *sizes, density=density)
+        run.check_forward(case, run.forward(case))
+
+
+@pytest.mark.parametrize(("precision", "tile"), tiles(GRAD_TILES))
+@pytest.mark.parametrize(
+    ("num_offsets", "c_in", "c_out"),
+    [(1, 8, 4), (8, 5, 7), (3, 32, 96), (27, 13, 33), (4, 100, 110)],
+)
+def test_weight_gradient_matches_the_oracle(
+    emulator, num_offsets, c_in, c_out, precision, tile
+):
+    run = emulator(precision, tile)
+    c_in, c_out = fit(c_in, precision), fit(c_out, precision)
     for num_out in (0, 1, 2, 70):
         density = min(0.5, 60 / (num_offsets * max(num_out, 1)))
-        run.check(
-            calls.make_case(c_in, num_offsets, c_in, c_out, num_out, density=density)
-        )
+        sizes = (num_offsets, c_in, c_out, num_out)
+        case = calls.make_case(c_in, *sizes, density=density)
+        run.check_weight_grad(case, run.weight_grad(case))
 
 
+@pytest.mark.parametrize("precision", ["f32", "tf32"])
 @pytest.mark.parametrize("c_in", [1, 3, 4])
 @pytest.mark.parametrize(("num_offsets", "c_out"), [(1, 5), (27, 32), (125, 40)])
-def test_few_channels_match_the_oracle(emulator, num_offsets, c_in, c_out):
+def test_few_channels_match_the_oracle(emulator, num_offsets, c_in, c_out, precision):
+    run = emulator(precision)
     for num_out in (0, 1, 45):
         case = calls.make_case(1, num_offsets, c_in, c_out, num_out, density=0.2)
-        emulator().check(case)
+        run.check(case)
         turned = np.ascontiguousarray(case.w[::-1].swapaxes(1, 2))
         both = calls.TRANSPOSE_WEIGHTS | calls.REVERSE_OFFSETS
         np.testing.assert_array_equal(
-            emulator().forward(case),
-            emulator().forward(case, w=turned, flags=both),
+            run.forward(case), run.forward(case, w=turned, flags=both)
         )
 
 
-@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_no_schedule_of_threads_and_copies_changes_a_bit(emulator, schedule, tf32):
+def test_no_schedule_of_threads_and_copies_changes_a_bit(emulator, schedule, precision):
     # Two windows of pairs, several steps per offset, a stage reused several times.
-    case = calls.make_case(2, 4, 70, 40, 1100, density=0.1)
-    usual, other = emulator(tf32=tf32), emulator(tf32=tf32, schedule=schedule)
+    case = calls.make_case(2, 4, 72, 40, 2100, density=0.1)
+    usual, other = emulator(precision), emulator(precision, schedule=schedule)
     other.check(case)
     np.testing.assert_array_equal(usual.forward(case), other.forward(case))
     np.testing.assert_array_equal(usual.weight_grad(case), other.weight_grad(case))
 
 
-@pytest.mark.parametrize("tf32", [False, True])
-@pytest.mark.parametrize("columns", COLUMNS)
+@pytest.mark.parametrize(("precision", "tile"), tiles(FORWARD_TILES))
 @pytest.mark.parametrize(("c_in", "c_out"), [(20, 36), (7, 50)])
 def test_input_gradient_is_the_transposed_convolution(
-    emulator, c_in, c_out, columns, tf32
+    emulator, c_in, c_out, precision, tile
 ):
+    c_out = fit(c_out, precision)
     case = calls.make_case(3, 8, c_in, c_out, 90)
     transposed = np.full((8, len(case.x)), -1, np.int32)
     for k, o in np.argwhere(case.nbr >= 0):
@@ -79,51 +115,56 @@ def test_input_gradient_is_the_transposed_convolution(
         nbr=transposed,
         num_out=93,
     )
-    run = emulator(tf32=tf32, columns=columns)
+    run = emulator(precision, tile)
     dx = run.forward(backward, w=case.w, flags=calls.TRANSPOSE_WEIGHTS)
     run.check_forward(backward, dx)
     np.testing.assert_array_equal(dx, run.forward(backward))
 
 
-@pytest.mark.parametrize("tf32", [False, True])
-def test_reversed_offsets_equal_reversed_weights(emulator, tf32):
-    case = calls.make_case(4, 27, 20, 24, 80, density=0.2)
-    run = emulator(tf32=tf32)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_reversed_offsets_equal_reversed_weights(emulator, precision):
+    case = calls.make_case(4, 27, 24, 24, 80, density=0.2)
+    run = emulator(precision)
     turned = np.ascontiguousarray(case.w[::-1])
     np.testing.assert_array_equal(
         run.forward(case), run.forward(case, w=turned, flags=calls.REVERSE_OFFSETS)
     )
 
 
-@pytest.mark.parametrize("tf32", [False, True])
-def test_order_of_rows_changes_speed_but_no_bit(emulator, tf32):
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_order_of_rows_changes_speed_but_no_bit(emulator, precision):
     case = calls.make_case(5, 8, 24, 40, 150)
-    run = emulator(tf32=tf32)
+    run = emulator(precision)
     order = np.random.default_rng(0).permutation(case.capacity).astype(np.int32)
     np.testing.assert_array_equal(run.forward(case), run.forward(case, order=order))
 
 
-@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("num_rows", [0, 1, 13, 140])
-def test_no_table_pairs_equal_rows(emulator, num_rows, tf32):
+def test_no_table_pairs_equal_rows(emulator, num_rows, precision):
     case = calls.make_case(6, 1, 24, 40, num_rows)
     dense = dataclasses.replace(case, nbr=None)
-    emulator(tf32=tf32).check(dense)
-    few = calls.make_case(6, 1, 3, 40, num_rows)
-    emulator(tf32=tf32).check(dataclasses.replace(few, nbr=None))
+    emulator(precision).check(dense)
+
+
+def test_no_table_pairs_equal_rows_of_few_channels(emulator):
+    case = calls.make_case(6, 1, 3, 40, 140)
+    emulator().check(dataclasses.replace(case, nbr=None))
 
 
 def test_without_offsets_everything_is_zero(emulator):
     case = calls.make_case(6, 0, 8, 8, 20)
-    for schedule in SCHEDULES:
-        assert not emulator(schedule=schedule).forward(case).any()
+    for precision in PRECISIONS:
+        for schedule in SCHEDULES:
+            assert not emulator(precision, schedule=schedule).forward(case).any()
 
 
-def test_capacity_does_not_change_a_bit(emulator):
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_capacity_does_not_change_a_bit(emulator, precision):
     # 4200 valid rows are two slabs, whatever the capacity has room for.
     case = calls.make_case(7, 2, 8, 8, 4200, density=0.1)
     wide = calls.widen(case, 5000)
-    run = emulator()
+    run = emulator(precision)
     np.testing.assert_array_equal(run.weight_grad(case), run.weight_grad(wide))
     run.check_weight_grad(wide, run.weight_grad(wide))
     y = run.forward(wide)
@@ -136,24 +177,30 @@ def test_one_slab_of_several_that_the_capacity_allows(emulator):
     emulator().check(case)
 
 
-@pytest.mark.parametrize("c_in", [3, 8])
-def test_padding_stays_zero_where_weights_are_not_finite(emulator, c_in):
+@pytest.mark.parametrize(
+    ("precision", "c_in"), [("f32", 3), ("f32", 8), ("tf32", 8), ("bf16", 8)]
+)
+def test_padding_stays_zero_where_weights_are_not_finite(emulator, c_in, precision):
     case = calls.make_case(9, 3, c_in, 8, 20)
     case.w[:] = np.inf
-    assert not emulator().forward(case)[20:].any()
+    with np.errstate(invalid="ignore"):
+        assert not emulator(precision).forward(case)[20:].any()
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("num_out", [-3, 40])
-def test_impossible_number_of_rows_stays_inside_the_arrays(emulator, num_out):
+def test_impossible_number_of_rows_stays_inside_the_arrays(
+    emulator, num_out, precision
+):
     case = calls.make_case(10, 3, 8, 8, 20)
     case.num_out = num_out
     case.dy[20:] = 0.0
-    emulator().forward(case)
-    emulator().weight_grad(case)
+    emulator(precision).forward(case)
+    emulator(precision).weight_grad(case)
 
 
-@pytest.mark.parametrize("columns", COLUMNS)
-def test_rows_that_are_not_aligned_are_copied_by_4_bytes(emulator, columns):
+@pytest.mark.parametrize("tile", FORWARD_TILES["f32"])
+def test_rows_that_are_not_aligned_are_copied_by_4_bytes(emulator, tile):
     case = calls.make_case(11, 3, 12, 20, 30)
     for name in ("x", "w", "dy"):
         array = getattr(case, name)
@@ -161,26 +208,34 @@ def test_rows_that_are_not_aligned_are_copied_by_4_bytes(emulator, columns):
         moved[:] = array
         assert moved.ctypes.data % 16 == 4
         setattr(case, name, moved)
-    emulator(columns=columns).check(case)
+    emulator(tile=tile).check(case)
 
 
 # What a slip in the index arithmetic or in the synchronisation looks like.
 MUTANTS = {
-    "fragment of A": ("product.h", "term + member_ + e / 2 * 4", "term + member_"),
-    "rows of A": ("product.h", "Row(i, e % 2), term", "Row(i, e / 2), term"),
-    "fragment of B": ("product.h", "term + member_ + 4)", "term + member_ + 3)"),
-    "columns of sums": ("product.h", "2 * member_ + e % 2, sums", "member_, sums"),
+    "rows of A": ("tensor_product.h", "Lane() % 16, chunk + Lane() / 16",
+                  "Lane() / 2, chunk + Lane() % 2"),
+    "fragment of B": ("tensor_product.h", "chunk + Lane() / 8 % 2", "chunk"),
+    "tiles of a warp": ("tensor_product.h", "tiles >> (first_row_ / 16)", "tiles"),
+    "transposed fragment": ("tensor_product.h", "Lane() % 8 + Lane() / 16 * 8, row /",
+                            "Lane() % 16, row /"),
+    "terms of tf32": ("tensor_product.h", "term + member + e / 2 * 4", "term + member"),
+    "columns of sums": ("tensor_product.h", "8 * j + Lane() % 4 * 2, sums_",
+                        "8 * j + Lane() % 4, sums_"),
+    "width of rows": ("tensor_panel.h", "&& chunk * kElements < width", ""),
     "exact product": ("product.h", "a_part[i][e / 2].v[t]", "a_part[i][e % 2].v[t]"),
     "missing wait": (
         "panel.h", "WaitForCopies<kStages - 2>();", "WaitForCopies<kStages - 1>();"
     ),
     "stage in use": ("panel.h", "step + kStages - 1;", "step + kStages;"),
     "padding of rows": ("forward_tile.h", "in < 0 ? -1 :", "in < 0 ? 0 :"),
+    "padding of tensors": ("tensor_forward.h", "in < 0 ? -1 :", "in < 0 ? 0 :"),
+    "present tiles": ("offset_list.h", "(present >> 16) != 0 ? 2u", "false ? 2u"),
     "misaligned": ("panel.h", "(kDepthMajor ? 8 : 4)", "(kDepthMajor ? 8 : 5)"),
     "missing barrier": (
         "weight_grad_tile.h", "SyncThreads();\n    return total;", "return total;"
     ),
-    "order of pairs": ("weight_grad_tile.h", "position = total;", "position = i;"),
+    "order of pairs": ("weight_grad_tile.h", "before = total;", "before = 0;"),
 }  # fmt: skip
 
 
@@ -195,7 +250,12 @@ def test_checks_catch_a_wrong_kernel(root, tmp_path, name):
     assert text.count(right) == 1
     source.write_text(text.replace(right, wrong))
     library = cuda_emulator.build(kernels, tmp_path / "mutant.so")
-    case = calls.make_case(12, 4, 72, 40, 100)
+    # Dense enough that every tile has something, with tiles that lack some offsets.
+    cases = [
+        calls.make_case(seed, 4, 72, 40, 200, density=density)
+        for seed, density in ((12, 0.4), (13, 0.01))
+    ]
     with pytest.raises(AssertionError):
-        for tf32, schedule in itertools.product((False, True), SCHEDULES):
-            Emulator(library, tf32=tf32, schedule=schedule).check(case)
+        for precision, schedule in itertools.product(PRECISIONS, SCHEDULES):
+            for case in cases:
+                Emulator(library, precision, schedule=schedule).check(case)

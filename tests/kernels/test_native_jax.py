@@ -14,8 +14,8 @@ import pytest
 
 from sas_jax import native_library
 from sas_jax.errors import InputError
-from sas_jax.sparse import native
 from sas_jax.sparse.kernel_map import KernelMap
+from sas_jax.sparse.native import conv as native
 
 if native_library.load() is None:
     pytest.skip("the native library is not built", allow_module_level=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sas_jax import native_library
-from sas_jax.sparse import native_norm
+from sas_jax.sparse.native import norm as native_norm
 
 if native_library.load() is None:
     pytest.skip("the native library is not built", allow_module_level=True)

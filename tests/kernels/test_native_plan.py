@@ -6,7 +6,8 @@ import pytest
 from sas_jax import native_library
 from sas_jax.errors import InputError
 from sas_jax.sparse import keys as voxel_keys
-from sas_jax.sparse import native_plan, tables
+from sas_jax.sparse import tables
+from sas_jax.sparse.native import plan as native_plan
 
 if native_library.load() is None:
     pytest.skip("the native library is not built", allow_module_level=True)

@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 
 from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
-from sas_jax.sparse import spconv_bridge, spconv_cpu, spconv_cuda, spconv_package, xla
 from sas_jax.sparse.kernel_map import KernelMap
 from sas_jax.sparse.plan import build_plan
+from sas_jax.sparse.spconv import conv as spconv_bridge
+from sas_jax.sparse.spconv import cpu as spconv_cpu
+from sas_jax.sparse.spconv import cuda as spconv_cuda
+from sas_jax.sparse.spconv import package as spconv_package
+from sas_jax.sparse.xla import conv as xla
 
 if not spconv_bridge.is_available():
     pytest.skip("the package spconv is not installed", allow_module_level=True)

@@ -16,9 +16,11 @@ import oracle
 import pytest
 
 from sas_jax.sparse import keys as voxel_keys
-from sas_jax.sparse import native, native_plan, tables
+from sas_jax.sparse import tables
 from sas_jax.sparse.conv import sparse_conv
 from sas_jax.sparse.kernel_map import strided_map, submanifold_map
+from sas_jax.sparse.native import conv as native
+from sas_jax.sparse.native import plan as native_plan
 
 C_IN, C_OUT, CAP_IN, CAP_OUT = 5, 3, 140, 150
 IMPLS = [

@@ -1,0 +1,13 @@
+#include "dispatch.h"
+#include "sas_conv_cuda.h"
+#include "stream_launch.h"
+
+namespace sas::cuda {
+
+const char* RunForwardF32(const ConvForward& conv, Tile tile, void* stream) {
+  StreamLaunch launch(stream);
+  LaunchForwardF32(conv, tile, launch);
+  return launch.Error();
+}
+
+}  // namespace sas::cuda

@@ -1,0 +1,185 @@
+"""Extraction: a scene and a teacher to one mean feature per seen point.
+
+Frames stream through in small batches: read, segment or embed, align masks via text,
+project the points, add to a running mean. Memory does not grow with the number of
+frames.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from sas_jax.artefacts.features import Features, geometry_of
+from sas_jax.artefacts.files import content_key
+from sas_jax.artefacts.versions import decided_by, module_of
+from sas_jax.errors import InputError
+from sas_jax.lifting.align import align
+from sas_jax.lifting.lift import Coded, FeatureImage, LiftConfig, Lifter
+from sas_jax.lifting.project import project
+from sas_jax.scenes.scene import Frame, Scene
+from sas_jax.teachers.contracts import Captioner, DenseTeacher, Image, MaskTeacher
+from sas_jax.text.space import TextSpace
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractConfig:
+    """Choose which frames are used and how they are lifted.
+
+    Attributes:
+      lift: projection, averaging and `compat`, which alignment follows too.
+      frame_stride: every how many-th frame is used (20 for real ScanNet).
+      image_size_wh: size at which the scene hands out its frames; None = as stored.
+      batch_size: frames that the teacher gets at once; does not change the result.
+    """
+
+    lift: LiftConfig = dataclasses.field(default_factory=LiftConfig)
+    frame_stride: int = 1
+    image_size_wh: tuple[int, int] | None = (320, 240)
+    batch_size: int = 4
+
+    def __post_init__(self) -> None:
+        size = self.image_size_wh
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise InputError(
+                "extract: image_size_wh must be a width and a height >= 1, got "
+                f"{size}. Give both, e.g. --image_size=320,240."
+            )
+
+
+def extract_scene(
+    scene: Scene,
+    teacher: DenseTeacher | MaskTeacher,
+    config: ExtractConfig | None = None,
+    *,
+    captioner: Captioner | None = None,
+    on_frame: Callable[[Frame], None] | None = None,
+) -> Features:
+    """Average a teacher's features over all frames that see each point.
+
+    Args:
+      scene: points and frames; unusable frames are counted in `scene.skipped`.
+      teacher: dense, or mask with a captioner.
+      config: frames and lifting.
+      captioner: describes the masks of a mask teacher; None words the label alone.
+      on_frame: called after each frame, for a progress bar.
+
+    Returns:
+      float16 [M, C] for the M points that at least one frame saw; M may be 0.
+
+    Raises:
+      InputError: for a teacher without an extraction, or faults of the scene.
+
+    Deterministic: as far as the teacher is; PyTorch's last bits depend on the number
+    of threads. Frames are added in their order.
+    Source: SAS (arXiv 2503.08512) section 3.1.
+    """
+    config = config or ExtractConfig()
+    space = _feature_space(teacher)
+    lifter = Lifter(len(scene.points), space, config.lift.compat)
+    for frames in _batches(scene.frames(config.frame_stride), config.batch_size):
+        images = [frame.rgb for frame in frames]
+        features = feature_images(images, teacher, captioner, config.lift.compat)
+        for frame, feature in zip(frames, features, strict=True):
+            pixel, visible = project(
+                scene.points,
+                frame,
+                threshold=config.lift.threshold,
+                border_px=config.lift.border_px,
+            )
+            lifter.add(pixel, visible, feature, image_hw=frame.size_hw)
+            if on_frame:
+                on_frame(frame)
+    geometry = geometry_of(scene.points)
+    return dataclasses.replace(lifter.result(), geometry=geometry)
+
+
+def feature_images(
+    images: Sequence[Image],
+    teacher: DenseTeacher | MaskTeacher,
+    captioner: Captioner | None = None,
+    compat: str = "paper",
+) -> list[FeatureImage]:
+    """Return every image's features in the shared text space, dense or coded.
+
+    Args:
+      images: uint8 RGB.
+      teacher: dense, or mask.
+      captioner: see `extract_scene`.
+      compat: see `align`.
+
+    Raises:
+      InputError: for a heat teacher.
+    """
+    if teacher.spec.contract == "dense":
+        return list(teacher.features(images))
+    if teacher.spec.contract == "mask":
+        return [
+            _aligned(image, segments, teacher, captioner, compat)
+            for image, segments in zip(images, teacher.segment(images), strict=True)
+        ]
+    raise InputError(
+        f"extract: the teacher must be dense or mask, got {teacher.spec.contract} "
+        f"({teacher.spec.name}). Choose another teacher."
+    )
+
+
+def extraction_key(
+    scene_key: str,
+    teacher: DenseTeacher | MaskTeacher,
+    config: ExtractConfig,
+    captioner: Captioner | None = None,
+) -> str:
+    """Return the content key of a scene's features: what they are made from.
+
+    Args:
+      scene_key: key of what is read of the scene (see `datasets.scan_keys.views_key`).
+      teacher: its spec and code count.
+      config: all but the batch size counts.
+      captioner: its id and code count, for a mask teacher.
+    """
+    masks = teacher.spec.contract == "mask"
+    models = [teacher, *([captioner] if captioner and masks else [])]
+    return content_key(
+        {
+            "made_by": decided_by(__name__, *map(module_of, models)),
+            "scene": scene_key,
+            "teacher": teacher.spec,
+            "captioner": captioner.id if captioner and masks else None,
+            "lift": config.lift,
+            "frame_stride": config.frame_stride,
+            "image_size_wh": config.image_size_wh,
+        }
+    )
+
+
+class _TeacherText:
+    """Encode alignment's sentences in a mask teacher's shared text space."""
+
+    def __init__(self, teacher: MaskTeacher):
+        self.dim = teacher.spec.feat_dim
+        self.encode = teacher.encode_text
+
+
+def _aligned(
+    image: Image, segments, teacher: MaskTeacher, captioner: Captioner | None, compat
+) -> Coded:
+    if captioner is not None:
+        captions = captioner.caption(image, segments)
+        segments = dataclasses.replace(segments, captions=captions)
+    return align(segments, _TeacherText(teacher), compat=compat)
+
+
+def _feature_space(teacher: DenseTeacher | MaskTeacher) -> TextSpace:
+    spec = teacher.spec
+    if spec.feat_dim < 1 or spec.feat_dim != spec.text_space.dim:
+        raise InputError(
+            f"extract: the teacher must give features in {spec.text_space}, got "
+            f"feat_dim {spec.feat_dim} ({spec.name}). Choose a dense or mask teacher."
+        )
+    return spec.text_space
+
+
+def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
+    frames = iter(frames)
+    while batch := list(itertools.islice(frames, size)):
+        yield batch

@@ -1,0 +1,1 @@
+"""Shapes: triangle meshes, how they are made, and rays cast at them."""

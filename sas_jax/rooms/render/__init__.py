@@ -1,0 +1,1 @@
+"""Colour, depth and labels of what a camera in a room sees."""

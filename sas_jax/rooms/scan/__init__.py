@@ -1,0 +1,1 @@
+"""Scans of rooms: camera paths, sensor, fused mesh, files in ScanNet's layout."""

@@ -1,0 +1,161 @@
+"""Write a whole world: many rooms on disk, divided into train, val and test.
+
+Room i of a world with seed s has the room seed `s * MAX_ROOMS + i`, which stays below
+`FIRST_PRETRAINING_SEED`: worlds of different seeds share no room, and none is a room
+that the shipped networks were trained on.
+"""
+
+import pathlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tqdm import tqdm
+
+from sas_jax.artefacts.files import atomic_write
+from sas_jax.artefacts.lock import workspace_lock
+from sas_jax.artefacts.workers import worker_pool
+from sas_jax.errors import InputError
+from sas_jax.rooms.layout import RoomConfig, make_room
+from sas_jax.rooms.scan.scene import (
+    FIRST_PRETRAINING_SEED,
+    SceneSummary,
+    WriteConfig,
+    is_finished,
+    write_scene,
+)
+
+__all__ = [
+    "FIRST_PRETRAINING_SEED",
+    "MAX_ROOMS",
+    "SPLITS",
+    "SceneSummary",
+    "WorldConfig",
+    "WriteConfig",
+    "is_finished",
+    "write_scene",
+    "write_world",
+]
+
+SPLITS = ("train", "val", "test")
+MAX_ROOMS = 1000
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """How many rooms, and what they are like.
+
+    Attributes:
+      num_train: rooms to train on.
+      num_val: rooms to choose settings by.
+      num_test: rooms to report numbers on.
+      seed: which world, in [0, 1000).
+      rooms: settings of the room generator.
+      write: settings of the writer.
+    """
+
+    num_train: int = 16
+    num_val: int = 6
+    num_test: int = 6
+    seed: int = 0
+    rooms: RoomConfig = field(default_factory=RoomConfig)
+    write: WriteConfig = field(default_factory=WriteConfig)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        counts = (self.num_train, self.num_val, self.num_test)
+        if min(counts) < 0 or not 1 <= sum(counts) <= MAX_ROOMS:
+            raise InputError(
+                f"WorldConfig: the splits must have 0 or more rooms each and 1 to "
+                f"{MAX_ROOMS} together, got {counts}. Change the numbers of rooms."
+            )
+        limit = FIRST_PRETRAINING_SEED // MAX_ROOMS
+        if not 0 <= self.seed < limit:
+            raise InputError(
+                f"WorldConfig: seed must be in [0, {limit}), got {self.seed}. Larger "
+                "seeds would repeat rooms that networks were trained on."
+            )
+
+    def scenes(self) -> dict[str, list[tuple[str, int]]]:
+        """Return (scene name, room seed) of every room by split."""
+        counts = (self.num_train, self.num_val, self.num_test)
+        first, table = 0, {}
+        for split, count in zip(SPLITS, counts, strict=True):
+            table[split] = [
+                (f"room{i:04d}_00", self.seed * MAX_ROOMS + i)
+                for i in range(first, first + count)
+            ]
+            first += count
+        return table
+
+
+def write_world(
+    root: str | pathlib.Path,
+    config: WorldConfig | None = None,
+    *,
+    workers: int = 1,
+    progress: bool = True,
+) -> list[SceneSummary]:
+    """Write all rooms of a world below `root`; skip what is up to date.
+
+    Args:
+      root: gets `scans/<name>/` and `splits/{train,val,test}.txt`. The lists are
+        written last: where they are, their scenes are complete.
+      config: the world; None means the defaults.
+      workers: processes; results do not depend on it.
+      progress: show a progress bar.
+
+    Returns:
+      One summary a scene, in the order of train, val and test.
+
+    Raises:
+      InputError: for bad settings, a full disk, or a second run on the same root.
+    """
+    config = config or WorldConfig()
+    if workers < 1:
+        raise InputError(
+            f"write_world: workers must be at least 1, got {workers}. "
+            "Use 1 or the number of cores."
+        )
+    root = pathlib.Path(root)
+    table = config.scenes()
+    jobs = [
+        (root / "scans" / name, seed, config)
+        for scenes in table.values()
+        for name, seed in scenes
+    ]
+    with workspace_lock(root):
+        # Under the lock nobody else writes: what is left here is from a killed run.
+        for left in (root / "scans").glob(".*.tmp"):
+            shutil.rmtree(left, ignore_errors=True)
+        bar = tqdm(total=len(jobs), unit="room", desc="rooms", disable=not progress)
+        summaries = []
+        with bar:
+            for summary in _run(jobs, workers):
+                summaries.append(summary)
+                bar.update()
+        for split, scenes in table.items():
+            lines = "".join(f"{name}\n" for name, _ in scenes)
+            atomic_write(root / "splits" / f"{split}.txt", lines.encode())
+    return summaries
+
+
+Job = tuple[pathlib.Path, int, WorldConfig]
+
+
+def _run(jobs: list[Job], workers: int) -> Iterator[SceneSummary]:
+    """Write scenes here or in processes, in order."""
+    if workers == 1 or len(jobs) == 1:
+        yield from map(_write_one, jobs)
+        return
+    with worker_pool(min(workers, len(jobs))) as pool:
+        try:
+            yield from pool.map(_write_one, jobs)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _write_one(job: Job) -> SceneSummary:
+    folder, seed, config = job
+    return write_scene(make_room(seed, config.rooms), folder, config.write)

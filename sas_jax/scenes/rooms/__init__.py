@@ -1,1 +1,0 @@
-"""The embedded world: procedural furnished rooms with exact labels."""

@@ -1,7 +1,0 @@
-"""Furnish rooms: `make_room(seed, config)` and the types it returns."""
-
-from sas_jax.scenes.rooms.layout.config import RoomConfig
-from sas_jax.scenes.rooms.layout.make import make_room
-from sas_jax.scenes.rooms.layout.room import Light, PlacedObject, Room, RoomMesh
-
-__all__ = ["Light", "PlacedObject", "Room", "RoomConfig", "RoomMesh", "make_room"]

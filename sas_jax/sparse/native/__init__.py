@@ -1,0 +1,1 @@
+"""Sparse operations by the native library, as XLA custom calls."""

@@ -1,0 +1,1 @@
+"""Sparse convolution by the package spconv."""

@@ -1,0 +1,1 @@
+"""Sparse operations in plain XLA: the reference, for any platform."""

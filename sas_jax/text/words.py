@@ -1,0 +1,122 @@
+"""Which words of a text a tower knows, before its vector is taken for an answer.
+
+A tower gives every string a vector of length one, an empty one or one of unknown
+characters too: two words that it does not know have the same vector.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+
+import tokenizers
+
+from sas_jax.errors import InputError
+
+_UNKNOWN = "[UNK]"
+_CONTINUED = "##"
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What a tokenizer makes of a text.
+
+    Attributes:
+      known: words that stand in the vocabulary, whole or in pieces of several letters.
+      unknown: what does not, or is spelled letter by letter, as it stands in the text.
+      num_tokens: with the special ones.
+      used: length of the part of the text that fits the tower, characters.
+    """
+
+    known: tuple[str, ...]
+    unknown: tuple[str, ...]
+    num_tokens: int
+    used: int
+
+
+def read(text: str, tokenizer: tokenizers.Tokenizer, max_tokens: int) -> Reading:
+    """Return which words of a text a WordPiece tokenizer knows.
+
+    Args:
+      text: any string.
+      tokenizer: without truncation.
+      max_tokens: what the tower takes, with the special tokens.
+
+    Raises:
+      InputError: for a string that is no valid Unicode.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"text: valid Unicode is required, got {text!a}. Set the terminal's "
+            "encoding to UTF-8."
+        ) from error
+    encoding = tokenizer.encode(text)
+    words: dict[int, list[int]] = {}
+    for position, word in enumerate(encoding.word_ids):
+        if word is not None:
+            words.setdefault(word, []).append(position)
+    known, unknown = [], []
+    for positions in words.values():
+        start, end = (
+            encoding.offsets[positions[0]][0],
+            encoding.offsets[positions[-1]][1],
+        )
+        spelled, tokens = text[start:end], [encoding.tokens[p] for p in positions]
+        if _is_known(tokens):
+            known.append(spelled)
+        elif _UNKNOWN in tokens or any(c.isalnum() for c in spelled):
+            unknown.append(spelled)
+    ends = [end for _, end in encoding.offsets[: max_tokens - 1]]
+    used = max(ends, default=0) if len(encoding.ids) > max_tokens else len(text)
+    return Reading(tuple(known), tuple(unknown), len(encoding.ids), used)
+
+
+def _is_known(tokens: Sequence[str]) -> bool:
+    """Tell whether the tokens of one word say more than how it is spelled."""
+    pieces = [token.removeprefix(_CONTINUED) for token in tokens]
+    if _UNKNOWN in tokens or not any(c.isalnum() for piece in pieces for c in piece):
+        return False
+    return len(max(pieces, key=len)) > 1 or (len(pieces) == 1 and pieces[0].isascii())
+
+
+def check(
+    texts: Sequence[str], tokenizer: tokenizers.Tokenizer, max_tokens: int, tower: str
+) -> None:
+    """Refuse texts that a tower cannot know; warn of what it leaves out of others.
+
+    Args:
+      texts: what is asked for, in words.
+      tokenizer: without truncation.
+      max_tokens: what the tower takes.
+      tower: names it in messages.
+
+    Raises:
+      InputError: for texts without a known word, naming all of them.
+    """
+    readings = {text: read(text, tokenizer, max_tokens) for text in texts}
+    senseless = [text for text, reading in readings.items() if not reading.known]
+    if senseless:
+        raise InputError(
+            f"text: a word that the text tower {tower} knows is required, got none in "
+            f"{', '.join(_quoted(t) for t in senseless)}. Say it in English words."
+        )
+    for text, reading in readings.items():
+        if reading.unknown:
+            logging.warning(
+                "text %s: the text tower %s does not know %s; the answer is to the "
+                "other words.",
+                *(_quoted(text), tower, ", ".join(map(_quoted, reading.unknown[:5]))),
+            )
+        if reading.num_tokens > max_tokens:
+            logging.warning(
+                "text %s: the text tower %s takes %d tokens, got %d; the answer is to "
+                "its first %d of %d characters.",
+                *(_quoted(text), tower, max_tokens, reading.num_tokens),
+                *(reading.used, len(text)),
+            )
+
+
+def _quoted(text: str) -> str:
+    line = " ".join(text.split())
+    return f'"{line}"' if len(line) <= 40 else f'"{line[:40]}..."'

@@ -1,0 +1,441 @@
+import json
+import logging
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from scene_files import INTRINSICS, write_frame, write_ply, write_scannet
+
+from sas_jax.datasets import layouts, scannet
+from sas_jax.errors import ContractError, InputError
+from sas_jax.scenes.frames import natural_key
+from sas_jax.scenes.labels import MATTERPORT21
+from sas_jax.scenes.scene import Frame, Scene
+
+STEM = "scene0000_00_vh_clean_2"
+
+
+def test_scene_of_the_layout(tmp_path):
+    scene = scannet.open_scene(write_scannet(tmp_path), image_size_wh=None)
+    assert scene.name == "scene0000_00"
+    assert scene.points.dtype == np.float32 and scene.points.shape == (4, 3)
+    np.testing.assert_array_equal(scene.faces, [[0, 1, 2], [0, 2, 3]])
+    np.testing.assert_array_equal(scene.colors, np.arange(12).reshape(4, 3))
+    np.testing.assert_array_equal(scene.labels, [0, 19, 255, 255])
+    np.testing.assert_array_equal(scene.instances, [0, 0, 1, -1])
+    frames = list(scene.frames())
+    assert [f.name for f in frames] == ["0", "5", "10"]
+    assert frames[2].world_from_camera[0, 3] == 2
+    assert frames[0].depth_m.dtype == np.float32
+    np.testing.assert_array_equal(frames[0].depth_m, 2)
+    np.testing.assert_array_equal(frames[0].intrinsics, INTRINSICS)
+    assert scene.skipped == {}
+
+
+def test_frames_are_read_when_asked_for(tmp_path):
+    folder = write_scannet(tmp_path)
+    scene = scannet.open_scene(folder)
+    shutil.rmtree(folder / "color")
+    with pytest.raises(StopIteration):
+        next(scene.frames())
+    assert scene.skipped == {"unreadable colour": 3}
+
+
+def test_names_sort_by_number_and_strides_compose(tmp_path):
+    folder = write_scannet(tmp_path, num_frames=7)  # 0 5 10 15 20 25 30
+    scene = scannet.open_scene(folder, frame_stride=2)
+    assert scene.frame_source.names == ("0", "10", "20", "30")
+    assert [f.name for f in scene.frames(stride=3)] == ["0", "30"]
+    with pytest.raises(InputError, match="stride"):
+        next(scene.frames(stride=0))
+    with pytest.raises(InputError, match="frame_stride"):
+        scannet.open_scene(folder, frame_stride=0)
+
+
+def test_colour_and_depth_of_different_size_meet_at_the_asked_size(tmp_path):
+    folder = write_scannet(tmp_path, size_wh=(130, 97), depth_wh=(64, 48))
+    frame = next(scannet.open_scene(folder, image_size_wh=(32, 24)).frames())
+    assert frame.rgb.shape == (24, 32, 3) and frame.depth_m.shape == (24, 32)
+    np.testing.assert_allclose(frame.intrinsics[0], [20, 0, 31.5 * 31 / 63])
+    frame = next(scannet.open_scene(folder, image_size_wh=None).frames())
+    assert frame.rgb.shape[:2] == frame.depth_m.shape == (48, 64)
+    # The red ramp runs over the width in both resolutions.
+    ramp = frame.rgb[24, :, 0].astype(float)
+    np.testing.assert_allclose(ramp, np.linspace(0, 255, 64), atol=8)
+
+
+def test_official_takes_one_matrix_for_all_scenes(tmp_path):
+    own = np.array([[500.0, 0, 319.5], [0, 500.0, 239.5], [0, 0, 1]])
+    folder = write_scannet(tmp_path, size_wh=(640, 480), num_frames=1, intrinsics=own)
+    frame = next(scannet.open_scene(folder, compat="official").frames())
+    assert frame.intrinsics[0, 0] == pytest.approx(288.9353025)
+    frame = next(scannet.open_scene(folder).frames())
+    assert frame.intrinsics[0, 0] == 250
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("pose", "reason"),
+    [
+        (np.full((4, 4), -np.inf), "invalid pose"),
+        (np.zeros((4, 4)), "invalid pose"),
+        (np.diag([2.0, 2, 2, 1]), "invalid pose"),
+        (np.diag([-1.0, 1, 1, 1]), "invalid pose"),
+        (np.eye(3), "invalid pose"),
+        (np.diag([1.0, 1, 1, 2]), "invalid pose"),
+        (np.full((4, 4), 1e300), "invalid pose"),
+    ],
+)
+def test_unusable_poses_are_skipped_counted_and_logged_once(
+    tmp_path, caplog, pose, reason
+):
+    folder = write_scannet(tmp_path)
+    np.savetxt(folder / "pose" / "5.txt", pose)
+    scene = scannet.open_scene(folder)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert [f.name for f in scene.frames()] == ["0", "10"]
+    assert scene.skipped == {reason: 1}
+    assert len(caplog.records) == 1
+    assert "5.txt" in caplog.text
+
+
+@pytest.mark.parametrize("keep", [0, 3, 900, -40])
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [("color/5.jpg", "unreadable colour"), ("depth/5.png", "unreadable depth")],
+)
+def test_truncated_images_are_skipped(tmp_path, file, reason, keep):
+    folder = write_scannet(tmp_path)
+    # Noise does not compress: cutting 40 bytes cuts pixels.
+    noise = np.random.default_rng(0).integers(500, 4000, (48, 64)).astype(np.uint16)
+    Image.fromarray(noise).save(folder / "depth" / "5.png")
+    data = (folder / file).read_bytes()
+    (folder / file).write_bytes(data[:keep])
+    scene = scannet.open_scene(folder)
+    assert [f.name for f in scene.frames()] == ["0", "10"]
+    assert scene.skipped == {reason: 1}
+
+
+def test_missing_depth_pose_and_text_poses_are_skipped(tmp_path):
+    folder = write_scannet(tmp_path)
+    (folder / "depth" / "0.png").unlink()
+    (folder / "pose" / "5.txt").unlink()
+    (folder / "pose" / "10.txt").write_text("1 0 0\nabc")
+    scene = scannet.open_scene(folder)
+    assert list(scene.frames()) == []
+    assert scene.skipped == {"missing depth": 1, "missing pose": 1, "invalid pose": 1}
+
+
+def test_eight_bit_depth_is_refused(tmp_path):
+    folder = write_scannet(tmp_path, num_frames=1)
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(folder / "depth" / "0.png")
+    scene = scannet.open_scene(folder)
+    assert list(scene.frames()) == []
+    assert scene.skipped == {"unreadable depth": 1}
+
+
+def test_depth_of_another_size_than_the_intrinsics_say(tmp_path):
+    folder = write_scannet(tmp_path, num_frames=0)
+    write_frame(folder, 0, np.eye(4), size_wh=(128, 96))
+    with pytest.raises(InputError, match=r"about 64 x 48; got 128 x 96"):
+        next(scannet.open_scene(folder).frames())
+    (folder / "scene0000_00.txt").write_text("depthWidth = 64\ndepthHeight = 50\n")
+    write_frame(folder, 0, np.eye(4))
+    with pytest.raises(InputError, match=r"64 x 50; got 64 x 48"):
+        next(scannet.open_scene(folder).frames())
+
+
+@pytest.mark.parametrize("stated", [False, True])
+@pytest.mark.parametrize("odd", ["0", "5", "10"])
+@pytest.mark.parametrize("size_wh", [(128, 96), (60, 48)])
+def test_one_image_of_another_size_is_skipped(tmp_path, odd, stated, size_wh):
+    folder = write_scannet(tmp_path)
+    write_frame(folder, odd, np.eye(4), size_wh=size_wh)
+    if stated:
+        text = "depthWidth = 64\ndepthHeight = 48\n"
+        (folder / "scene0000_00.txt").write_text(text)
+    scene = scannet.open_scene(folder, image_size_wh=None)
+    frames = list(scene.frames())
+    assert [f.name for f in frames] == [n for n in ("0", "5", "10") if n != odd]
+    assert all(f.size_hw == (48, 64) for f in frames)
+    assert scene.skipped == {"image of another size": 1}
+
+
+def test_one_of_two_images_fits_the_intrinsics(tmp_path):
+    folder = write_scannet(tmp_path, num_frames=2)
+    write_frame(folder, 0, np.eye(4), size_wh=(128, 96))
+    (folder / "color" / "7.jpg").write_bytes(b"")
+    scene = scannet.open_scene(folder)
+    assert [f.name for f in scene.frames()] == ["5"]
+    assert scene.skipped == {"image of another size": 1, "missing pose": 1}
+
+
+def test_colour_of_another_size_without_depth(tmp_path):
+    folder = write_scannet(tmp_path)
+    shutil.rmtree(folder / "depth")
+    Image.new("RGB", (32, 24)).save(folder / "color" / "5.jpg")
+    scene = scannet.open_scene(folder)
+    assert [f.name for f in scene.frames()] == ["0", "10"]
+    assert scene.skipped == {"image of another size": 1}
+
+
+def test_a_whole_capture_of_another_size_is_an_error(tmp_path):
+    folder = write_scannet(tmp_path, size_wh=(128, 96))
+    with pytest.raises(InputError, match=r"about 64 x 48; got 128 x 96"):
+        next(scannet.open_scene(folder).frames())
+    write_frame(folder, 0, np.eye(4), size_wh=(100, 90))
+    with pytest.raises(InputError, match=r"about 64 x 48; got 128 x 96"):
+        next(scannet.open_scene(folder).frames())
+
+
+def test_capture_without_depth(tmp_path):
+    folder = write_scannet(tmp_path)
+    shutil.rmtree(folder / "depth")
+    frame = next(scannet.open_scene(folder).frames())
+    assert frame.depth_m is None
+    assert frame.rgb.shape == (240, 320, 3)
+
+
+def test_test_split_has_neither_labels_nor_instances(tmp_path):
+    folder = write_scannet(tmp_path)
+    (folder / f"{STEM}.labels.ply").unlink()
+    (folder / "scene0000_00.aggregation.json").unlink()
+    scene = scannet.open_scene(folder)
+    assert scene.labels is None and scene.instances is None
+
+
+def test_one_point_and_no_frames(tmp_path):
+    folder = tmp_path / "scans" / "scene0000_00"
+    folder.mkdir(parents=True)
+    write_ply(folder / f"{STEM}.ply", [[1, 2, 3]])
+    scene = scannet.open_scene(folder)
+    assert scene.points.shape == (1, 3) and scene.faces is None
+    assert list(scene.frames()) == [] and scene.frame_source.names == ()
+
+
+@pytest.mark.parametrize("keep", [0, 4, 60, 250, -3])
+def test_truncated_ply_names_the_file(tmp_path, keep):
+    folder = write_scannet(tmp_path)
+    path = folder / f"{STEM}.ply"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match=rf"{STEM}\.ply"):
+        scannet.open_scene(folder)
+
+
+def test_label_and_point_counts_must_agree(tmp_path):
+    folder = write_scannet(tmp_path)
+    path = folder / f"{STEM}.labels.ply"
+    write_ply(path, np.zeros((3, 3)), label=np.ones(3))
+    with pytest.raises(InputError, match=r"\(4\).*got 3 labels.*labels\.ply"):
+        scannet.open_scene(folder)
+    write_ply(path, np.zeros((4, 3)))
+    with pytest.raises(InputError, match="no label property"):
+        scannet.open_scene(folder)
+
+
+def test_raw_ids_need_the_label_map(tmp_path):
+    folder = write_scannet(tmp_path)
+    path = folder / f"{STEM}.labels.ply"
+    write_ply(path, np.zeros((4, 3)), label=np.array([2, 230, 41, 0]))
+    with pytest.raises(InputError, match=r"raw ids up to 230.*combined\.tsv"):
+        scannet.open_scene(folder)
+    table = "id\traw_category\tnyu40id\n2\tchair\t5\n230\twall\t1\n41\tceiling\t22\n"
+    (tmp_path / scannet.LABEL_MAP).write_text(table)
+    np.testing.assert_array_equal(scannet.open_scene(folder).labels, [4, 0, 255, 255])
+    scene = scannet.open_scene(folder, label_set=MATTERPORT21)
+    np.testing.assert_array_equal(scene.labels, [4, 0, 20, 255])
+    (tmp_path / scannet.LABEL_MAP).write_text("nonsense")
+    with pytest.raises(InputError, match=r"nyu40id.*combined\.tsv"):
+        scannet.open_scene(folder)
+
+
+def relabel(folder, label, names):
+    """Give four vertices labels, and objects of one vertex each these names."""
+    path = folder / f"{STEM}.labels.ply"
+    write_ply(path, np.zeros((4, 3)), label=np.array(label))
+    segments = json.dumps({"segIndices": [0, 1, 2, 3]})
+    (folder / f"{STEM}.0.010000.segs.json").write_text(segments)
+    groups = [
+        {"objectId": i, "segments": [i], "label": name} for i, name in enumerate(names)
+    ]
+    text = json.dumps({"segGroups": groups})
+    (folder / "scene0000_00.aggregation.json").write_text(text)
+
+
+TABLE = "id\tnyu40id\n1\t1\n2\t5\n3\t2\n50\t39\n230\t7\n"
+
+
+@pytest.mark.parametrize("table", [True, False])
+@pytest.mark.parametrize(
+    ("label", "names"),
+    [
+        # One id of four, and nothing known of the objects.
+        ([1, 5, 2, 149], ()),
+        ([1, 5, 2, 149], ("Wand", "Stuhl")),
+        # A chair is 5 in NYU40 and 2 among raw ids, the floor 2 and 3.
+        ([50, 5, 2, 149], ("recycling bin", "chair", "floor")),
+    ],
+)
+def test_stray_ids_are_unlabelled_and_the_others_stay(
+    tmp_path, caplog, label, names, table
+):
+    folder = write_scannet(tmp_path)
+    relabel(folder, label, names)
+    if table:
+        (tmp_path / scannet.LABEL_MAP).write_text(TABLE)
+    with caplog.at_level(logging.WARNING):
+        labels = scannet.open_scene(folder).labels
+    expected = [255 if label[0] == 50 else 0, 4, 1, 255]
+    np.testing.assert_array_equal(labels, expected)
+    (said,) = (record.getMessage() for record in caplog.records)
+    strays = "50, 149" if label[0] == 50 else "149"
+    assert f"of 4 points with {strays};" in said and "labels.ply" in said
+
+
+@pytest.mark.parametrize(
+    ("label", "names", "expected"),
+    [
+        # Half of the different ids.
+        ([1, 2, 50, 230], (), [0, 4, 19, 6]),
+        # Few enough, but chair and floor have their raw numbers.
+        ([1, 2, 3, 230], ("wall", "chair", "floor"), [0, 4, 1, 6]),
+    ],
+)
+def test_raw_ids_are_told_by_what_the_objects_are_called(
+    tmp_path, label, names, expected
+):
+    folder = write_scannet(tmp_path)
+    relabel(folder, label, names)
+    with pytest.raises(InputError, match=r"raw ids up to 230.*combined\.tsv"):
+        scannet.open_scene(folder)
+    (tmp_path / scannet.LABEL_MAP).write_text(TABLE)
+    np.testing.assert_array_equal(scannet.open_scene(folder).labels, expected)
+
+
+def test_damaged_segments_name_the_file(tmp_path):
+    folder = write_scannet(tmp_path)
+    path = folder / f"{STEM}.0.010000.segs.json"
+    path.write_text(path.read_text()[:10])
+    with pytest.raises(InputError, match=r"segs\.json"):
+        scannet.open_scene(folder)
+    path.write_text(json.dumps({"segIndices": [1, 2]}))
+    with pytest.raises(InputError, match=r"\(4\).*\[2\].*segs\.json"):
+        scannet.open_scene(folder)
+
+
+def test_damaged_aggregation_and_intrinsics_name_the_file(tmp_path):
+    folder = write_scannet(tmp_path)
+    path = folder / "intrinsic" / "intrinsic_depth.txt"
+    path.write_text("1 2 3")
+    with pytest.raises(InputError, match=r"intrinsic_depth\.txt"):
+        scannet.open_scene(folder)
+    path = folder / "scene0000_00.aggregation.json"
+    path.write_text(json.dumps({"segGroups": [{"objectId": 3}]}))
+    with pytest.raises(InputError, match="aggregation"):
+        scannet.open_scene(folder)
+
+
+@pytest.mark.parametrize(
+    "segments", [[7, [7], 100, 3], [7, 7, 100, 2**70], "text", [7, 7, 1.5, 3], None]
+)
+def test_segments_that_are_no_integers_name_the_file(tmp_path, segments):
+    folder = write_scannet(tmp_path)
+    path = folder / f"{STEM}.0.010000.segs.json"
+    path.write_text(json.dumps({"segIndices": segments}))
+    with pytest.raises(InputError, match=r"\(4\) is required.*segs\.json"):
+        scannet.open_scene(folder)
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        {"objectId": 2**31, "segments": [7]},
+        {"objectId": float("inf"), "segments": [7]},
+        {"objectId": 1, "segments": [7, [7]]},
+        {"objectId": "one", "segments": [7]},
+        7,
+    ],
+)
+def test_groups_that_make_no_sense_name_the_file(tmp_path, group):
+    folder = write_scannet(tmp_path)
+    path = folder / "scene0000_00.aggregation.json"
+    path.write_text(json.dumps({"segGroups": [group]}))
+    with pytest.raises(InputError, match=r"2\^31.*0000_00\.aggregation\.json\)"):
+        scannet.open_scene(folder)
+    path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"0000_00\.aggregation\.json\)"):
+        scannet.open_scene(folder)
+
+
+def test_absurd_labels_name_the_file(tmp_path):
+    folder = write_scannet(tmp_path)
+    path = folder / f"{STEM}.labels.ply"
+    table = tmp_path / scannet.LABEL_MAP
+    table.write_text("id\tnyu40id\n2\t5\n")
+    header = (
+        "ply\nformat ascii 1.0\nelement vertex 4\nproperty float x\nproperty float y\n"
+        "property float z\nproperty {} label\nend_header\n"
+    )
+    text = header.format("uint") + "".join(
+        f"0 0 0 {label}\n" for label in (2, 4294967295, 0, 2)
+    )
+    path.write_text(text)
+    # Ids that the map does not know are unlabelled.
+    np.testing.assert_array_equal(scannet.open_scene(folder).labels, [4, 255, 255, 4])
+    table.write_text("id\tnyu40id\n2\t99\n")
+    with pytest.raises(InputError, match=r"0\.\.40.*combined\.tsv"):
+        scannet.open_scene(folder)
+    path.write_text(header.format("float") + "0 0 0 nan\n" * 4)
+    with pytest.raises(InputError, match=r"labels must be >= 0.*labels\.ply"):
+        scannet.open_scene(folder)
+    path.write_text(header.format("int") + "0 0 0 -1\n0 0 0 50\n" * 2)
+    with pytest.raises(InputError, match=r"labels must be >= 0.*labels\.ply"):
+        scannet.open_scene(folder)
+
+
+def test_without_annotations_their_files_are_not_touched(tmp_path):
+    folder = write_scannet(tmp_path)
+    for file in (f"{STEM}.labels.ply", f"{STEM}.0.010000.segs.json"):
+        (folder / file).write_bytes(b"damaged")
+    scene = scannet.open_scene(folder, annotations=False)
+    assert scene.labels is None and scene.instances is None
+    assert len(scene.points) == 4 and len(list(scene.frames())) == 3
+    assert layouts.open_folder(folder, annotations=False).labels is None
+    with pytest.raises(InputError, match=r"labels\.ply"):
+        layouts.open_folder(folder)
+
+
+def test_list_scenes(tmp_path):
+    write_scannet(tmp_path)
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "val.txt").write_text("scene0000_00\n")
+    assert scannet.list_scenes(tmp_path, "val") == ["scene0000_00"]
+    (tmp_path / "splits" / "train.txt").write_text("scene0000_00\nscene0001_00\n")
+    with pytest.raises(InputError, match=r"1 of 2 have none, e\.g\. scene0001_00"):
+        scannet.list_scenes(tmp_path, "train")
+    for split in ("test", "binary"):
+        (tmp_path / "splits" / "binary.txt").write_bytes(b"\xff\xfe")
+        with pytest.raises(InputError, match=rf"{split}\.txt"):
+            scannet.list_scenes(tmp_path, split)
+
+
+def test_scene_and_frame_check_themselves():
+    points = np.zeros((2, 3), np.float32)
+    with pytest.raises(InputError, match=r"labels must have one row per point \(2\)"):
+        Scene("s", points, labels=np.zeros(3, np.int32))
+    with pytest.raises(InputError, match="face indices"):
+        Scene("s", points, faces=np.array([[0, 1, -1]], np.int32))
+    with pytest.raises(InputError, match="finite"):
+        Scene("s", np.full_like(points, np.inf))
+    with pytest.raises(ContractError, match="depth"):
+        rgb, depth = np.zeros((4, 5, 3), np.uint8), np.zeros((2, 5), np.float32)
+        Frame("f", rgb, depth, np.eye(3), np.eye(4))
+
+
+def test_names_with_letters_sort_by_their_numbers():
+    names = ["frame_10", "frame_9", "b", "frame_09", "7"]
+    expected = ["7", "b", "frame_09", "frame_9", "frame_10"]
+    assert sorted(names, key=natural_key) == expected
+    assert sorted(["²", "2"], key=natural_key)  # a digit that is no number

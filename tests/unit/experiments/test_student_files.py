@@ -1,0 +1,108 @@
+"""A run's student leaves its workspace as a file, and the scripts take that file."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from distill_world import boxes, tiny_config
+from scene_files import write_scannet
+
+from sas_jax.distill import start
+from sas_jax.distill.checkpoint import Checkpoints
+from sas_jax.distill.config import RunConfig
+from sas_jax.distill.history import History
+from sas_jax.distill.step import create_state
+from sas_jax.distill.train import _write_config
+from sas_jax.errors import WeightsMissing
+from sas_jax.models.minkunet import StudentConfig
+from sas_jax.models.student_card import read_card
+from sas_jax.models.student_file import read_student
+from sas_jax.text import minilm_files
+
+NAME = "scene0000_00"
+
+
+def write_run(folder):
+    """Write a run that has done no step."""
+    rows = np.eye(2, minilm_files.DIM, dtype=np.float32)
+    config = tiny_config(student=StudentConfig("MinkUNet14S", out_dim=minilm_files.DIM))
+    vocabulary = start.Vocabulary(("wall", "floor"), rows, minilm_files.SPACE)
+    source = boxes(1)
+    run = RunConfig(progress=False)
+    # The boxes' features have other channels; nothing is learned from them here.
+    world = start.World(
+        *(config, run, vocabulary, {source[0].name: "key"}),
+        *(None, None, None, start.step.make_network(config), ()),
+    )
+    state = create_state(world.network, config)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints.save(
+        start.to_checkpoint(world, state, History()), {"stage": 1, "rank": 1}
+    )
+    checkpoints.close()
+    _write_config(folder, world)
+    return state
+
+
+def call(root, folder, script, *arguments):
+    return subprocess.run(
+        [
+            *(sys.executable, str(root / "experiments" / f"{script}.py")),
+            *(f"--data_root={folder}/data", f"--workspace={folder}/run", *arguments),
+        ],
+        env={**os.environ, "PYTHONPATH": f"{root}:{root / 'experiments'}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_student_is_written_to_a_file_that_answers(root, tmp_path):
+    try:
+        minilm_files.model_folder()
+    except WeightsMissing as absent:
+        pytest.skip(str(absent))
+    write_scannet(tmp_path / "data")
+    splits = tmp_path / "data" / "splits"
+    splits.mkdir()
+    (splits / "val.txt").write_text(NAME)
+    state = write_run(tmp_path / "run" / "train" / "first")
+    out = tmp_path / "out" / "first.safetensors"
+    export = ("export_student", "--eval_split=val", "--run=first", f"--out={out}")
+    done = call(root, tmp_path, *export)
+    assert done.returncode == 0, done.stderr
+    assert "without scores" in done.stdout and "MinkUNet14S" in done.stdout
+    assert read_card(out).scores == {}
+    done = call(root, tmp_path, "evaluate", "--eval_split=val", f"--student={out}")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[-2:]]
+    assert [row[0] for row in rows] == ["student/first", "student/first.safetensors"]
+    done = call(root, tmp_path, *export)
+    assert done.returncode == 0, done.stderr
+    card = read_card(out)
+    assert f"{card.scores['val mIoU']:.1f}" == rows[0][1]
+    assert card.data == "1 scene, box0" and card.class_names[0] == "wall"
+    student = read_student(out)
+    np.testing.assert_array_equal(
+        student.variables["params"]["bn0"]["scale"], state.params["bn0"]["scale"]
+    )
+    ask = (f"--student={out}", f"--scene={NAME}", "--text=a chair")
+    done = call(root, tmp_path, "query", *ask)
+    assert done.returncode == 0, done.stderr
+    kept = tmp_path / "run" / "scene_features" / "first.safetensors"
+    assert (kept / f"{NAME}.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [("full-seed0", "ends in .safetensors"), ("x.safetensors", "complete safetensors")],
+)
+def test_what_is_no_students_file_is_refused(root, tmp_path, value, message):
+    write_scannet(tmp_path / "data")
+    ask = (f"--student={value}", f"--scene={NAME}", "--text=a chair")
+    done = call(root, tmp_path, "query", *ask)
+    assert done.returncode == 1
+    assert message in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,183 @@
+"""Extraction: a flat wall and one camera, worked out by hand; streaming; keys."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from text_spaces import space
+
+from sas_jax.artefacts.features import geometry_of
+from sas_jax.errors import InputError
+from sas_jax.lifting.extract import (
+    ExtractConfig,
+    extract_scene,
+    extraction_key,
+    feature_images,
+)
+from sas_jax.lifting.lift import LiftConfig
+from sas_jax.scenes.scene import Frame, Scene
+from sas_jax.teachers.contracts import Segments, TeacherSpec
+
+SPEC = TeacherSpec("pixel-colour", "dense", space(3), 3, "none", {})
+NO_BORDER = ExtractConfig(lift=LiftConfig(border_px=0))
+
+
+class ColourTeacher:
+    """Give each pixel its own colour / 255 as feature."""
+
+    spec = SPEC
+
+    def __init__(self):
+        self.batches = []
+
+    def features(self, images):
+        self.batches.append(len(images))
+        return [(image / 255).astype(np.float16) for image in images]
+
+    def encode_text(self, texts):
+        return np.eye(3, dtype=np.float32)[[len(text) % 3 for text in texts]]
+
+
+class LeftRightTeacher(ColourTeacher):
+    """Give a mask to the left half of the image and leave the rest void."""
+
+    spec = dataclasses.replace(SPEC, name="left", contract="mask")
+
+    def segment(self, images, vocabulary=None):
+        out = []
+        for image in images:
+            ids = np.zeros(image.shape[:2], np.int32)
+            ids[:, : image.shape[1] // 2] = 1
+            out.append(Segments(ids, ["bed"], np.ones(1, np.float32)))
+        return out
+
+
+@dataclasses.dataclass
+class Frames:
+    """Serve frames from memory."""
+
+    frames: list
+
+    @property
+    def names(self):
+        return tuple(frame.name for frame in self.frames)
+
+    def read(self, name):
+        return next(frame for frame in self.frames if frame.name == name)
+
+
+def frame(name, colour, shift_x=0.0):
+    """See the plane z = 2 with 8 x 6 pixels, one pixel per 0.25 m."""
+    pose = np.eye(4)
+    pose[0, 3] = shift_x
+    intrinsics = np.array([[8.0, 0, 3.5], [0, 8.0, 2.5], [0, 0, 1]])
+    rgb = np.full((6, 8, 3), colour, np.uint8)
+    return Frame(name, rgb, np.full((6, 8), 2, np.float32), intrinsics, pose)
+
+
+def scene(frames):
+    points = np.array(
+        [[-0.8, 0, 2], [0.6, 0.1, 2], [0.6, 0.1, 3], [9, 0, 2]], np.float32
+    )
+    return Scene("plane", points, frame_source=Frames(frames))
+
+
+def test_features_say_of_which_points_they_are():
+    seen = scene([frame("a", (255, 0, 0))])
+    features = extract_scene(seen, ColourTeacher(), NO_BORDER)
+    assert features.geometry == geometry_of(seen.points)
+
+
+def test_a_point_gets_the_mean_over_the_frames_that_see_it():
+    frames = [frame("a", (255, 0, 0)), frame("b", (0, 255, 0), shift_x=1.0)]
+    features = extract_scene(scene(frames), ColourTeacher(), NO_BORDER)
+    # Point 0 leaves the second image; point 2 lies behind the plane, 3 far outside.
+    assert features.point_index.tolist() == [0, 1]
+    assert features.counts.tolist() == [1, 2]
+    assert features.num_points == 4
+    np.testing.assert_allclose(features.feat, [[1, 0, 0], [0.5, 0.5, 0]], atol=1e-3)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+def test_the_batch_size_changes_nothing(batch_size):
+    frames = [frame(str(i), (40 * i, 255 - 40 * i, 7)) for i in range(5)]
+    config = dataclasses.replace(NO_BORDER, batch_size=batch_size)
+    teacher, seen = ColourTeacher(), []
+    features = extract_scene(scene(frames), teacher, config, on_frame=seen.append)
+    expected = extract_scene(scene(frames), ColourTeacher(), NO_BORDER)
+    np.testing.assert_array_equal(features.feat, expected.feat)
+    assert [f.name for f in seen] == ["0", "1", "2", "3", "4"]
+    assert max(teacher.batches) == min(batch_size, 5)
+
+
+def test_the_stride_takes_every_nth_frame():
+    frames = [frame(str(i), (255 if i % 2 else 0, 0, 0)) for i in range(4)]
+    config = dataclasses.replace(NO_BORDER, frame_stride=2)
+    features = extract_scene(scene(frames), ColourTeacher(), config)
+    assert not features.feat.any() and features.counts.tolist() == [2, 2]
+
+
+def test_masks_are_aligned_and_void_pixels_do_not_count():
+    features = extract_scene(scene([frame("a", 9)]), LeftRightTeacher(), NO_BORDER)
+    assert features.point_index.tolist() == [0]
+    text = LeftRightTeacher().encode_text(["a bed in a scene"])
+    np.testing.assert_allclose(features.feat, text, atol=1e-3)
+
+
+def test_the_captioner_is_asked_about_each_image():
+    class Captioner:
+        id = "fixed"
+
+        def caption(self, image, segments):
+            return ["a red thing"] * len(segments.labels)
+
+    (coded,) = feature_images(
+        [np.zeros((4, 6, 3), np.uint8)], LeftRightTeacher(), Captioner()
+    )
+    text = LeftRightTeacher().encode_text(["a red bed"])
+    np.testing.assert_array_equal(coded.codebook, text.astype(np.float16))
+
+
+def test_a_scene_that_nobody_sees_has_no_rows():
+    features = extract_scene(scene([]), ColourTeacher(), NO_BORDER)
+    assert features.feat.shape == (0, 3) and not features.seen.any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"contract": "heat"}, "must be dense or mask"),
+        ({"feat_dim": 0}, "must give features"),
+    ],
+)
+def test_a_teacher_without_features_is_refused(changes, message):
+    teacher = ColourTeacher()
+    teacher.spec = dataclasses.replace(SPEC, **changes)
+    with pytest.raises(InputError, match=message):
+        extract_scene(scene([frame("a", 0)]), teacher, NO_BORDER)
+
+
+def test_the_key_follows_all_that_changes_features():
+    teacher, masks = ColourTeacher(), LeftRightTeacher()
+
+    class Captioner:
+        id = "fixed"
+
+    keys = [
+        extraction_key("scene", teacher, ExtractConfig()),
+        extraction_key("scene", masks, ExtractConfig()),
+        extraction_key("scene", masks, ExtractConfig(), Captioner()),
+        extraction_key("scene", teacher, NO_BORDER),
+        extraction_key("scene", teacher, ExtractConfig(frame_stride=2)),
+        extraction_key("scene", teacher, ExtractConfig(image_size_wh=(160, 120))),
+        extraction_key("other", teacher, ExtractConfig()),
+    ]
+    assert len(set(keys)) == len(keys)
+    batch = ExtractConfig(batch_size=1)
+    assert extraction_key("other", teacher, batch) == keys[-1]
+
+
+@pytest.mark.parametrize("size", [(320,), (0, 240)])
+def test_an_image_size_is_a_width_and_a_height(size):
+    with pytest.raises(InputError, match="width and a height"):
+        ExtractConfig(image_size_wh=size)
