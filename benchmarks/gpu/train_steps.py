@@ -17,6 +17,7 @@ from day_jax import peak_mb
 from precisions import PRECISIONS
 from workers import wait_for_turn
 
+from sas_jax.artefacts.features import Features
 from sas_jax.distill import batch as batches
 from sas_jax.distill.buckets import measure_policy
 from sas_jax.distill.config import TrainConfig
@@ -31,6 +32,7 @@ from sas_jax.distill.step import (
     to_devices,
 )
 from sas_jax.models.minkunet import StudentConfig
+from sas_jax.text.space import TextSpace
 
 STEPS = 3 if rows.REHEARSE else 10
 ARCH = "MinkUNet14A" if rows.REHEARSE else "MinkUNet18A"
@@ -43,12 +45,14 @@ def room_scene(seed: int, config: TrainConfig) -> TrainScene:
     """Return a room with a point in each voxel and a random target per block."""
     voxels = room.voxels(seed)[:, 1:]
     blocks = np.unique(voxels // BLOCK_VOXELS, axis=0, return_inverse=True)[1].ravel()
-    superpoint = blocks.astype(np.int32)
+    superpoint, counts = blocks.astype(np.int32), np.bincount(blocks).astype(np.int32)
+    dim = config.student.out_dim
     rng = np.random.default_rng(seed)
-    shape = (superpoint.max() + 1, config.student.out_dim)
-    targets = rng.standard_normal(shape, np.float32).astype(np.float16)
+    drawn = rng.standard_normal((len(counts), dim), np.float32).astype(np.float16)
+    space = TextSpace("random", "none", dim)
+    targets = Features(drawn, superpoint, counts, space, level="superpoint")
     points = ((voxels + 0.5) * config.voxel_size_m).astype(np.float32)
-    return TrainScene(f"room{seed}", points, superpoint, targets, superpoint)
+    return TrainScene(f"room{seed}", points, superpoint, targets)
 
 
 def make_batch(size: int, config: TrainConfig):
