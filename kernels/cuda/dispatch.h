@@ -66,16 +66,81 @@ inline int ChooseRows(int64_t capacity, int64_t c_out) {
   return CeilDiv(capacity, 64) * CeilDiv(c_out, 64) >= kEnoughBlocks ? 64 : 32;
 }
 
+template <class... Shapes>
+struct TensorShapes {};
+
+// Of shapes with the same rows and columns the first is taken whose steps c_in fills: what stands
+// first is chosen by what a GPU took. Steps of kAnyTerms take any c_in.
+constexpr int kAnyTerms = 32;
+template <class T>
+struct TensorShapesOf;
+
+template <>
+struct TensorShapesOf<Bfloat16> {
+  using type = TensorShapes<
+      TensorShape<32, 32, 32>, TensorShape<32, 64, 32>, TensorShape<32, 96, 32>,
+      TensorShape<32, 128, 32>, TensorShape<64, 32, 32>, TensorShape<64, 64, 32>,
+      TensorShape<64, 96, 32>, TensorShape<64, 128, 32>,
+      // Longer steps.
+      TensorShape<32, 32, 64>, TensorShape<32, 32, 128>, TensorShape<32, 32, 128, 4>,
+      TensorShape<32, 64, 64>, TensorShape<32, 64, 128>, TensorShape<64, 32, 64>,
+      TensorShape<64, 32, 128>, TensorShape<64, 64, 64>, TensorShape<64, 64, 128>,
+      TensorShape<64, 96, 64>, TensorShape<64, 96, 96, 2>, TensorShape<64, 96, 96, 3>,
+      TensorShape<64, 128, 64, 2>, TensorShape<64, 128, 64, 3>,
+      // More warps.
+      TensorShape<32, 64, 64, 0, 8>, TensorShape<32, 64, 128, 0, 8>, TensorShape<64, 64, 64, 0, 8>,
+      TensorShape<64, 64, 128, 0, 8>, TensorShape<64, 96, 32, 4, 8>, TensorShape<64, 96, 64, 3, 8>,
+      TensorShape<64, 96, 96, 2, 8>, TensorShape<64, 96, 96, 3, 8>, TensorShape<64, 128, 32, 4, 8>,
+      TensorShape<64, 128, 64, 3, 8>, TensorShape<64, 128, 128, 2, 8>,
+      // Weights shared by twice as many rows.
+      TensorShape<128, 96, 32, 3, 8>, TensorShape<128, 96, 64, 2, 8>,
+      TensorShape<128, 96, 96, 2, 8>, TensorShape<128, 128, 32, 3, 8>,
+      TensorShape<128, 128, 64, 2, 8>, TensorShape<128, 128, 64, 3, 8>>;
+};
+
+template <>
+struct TensorShapesOf<float> {
+  using type = TensorShapes<
+      TensorShape<32, 32, 32>, TensorShape<32, 64, 32>, TensorShape<32, 96, 32>,
+      TensorShape<32, 128, 32>, TensorShape<64, 32, 32>, TensorShape<64, 64, 32>,
+      TensorShape<64, 96, 32>, TensorShape<64, 128, 32>,
+      // Longer steps.
+      TensorShape<32, 32, 64>, TensorShape<32, 32, 64, 4>, TensorShape<32, 32, 128>,
+      TensorShape<32, 64, 64>, TensorShape<64, 32, 64>, TensorShape<64, 64, 64>,
+      TensorShape<64, 64, 64, 2>, TensorShape<64, 96, 32, 2>, TensorShape<64, 96, 64, 2>,
+      TensorShape<64, 128, 32, 2>, TensorShape<64, 128, 64, 2>,
+      // More warps.
+      TensorShape<32, 64, 32, 0, 8>, TensorShape<32, 64, 64, 0, 8>, TensorShape<32, 128, 32, 3, 8>,
+      TensorShape<64, 64, 32, 0, 8>, TensorShape<64, 64, 64, 2, 8>, TensorShape<64, 96, 32, 2, 8>,
+      TensorShape<64, 96, 32, 3, 8>, TensorShape<64, 96, 64, 2, 8>, TensorShape<64, 128, 32, 2, 8>,
+      TensorShape<64, 128, 32, 3, 8>, TensorShape<64, 128, 64, 2, 8>,
+      // Weights shared by twice as many rows.
+      TensorShape<128, 96, 32, 2, 8>, TensorShape<128, 96, 32, 3, 8>,
+      TensorShape<128, 128, 32, 2, 8>, TensorShape<128, 128, 32, 3, 8>>;
+};
+
+// Calls run(shape, its tile) for each shape until one returns true.
+template <class... Shapes, class Run>
+bool FindShape(TensorShapes<Shapes...>, Run run) {
+  return (run(Shapes(), Tile{Shapes::kRows, Shapes::kColumns, Shapes::kTerms, Shapes::kStages,
+                             Shapes::kWarps}) ||
+          ...);
+}
+
 template <class T, class Launch>
 void LaunchTensorForward(const ConvForwardOf<T>& conv, Tile tile, Launch& launch) {
   if (tile.rows == 0) tile.rows = ChooseRows(conv.capacity, conv.c_out);
   const int64_t row_blocks = CeilDiv(conv.capacity, tile.rows);
   if (tile.columns == 0) tile.columns = ChooseWidth({32, 64, 96, 128}, row_blocks, conv.c_out);
-  WithWidth<32, 64>(tile.rows, [&](auto height) {
-    WithWidth<32, 64, 96, 128>(tile.columns, [&](auto width) {
-      const int64_t blocks = row_blocks * CeilDiv(conv.c_out, width());
-      launch(KernelTag<TensorForward<T, height(), width()>>(), blocks, conv);
-    });
+  FindShape(typename TensorShapesOf<T>::type(), [&](auto shape, const Tile& has) {
+    if (tile.rows != has.rows || tile.columns != has.columns) return false;
+    const bool fits = has.terms == kAnyTerms || conv.c_in % has.terms == 0;
+    if (tile.terms != 0 ? tile.terms != has.terms : !fits) return false;
+    if (tile.warps != 0 && tile.warps != has.warps) return false;
+    if (tile.stages != 0 && tile.stages != has.stages) return false;
+    const int64_t blocks = row_blocks * CeilDiv(conv.c_out, has.columns);
+    launch(KernelTag<TensorForward<T, decltype(shape)>>(), blocks, conv);
+    return true;
   });
 }
 

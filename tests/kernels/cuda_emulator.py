@@ -39,6 +39,8 @@ GRAD_TILES = {name: list(itertools.product(_WIDTHS, _WIDTHS)) for name in PRECIS
 # Channels that tensor cores take are multiples of these.
 CHANNEL_STEP = {"f32": 1, "tf32": 4, "bf16": 8}
 FEW_CHANNELS = 4
+_TILE_SIZES = 5
+_MOST_SHAPES = 1000
 
 
 def compiler():
@@ -58,13 +60,21 @@ def build(kernels, target):
     return library
 
 
+def tensor_shapes(library, precision):
+    """Return every tile that the forward on tensor cores can take."""
+    room = np.zeros((_MOST_SHAPES, _TILE_SIZES), np.int32)
+    index = PRECISIONS.index(precision)
+    count = library.sas_emulate_tensor_shapes(index, pointer(room))
+    return [tuple(shape) for shape in room[:count].tolist()]
+
+
 @dataclasses.dataclass(frozen=True)
 class Emulator:
     """One way to run the kernels."""
 
     library: ctypes.CDLL
     precision: str = "f32"
-    tile: tuple[int, int] = (0, 0)
+    tile: tuple[int, ...] = ()  # rows, columns, terms, stages, warps; 0 or missing: any
     schedule: int = 0
 
     def forward(self, case, *, flags=0, w=None, order=None):
@@ -148,7 +158,9 @@ class Emulator:
         return from_bf16(array) if self.precision == "bf16" else array
 
     def _options(self):
-        return PRECISIONS.index(self.precision), *self.tile, self.schedule
+        tile = np.zeros(_TILE_SIZES, np.int32)
+        tile[: len(self.tile)] = self.tile
+        return PRECISIONS.index(self.precision), pointer(tile), self.schedule
 
 
 def aligned(array):
