@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from sas_jax.artefacts.features import Features, rows_of_points
+from sas_jax.artefacts.space import TextFeatures, one_space
 from sas_jax.errors import InputError
-from sas_jax.text.space import TextFeatures, one_space
 
 Strategy = Literal["capability", "add", "linear", "single"]
 STRATEGIES: tuple[Strategy, ...] = ("capability", "add", "linear", "single")

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sas_jax.artefacts.features import Features, geometry_of
 from sas_jax.artefacts.files import content_key
+from sas_jax.artefacts.space import TextSpace
 from sas_jax.artefacts.versions import decided_by, module_of
 from sas_jax.errors import InputError
 from sas_jax.lifting.align import align
-from sas_jax.lifting.lift import Coded, FeatureImage, LiftConfig, Lifter
+from sas_jax.lifting.lift import FeatureImage, LiftConfig, Lifter, MaskFeatures
 from sas_jax.lifting.project import project
 from sas_jax.scenes.scene import Frame, Scene
 from sas_jax.teachers.contracts import Captioner, DenseTeacher, Image, MaskTeacher
-from sas_jax.text.space import TextSpace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +162,7 @@ class _TeacherText:
 
 def _aligned(
     image: Image, segments, teacher: MaskTeacher, captioner: Captioner | None, compat
-) -> Coded:
+) -> MaskFeatures:
     if captioner is not None:
         captions = captioner.caption(image, segments)
         segments = dataclasses.replace(segments, captions=captions)

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Int32
 
 from sas_jax.artefacts.features import Features, rows_of_points
+from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import ContractError, InputError
-from sas_jax.text.space import TextSpace
 
 VOID = -1
 _ROWS_AT_ONCE = 16384
@@ -43,7 +43,7 @@ class LiftConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Coded:
+class MaskFeatures:
     """A feature image with few distinct vectors, as a mask teacher makes.
 
     Attributes:
@@ -64,7 +64,7 @@ class Coded:
             )
 
 
-FeatureImage = Float[np.ndarray, "h w C"] | Coded
+FeatureImage = Float[np.ndarray, "h w C"] | MaskFeatures
 
 
 def grid_cells(
@@ -122,7 +122,7 @@ class Lifter:
         Raises:
           ContractError: when shapes do not fit.
         """
-        coded = isinstance(features, Coded)
+        coded = isinstance(features, MaskFeatures)
         table = features.codebook if coded else features.reshape(-1, features.shape[-1])
         grid_hw = features.index.shape if coded else features.shape[:2]
         self._check(pixel, visible, table.shape[1])
