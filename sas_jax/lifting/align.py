@@ -46,7 +46,7 @@ def align(
         adjectives.
 
     Returns:
-      The coded feature image: float16 [M, C] unit vectors, int32 [H, W] index, -1 in
+      One feature per mask: float16 [M, C] unit vectors, int32 [H, W] index, -1 in
       the void. A label of the collecting class ("other") is the bare
       word, because its text feature is that of the bare word too.
 
