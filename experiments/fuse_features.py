@@ -20,12 +20,12 @@ from sas_jax.artefacts.features import (
     space_of,
 )
 from sas_jax.artefacts.lock import workspace_lock
+from sas_jax.artefacts.space import TextFeatures, TextSpace, one_space
 from sas_jax.datasets.scannet import mesh_path
 from sas_jax.errors import InputError
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.fusion.stage import fuse_scene, fused_key, load_capability
 from sas_jax.scenes.ply import read_ply
-from sas_jax.text.space import TextFeatures, TextSpace, one_space
 from sas_jax.text.vocabulary import Vocabulary, vocabulary
 
 _LEVEL = flags.DEFINE_enum(

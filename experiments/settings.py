@@ -14,6 +14,7 @@ from student_names import student_file
 
 from sas_jax.artefacts import files
 from sas_jax.artefacts.features import Features, load_features, save_features
+from sas_jax.artefacts.space import TextFeatures, TextSpace
 from sas_jax.artefacts.stamps import Memo
 from sas_jax.artefacts.versions import decided_by
 from sas_jax.distill.checkpoint_files import (
@@ -26,7 +27,6 @@ from sas_jax.models.student_card import read_card
 from sas_jax.scenes.labels import SCANNET20, LabelSet
 from sas_jax.scenes.scene import Scene
 from sas_jax.text import registry
-from sas_jax.text.space import TextFeatures, TextSpace
 from sas_jax.text.vocabulary import prompts
 
 run = launch.run

@@ -64,14 +64,12 @@ BORDER_PX = flags.DEFINE_integer("border_px", 10, "Pixels cut at image edges.", 
 VOCABULARY = flags.DEFINE_string(
     "vocabulary", "indoor", "Classes that capability and fusion compare on."
 )
-SYNTHESIZER = flags.DEFINE_enum(
-    "synthesizer", "small", ["small", "stable-diffusion"], "What paints the images."
-)
+SYNTHESIZER = flags.DEFINE_string("synthesizer", "small", "What paints the images.")
 DIFFUSION_WEIGHTS = flags.DEFINE_string(
     "diffusion_weights", None, "File or folder of the painter; default: its own."
 )
-POINT_PROMPTER = flags.DEFINE_enum(
-    "point_prompter", "grabcut", ["grabcut", "sam"], "What refines masks by points."
+POINT_PROMPTER = flags.DEFINE_string(
+    "point_prompter", "grabcut", "What refines masks by points."
 )
 SAM_WEIGHTS = flags.DEFINE_string("sam_weights", None, "Folder; default: the cache.")
 IMAGES_PER_CLASS = flags.DEFINE_integer(
