@@ -10,7 +10,6 @@ rows: a missing file always means that nobody tried.
 """
 
 import dataclasses
-import pathlib
 import time
 
 import settings
@@ -21,8 +20,7 @@ from tqdm import tqdm
 from sas_jax.artefacts.features import save_features
 from sas_jax.artefacts.files import write_json
 from sas_jax.artefacts.stage import Job, run_jobs
-from sas_jax.datasets.scan_keys import views_key
-from sas_jax.datasets.scannet import open_scene
+from sas_jax.datasets.contracts import Scan
 from sas_jax.lifting.extract import ExtractConfig, extract_scene, extraction_key
 from sas_jax.lifting.lift import LiftConfig
 from sas_jax.teachers import registry
@@ -52,30 +50,28 @@ def main() -> None:
         frame_stride=given.FRAME_STRIDE.value,
         image_size_wh=settings.image_size_wh(),
     )
-    folders = settings.scene_folders(given.SPLITS.value)
+    scans = _progress(settings.scans(given.SPLITS.value))
     stride, memo = config.frame_stride, settings.memo()
-    scans = {f: views_key(f, stride, memo) for f in _progress(folders)}
-    _print_table([_run_teacher(t, scans, config) for t in given.TEACHERS.value])
+    keys = {s: s.key("views", frame_stride=stride, memo=memo) for s in scans}
+    _print_table([_run_teacher(t, keys, config) for t in given.TEACHERS.value])
 
 
-def _progress(folders: list[pathlib.Path]) -> tqdm:
-    return tqdm(folders, desc="checksums", unit="scene", leave=False)
+def _progress(scans: list[Scan]) -> tqdm:
+    return tqdm(scans, desc="checksums", unit="scene", leave=False)
 
 
-def _run_teacher(
-    name: str, scans: dict[pathlib.Path, str], config: ExtractConfig
-) -> Row:
+def _run_teacher(name: str, keys: dict[Scan, str], config: ExtractConfig) -> Row:
     teacher = settings.load_teacher(name)
     captioner = registry.load(given.CAPTIONER.value)
     row, folder = Row(name), settings.workspace() / "features" / name
-    scan_of = {scan.name: scan for scan in scans}
+    scan_of = {scan.name: scan for scan in keys}
     jobs = [
         Job(
             scan.name,
             folder / f"{scan.name}.safetensors",
             extraction_key(scan_key, teacher, config, captioner),
         )
-        for scan, scan_key in scans.items()
+        for scan, scan_key in keys.items()
     ]
 
     def make(job: Job) -> None:
@@ -93,14 +89,9 @@ def _run_teacher(
     return row
 
 
-def _run_scene(scan, job: Job, teacher, captioner, config, row: Row) -> None:
+def _run_scene(scan: Scan, job: Job, teacher, captioner, config, row: Row) -> None:
     began = time.monotonic()
-    scene = open_scene(
-        scan,
-        image_size_wh=config.image_size_wh,
-        compat=given.COMPAT.value,
-        annotations=False,
-    )
+    scene = scan.open(image_size_wh=config.image_size_wh, annotations=False)
     count = len(scene.frame_source.names[:: config.frame_stride])
     with tqdm(total=count, desc=scan.name, unit="frame", leave=False) as bar:
         features = extract_scene(
