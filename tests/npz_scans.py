@@ -31,7 +31,7 @@ class NpzScans(Dataset):
     """Arrays of points, normals, colours, labels and one frame."""
 
     name: ClassVar = "npz"
-    layout: ClassVar = "<split>_<number>.npz (arrays)"
+    layout: ClassVar = "<split>_<number>.npz"
     label_sets: ClassVar = (LabelSet("walls2", ("red wall", "blue wall"), PALETTE),)
 
     def is_root(self, root):

@@ -93,9 +93,7 @@ class PosedRgbd(Dataset):
     progress: Progress = dataclasses.field(default=iter, compare=False)
 
     name: ClassVar = "posed_rgbd"
-    layout: ClassVar = (
-        "<scan>/ with intrinsic.txt, color/, depth/ and pose/ (posed RGB-D)"
-    )
+    layout: ClassVar = "<scan>/ with intrinsic.txt, color/, depth/ and pose/"
     # They have no labels; these name the classes of rooms.
     label_sets: ClassVar = (SCANNET20, MATTERPORT21)
 

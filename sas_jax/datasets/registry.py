@@ -37,8 +37,8 @@ def load(name: str, settings: Mapping[str, Any] | None = None) -> Dataset:
     """
     if name not in DATASETS:
         raise InputError(
-            f"datasets: a data set must be one of\n{_known()}\ngot {name}. Correct the "
-            "name, or add the data set to sas_jax/datasets/registry.py."
+            f"datasets: a data set must be {_known()}; got {name}. Correct the name, "
+            "or add the data set to sas_jax/datasets/registry.py."
         )
     kind = _class(name)
     return kind(**{k: v for k, v in (settings or {}).items() if k in _fields(kind)})
@@ -128,13 +128,13 @@ def _recognised(
             return dataset
     wanted = {"root": "a folder of scans", "scan": "a scan"}[what]
     raise InputError(
-        f"datasets: {wanted} of a known layout is required, one of\n{_known()}\n"
-        f"got none of them ({path}). Check the path, or name the data set: --dataset."
+        f"datasets: {wanted} of a known layout is required, {_known()}; got none of "
+        f"them ({path}). Check the path, or name the data set: --dataset."
     )
 
 
 def _known() -> str:
-    return "\n".join(f"  {name}: {_class(name).layout}" for name in DATASETS)
+    return " or ".join(f"{name} [{_class(name).layout}]" for name in DATASETS)
 
 
 def _fields(kind: type[Dataset]) -> Iterable[str]:

@@ -51,8 +51,8 @@ class ScanNet(Dataset):
 
     name: ClassVar = "scannet"
     layout: ClassVar = (
-        "scans/<id>/ with <id>_vh_clean_2.ply and color/, depth/, pose/, intrinsic/; "
-        "splits/<split>.txt (ScanNet v2)"
+        "scans/<id>/ with <id>_vh_clean_2.ply, color/, depth/, pose/ and intrinsic/, "
+        "splits/<split>.txt"
     )
     # Labels are stored as NYU40 ids, of which both sets choose.
     label_sets: ClassVar = (SCANNET20, MATTERPORT21)
