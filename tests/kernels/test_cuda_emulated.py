@@ -287,6 +287,8 @@ def test_checks_catch_a_wrong_kernel(root, tmp_path, name):
         calls.make_case(seed, 4, 72, 40, 200, density=density)
         for seed, density in ((12, 0.4), (13, 0.01))
     ]
+    # Enough offsets that a thread reads several entries of the table.
+    cases.append(calls.make_case(14, 9, 24, 40, 70, density=0.3))
     with pytest.raises(AssertionError):
         for precision, schedule in itertools.product(PRECISIONS, SCHEDULES):
             for case in cases:
