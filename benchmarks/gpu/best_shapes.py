@@ -3,8 +3,8 @@
     python benchmarks/gpu/best_shapes.py FOLDER
 
 First a line a layer: what was chosen before, what is chosen now, and the fastest, in
-milliseconds. Then a line a tile: how many times as fast as the first shape of these
-rows and columns each other one is, over all layers, geometric mean and worst.
+milliseconds. Then a line a tile: how many times as fast as what is chosen it is, over
+all layers, geometric mean and worst.
 """
 
 import collections
@@ -27,45 +27,34 @@ def layer(row: dict) -> tuple:
     return Path(row["table"]).stem, *row["channels"], row["precision"]
 
 
-def shown(row: dict) -> str:
-    heavy = " heavy first" if row["heavy_first"] else ""
-    return f"{row['ms']:.4f} {row['tile']}{heavy}"
+def is_chosen(row: dict) -> bool:
+    return row["tile"][0] == 0
 
 
 def print_layers(before: list[dict], rows: list[dict]) -> None:
-    was = {layer(row): row["ms"] for row in before if row["tile"] == [0, 0]}
+    was = {layer(row): row["ms"] for row in before if is_chosen(row)}
     layers = collections.defaultdict(list)
     for row in rows:
         layers[layer(row)].append(row)
     for key, timed in sorted(layers.items(), key=lambda item: (item[0][-1], item[0])):
-        now = [row["ms"] for row in timed if row["tile"][0] == 0]
+        now = next(row["ms"] for row in timed if is_chosen(row))
         best = sorted(timed, key=lambda row: row["ms"])[:FASTEST]
-        start = was.get(key, now[0])
-        print(
-            *key, f"before {start:.4f}, now {now[0]:.4f}, heavy {now[1]:.4f};", end=""
-        )
+        start = was.get(key, now)
+        print(*key, f"before {start:.4f}, now {now:.4f} ({start / now:.2f}x);", end="")
         print(f" {start / best[0]['ms']:.2f}x, {best[0]['tflops']} tflops:", end=" ")
-        print("; ".join(map(shown, best)))
+        print("; ".join(f"{row['ms']:.4f} {row['tile']}" for row in best))
 
 
 def print_tiles(rows: list[dict]) -> None:
-    ms = {(layer(r), tuple(r["tile"]), r["heavy_first"]): r["ms"] for r in rows}
-    first: dict[tuple, tuple] = {}
+    chosen = {layer(row): row["ms"] for row in rows if is_chosen(row)}
     gains = collections.defaultdict(list)
-    for key, tile, heavy in ms:
-        if tile[0] == 0:
-            continue
-        # Tiles of 128 rows are compared with those of 64.
-        base = first.setdefault((key[-1], min(tile[0], 64), tile[1]), tile)
-        gains[key[-1], tile, heavy].append(ms[key, base, False] / ms[key, tile, heavy])
-    order = sorted(
-        gains, key=lambda k: (k[0], k[1][1], min(k[1][0], 64), -min(gains[k]))
-    )
-    for precision, tile, heavy in order:
-        all_gains = gains[precision, tile, heavy]
+    for row in rows:
+        if not is_chosen(row):
+            key = layer(row)
+            gains[key[-1], tuple(row["tile"])].append(chosen[key] / row["ms"])
+    for (precision, tile), all_gains in sorted(gains.items()):
         mean = math.exp(sum(map(math.log, all_gains)) / len(all_gains))
-        note = "heavy first" if heavy else ""
-        print(precision, list(tile), note, end=": ")
+        print(precision, list(tile), end=": ")
         print(
             f"mean {mean:.2f}x, worst {min(all_gains):.2f}x of {len(all_gains)} layers"
         )

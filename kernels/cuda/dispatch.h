@@ -61,62 +61,40 @@ void LaunchFewChannels(const ConvForward& conv, Launch& launch) {
   launch(KernelTag<FewChannels>(), CeilDiv(conv.capacity, FewChannels::kRows) * column_tiles, conv);
 }
 
-// Rows of a block: 64, unless that leaves a large GPU idle.
-inline int ChooseRows(int64_t capacity, int64_t c_out) {
-  return CeilDiv(capacity, 64) * CeilDiv(c_out, 64) >= kEnoughBlocks ? 64 : 32;
+// Whether tiles of so many columns pad `width` least.
+inline bool IsTight(int64_t width, int columns) {
+  return CeilDiv(width, columns) * columns == CeilDiv(width, 32) * 32;
 }
 
 template <class... Shapes>
 struct TensorShapes {};
 
-// Of shapes with the same rows and columns the first is taken whose steps c_in fills: what stands
-// first is chosen by what a GPU took. Steps of kAnyTerms take any c_in.
+// The first is taken whose columns are tight, whose steps c_in fills, and which makes enough
+// blocks; of 32 rows by up to 64 columns any number is enough, for small layers gain more from
+// long steps than from blocks. Steps of kAnyTerms take any c_in. The order is what an H200 showed:
+// benchmarks/results/gpu_shapes.jsonl.
 constexpr int kAnyTerms = 32;
 template <class T>
 struct TensorShapesOf;
 
 template <>
 struct TensorShapesOf<Bfloat16> {
-  using type = TensorShapes<
-      TensorShape<32, 32, 32>, TensorShape<32, 64, 32>, TensorShape<32, 96, 32>,
-      TensorShape<32, 128, 32>, TensorShape<64, 32, 32>, TensorShape<64, 64, 32>,
-      TensorShape<64, 96, 32>, TensorShape<64, 128, 32>,
-      // Longer steps.
-      TensorShape<32, 32, 64>, TensorShape<32, 32, 128>, TensorShape<32, 32, 128, 4>,
-      TensorShape<32, 64, 64>, TensorShape<32, 64, 128>, TensorShape<64, 32, 64>,
-      TensorShape<64, 32, 128>, TensorShape<64, 64, 64>, TensorShape<64, 64, 128>,
-      TensorShape<64, 96, 64>, TensorShape<64, 96, 96, 2>, TensorShape<64, 96, 96, 3>,
-      TensorShape<64, 128, 64, 2>, TensorShape<64, 128, 64, 3>,
-      // More warps.
-      TensorShape<32, 64, 64, 0, 8>, TensorShape<32, 64, 128, 0, 8>, TensorShape<64, 64, 64, 0, 8>,
-      TensorShape<64, 64, 128, 0, 8>, TensorShape<64, 96, 32, 4, 8>, TensorShape<64, 96, 64, 3, 8>,
-      TensorShape<64, 96, 96, 2, 8>, TensorShape<64, 96, 96, 3, 8>, TensorShape<64, 128, 32, 4, 8>,
-      TensorShape<64, 128, 64, 3, 8>, TensorShape<64, 128, 128, 2, 8>,
-      // Weights shared by twice as many rows.
-      TensorShape<128, 96, 32, 3, 8>, TensorShape<128, 96, 64, 2, 8>,
-      TensorShape<128, 96, 96, 2, 8>, TensorShape<128, 128, 32, 3, 8>,
-      TensorShape<128, 128, 64, 2, 8>, TensorShape<128, 128, 64, 3, 8>>;
+  using type =
+      TensorShapes<TensorShape<64, 128, 64, 2>, TensorShape<64, 128, 32>,
+                   TensorShape<128, 96, 64, 2, 8>, TensorShape<64, 96, 32>, TensorShape<32, 96, 32>,
+                   TensorShape<64, 64, 64>, TensorShape<32, 64, 128>, TensorShape<32, 64, 64>,
+                   TensorShape<32, 64, 32>, TensorShape<64, 32, 64>, TensorShape<64, 32, 32>,
+                   TensorShape<32, 32, 128>, TensorShape<32, 32, 64>, TensorShape<32, 32, 32>>;
 };
 
 template <>
 struct TensorShapesOf<float> {
-  using type = TensorShapes<
-      TensorShape<32, 32, 32>, TensorShape<32, 64, 32>, TensorShape<32, 96, 32>,
-      TensorShape<32, 128, 32>, TensorShape<64, 32, 32>, TensorShape<64, 64, 32>,
-      TensorShape<64, 96, 32>, TensorShape<64, 128, 32>,
-      // Longer steps.
-      TensorShape<32, 32, 64>, TensorShape<32, 32, 64, 4>, TensorShape<32, 32, 128>,
-      TensorShape<32, 64, 64>, TensorShape<64, 32, 64>, TensorShape<64, 64, 64>,
-      TensorShape<64, 64, 64, 2>, TensorShape<64, 96, 32, 2>, TensorShape<64, 96, 64, 2>,
-      TensorShape<64, 128, 32, 2>, TensorShape<64, 128, 64, 2>,
-      // More warps.
-      TensorShape<32, 64, 32, 0, 8>, TensorShape<32, 64, 64, 0, 8>, TensorShape<32, 128, 32, 3, 8>,
-      TensorShape<64, 64, 32, 0, 8>, TensorShape<64, 64, 64, 2, 8>, TensorShape<64, 96, 32, 2, 8>,
-      TensorShape<64, 96, 32, 3, 8>, TensorShape<64, 96, 64, 2, 8>, TensorShape<64, 128, 32, 2, 8>,
-      TensorShape<64, 128, 32, 3, 8>, TensorShape<64, 128, 64, 2, 8>,
-      // Weights shared by twice as many rows.
-      TensorShape<128, 96, 32, 2, 8>, TensorShape<128, 96, 32, 3, 8>,
-      TensorShape<128, 128, 32, 2, 8>, TensorShape<128, 128, 32, 3, 8>>;
+  using type =
+      TensorShapes<TensorShape<128, 128, 32, 2, 8>, TensorShape<32, 128, 32>,
+                   TensorShape<128, 96, 32, 2, 8>, TensorShape<64, 96, 32, 2>,
+                   TensorShape<32, 96, 32>, TensorShape<64, 64, 32>, TensorShape<32, 64, 64>,
+                   TensorShape<32, 64, 32>, TensorShape<64, 32, 32>, TensorShape<32, 32, 64>,
+                   TensorShape<32, 32, 32>>;
 };
 
 // Calls run(shape, its tile) for each shape until one returns true.
@@ -127,40 +105,56 @@ bool FindShape(TensorShapes<Shapes...>, Run run) {
           ...);
 }
 
+// Whether a shape is the tile that a caller names, whose zeros match anything.
+inline bool IsNamed(const Tile& tile, const Tile& shape) {
+  return tile.rows == shape.rows && tile.columns == shape.columns &&
+         (tile.terms == 0 || tile.terms == shape.terms) &&
+         (tile.stages == 0 || tile.stages == shape.stages) &&
+         (tile.warps == 0 || tile.warps == shape.warps);
+}
+
+template <class T>
+bool IsChosen(const ConvForwardOf<T>& conv, const Tile& shape, int64_t blocks) {
+  const bool fits = shape.terms == kAnyTerms || conv.c_in % shape.terms == 0;
+  const bool enough = blocks >= kEnoughBlocks || (shape.rows == 32 && shape.columns <= 64);
+  return fits && enough && IsTight(conv.c_out, shape.columns);
+}
+
 template <class T, class Launch>
-void LaunchTensorForward(const ConvForwardOf<T>& conv, Tile tile, Launch& launch) {
-  if (tile.rows == 0) tile.rows = ChooseRows(conv.capacity, conv.c_out);
-  const int64_t row_blocks = CeilDiv(conv.capacity, tile.rows);
-  if (tile.columns == 0) tile.columns = ChooseWidth({32, 64, 96, 128}, row_blocks, conv.c_out);
+void LaunchTensorForward(const ConvForwardOf<T>& conv, const Tile& tile, Launch& launch) {
   FindShape(typename TensorShapesOf<T>::type(), [&](auto shape, const Tile& has) {
-    if (tile.rows != has.rows || tile.columns != has.columns) return false;
-    const bool fits = has.terms == kAnyTerms || conv.c_in % has.terms == 0;
-    if (tile.terms != 0 ? tile.terms != has.terms : !fits) return false;
-    if (tile.warps != 0 && tile.warps != has.warps) return false;
-    if (tile.stages != 0 && tile.stages != has.stages) return false;
-    const int64_t blocks = row_blocks * CeilDiv(conv.c_out, has.columns);
+    const int64_t blocks = CeilDiv(conv.capacity, has.rows) * CeilDiv(conv.c_out, has.columns);
+    if (!(tile.rows == 0 ? IsChosen(conv, has, blocks) : IsNamed(tile, has))) return false;
     launch(KernelTag<TensorForward<T, decltype(shape)>>(), blocks, conv);
     return true;
   });
+}
+
+// 64 rows by the widest tight columns, unless that leaves a large GPU idle.
+inline Tile ChooseExactTile(int64_t capacity, int64_t c_out) {
+  const int columns = IsTight(c_out, 96) ? 96 : IsTight(c_out, 64) ? 64 : 32;
+  const int64_t blocks = CeilDiv(capacity, 64) * CeilDiv(c_out, columns);
+  return blocks >= kEnoughBlocks ? Tile{64, columns} : Tile{32, 32};
+}
+
+template <int kRows, int kColumns, class Launch>
+void LaunchExactForward(const ConvForward& conv, Launch& launch) {
+  const int64_t blocks = CeilDiv(conv.capacity, kRows) * CeilDiv(conv.c_out, kColumns);
+  if (conv.transpose_weights) {
+    launch(KernelTag<ForwardTile<kRows, kColumns, true>>(), blocks, conv);
+  } else {
+    launch(KernelTag<ForwardTile<kRows, kColumns, false>>(), blocks, conv);
+  }
 }
 
 template <class Launch>
 void LaunchForwardF32(const ConvForward& conv, Tile tile, Launch& launch) {
   if (IsEmpty(conv)) return;
   if (conv.c_in <= kFewChannels) return LaunchFewChannels(conv, launch);
-  if (tile.rows == 0) tile.rows = ChooseRows(conv.capacity, conv.c_out);
-  const int64_t row_blocks = CeilDiv(conv.capacity, tile.rows);
-  if (tile.columns == 0) tile.columns = ChooseWidth({32, 64, 96}, row_blocks, conv.c_out);
-  WithWidth<32, 64>(tile.rows, [&](auto height) {
-    WithWidth<32, 64, 96>(tile.columns, [&](auto width) {
-      const int64_t blocks = row_blocks * CeilDiv(conv.c_out, width());
-      if (conv.transpose_weights) {
-        launch(KernelTag<ForwardTile<height(), width(), true>>(), blocks, conv);
-      } else {
-        launch(KernelTag<ForwardTile<height(), width(), false>>(), blocks, conv);
-      }
-    });
-  });
+  if (tile.rows == 0) tile = ChooseExactTile(conv.capacity, conv.c_out);
+  if (tile.rows == 32) return LaunchExactForward<32, 32>(conv, launch);
+  WithWidth<32, 64, 96>(tile.columns,
+                        [&](auto width) { LaunchExactForward<64, width()>(conv, launch); });
 }
 
 template <class Launch>

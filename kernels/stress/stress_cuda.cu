@@ -8,9 +8,7 @@
 //                                                     one of benchmarks/gpu/write_table.py
 //   build/stress_cuda --default TABLE C_IN C_OUT ...  the tiles that would be chosen: to profile
 //   build/stress_cuda --forward       forwards alone
-//   build/stress_cuda --shapes TABLE C_IN C_OUT ...   every way to cut forwards, rows in the
-//   table's
-//                                                     order and with the heaviest tiles first
+//   build/stress_cuda --shapes TABLE C_IN C_OUT ...   every way to cut forwards, and no more
 //
 // Prints a JSON row a case; exits with 1 if one is wrong.
 #include <cuda_runtime.h>
@@ -216,9 +214,7 @@ std::vector<Tile> ForwardTiles(Precision precision) {
     return false;
   };
   if (precision == Precision::kF32) {
-    for (int rows : {32, 64}) {
-      for (int columns : {32, 64, 96}) tiles.push_back({rows, columns});
-    }
+    tiles = {{32, 32}, {64, 32}, {64, 64}, {64, 96}};
   } else if (precision == Precision::kTf32) {
     sas::cuda::FindShape(sas::cuda::TensorShapesOf<float>::type(), add);
   } else {
@@ -452,74 +448,22 @@ std::vector<T> Random(int64_t count) {
   return values;
 }
 
-// The order of rows with the heaviest groups of 128 first, so that none of them is left over for
-// the end: each counts the offsets of its tiles of 64.
-std::vector<int32_t> HeaviestFirst(const Table& table) {
-  constexpr int kGroup = 128;
-  constexpr int kTile = 64;
-  const int num_groups = table.capacity / kGroup;
-  std::vector<int> weights(num_groups);
-  for (int i = 0; i < num_groups * kGroup; i += kTile) {
-    for (int k = 0; k < table.num_offsets; ++k) {
-      const int32_t* row = table.nbr.data() + int64_t{k} * table.capacity;
-      bool any = false;
-      for (int j = i; j < i + kTile; ++j) any |= row[table.order[j]] >= 0;
-      weights[i / kGroup] += any;
-    }
-  }
-  std::vector<int> groups(num_groups);
-  for (int i = 0; i < num_groups; ++i) groups[i] = i;
-  std::stable_sort(groups.begin(), groups.end(),
-                   [&](int a, int b) { return weights[a] > weights[b]; });
-  std::vector<int32_t> order;
-  for (int group : groups) {
-    const auto begin = table.order.begin() + group * kGroup;
-    order.insert(order.end(), begin, begin + kGroup);
-  }
-  order.insert(order.end(), table.order.begin() + num_groups * kGroup, table.order.end());
-  return order;
-}
+// What --time, --default and --shapes time of a layer.
+struct Timed {
+  bool forward_tiles;
+  bool grads;
+  bool grad_tiles;
+};
 
-template <class T>
-void TimeShapes(const Table& table, const char* name, Precision precision, int c_in, int c_out) {
-  Device<T> x(Random<T>(int64_t{table.capacity} * c_in));
-  Device<T> w(Random<T>(int64_t{table.num_offsets} * c_in * c_out));
-  Device<T> y(int64_t{table.capacity} * c_out);
-  Device<int32_t> nbr(table.nbr);
-  Device<int32_t> order(table.order);
-  Device<int32_t> heaviest_first(HeaviestFirst(table));
-  Device<int32_t> num_out(std::vector<int32_t>{table.num_out});
-  const double gflop = 2e-9 * static_cast<double>(table.num_pairs) * c_in * c_out;
-  std::vector<Tile> tiles = ForwardTiles(precision);
-  tiles.insert(tiles.begin(), Tile{});
-  for (const Tile& tile : tiles) {
-    // Tiles or steps that are mostly padding are not worth the time.
-    const int columns = std::max(tile.columns, 1);
-    const int terms = std::max(tile.terms, 1);
-    if (columns > 32 && CeilDiv(c_out, columns) * columns > c_out) continue;
-    if (CeilDiv(c_in, terms) * terms > c_in) continue;
-    for (bool heavy : {false, true}) {
-      const int32_t* rows = heavy ? heaviest_first.get() : order.get();
-      const ConvForwardOf<T> conv{
-          x.get(),        w.get(),        nbr.get(),         rows, num_out.get(), y.get(),
-          table.capacity, table.capacity, table.num_offsets, c_in, c_out,         true,
-          false};
-      const double ms = MedianMs([&] { CheckLaunch(RunForward(conv, precision, tile)); });
-      std::printf(
-          "{\"time\": \"forward\", \"table\": \"%s\", \"precision\": \"%s\", \"channels\": [%d, "
-          "%d], \"rows\": %d, \"tile\": [%d, %d, %d, %d, %d], \"heavy_first\": %s, \"ms\": %.4f, "
-          "\"tflops\": %.2f}\n",
-          name, kNames[static_cast<int>(precision)], c_in, c_out, table.num_out, tile.rows,
-          tile.columns, tile.terms, tile.stages, tile.warps, heavy ? "true" : "false", ms,
-          gflop / ms);
-      std::fflush(stdout);
-    }
-  }
+// Tiles or steps that are mostly padding are not worth the time.
+bool IsWorthTiming(const Tile& tile, int c_in, int c_out) {
+  return (tile.columns == 32 || CeilDiv(c_out, tile.columns) * tile.columns == c_out) &&
+         c_in % std::max(tile.terms, 1) == 0;
 }
 
 template <class T>
 void TimeLayer(const Table& table, const char* name, Precision precision, int c_in, int c_out,
-               bool every_tile) {
+               const Timed& timed) {
   Device<T> x(Random<T>(int64_t{table.capacity} * c_in));
   Device<T> dy(Random<T>(int64_t{table.capacity} * c_out));
   Device<T> w(Random<T>(int64_t{table.num_offsets} * c_in * c_out));
@@ -531,45 +475,43 @@ void TimeLayer(const Table& table, const char* name, Precision precision, int c_
   const int64_t slabs = NumSlabs(table.capacity);
   Device<float> partials(slabs * table.num_offsets * c_in * c_out);
   const double gflop = 2e-9 * static_cast<double>(table.num_pairs) * c_in * c_out;
-  auto report = [&](const char* pass, int rows, int columns, double ms) {
+  auto report = [&](const char* pass, const Tile& tile, double ms) {
     std::printf(
         "{\"time\": \"%s\", \"table\": \"%s\", \"precision\": \"%s\", \"channels\": [%d, %d], "
-        "\"rows\": %d, \"tile\": [%d, %d], \"ms\": %.4f, \"tflops\": %.2f}\n",
-        pass, name, kNames[static_cast<int>(precision)], c_in, c_out, table.num_out, rows, columns,
-        ms, gflop / ms);
+        "\"rows\": %d, \"tile\": [%d, %d, %d, %d, %d], \"ms\": %.4f, \"tflops\": %.2f}\n",
+        pass, name, kNames[static_cast<int>(precision)], c_in, c_out, table.num_out, tile.rows,
+        tile.columns, tile.terms, tile.stages, tile.warps, ms, gflop / ms);
     std::fflush(stdout);
   };
-  auto forward = [&](int rows, int columns) {
+  auto forward = [&](const Tile& tile) {
     const ConvForwardOf<T> conv{
         x.get(), w.get(),        nbr.get(),      order.get(),       num_out.get(),
         y.get(), table.capacity, table.capacity, table.num_offsets, c_in,
         c_out,   true,           false};
-    CheckLaunch(RunForward(conv, precision, {rows, columns}));
+    report("forward", tile, MedianMs([&] { CheckLaunch(RunForward(conv, precision, tile)); }));
   };
-  auto gradient = [&](int rows, int columns) {
+  auto gradient = [&](const Tile& tile) {
     const ConvWeightGradOf<T> conv{
         x.get(),        dy.get(),       nbr.get(),
         num_out.get(),  dw.get(),       slabs > 1 ? partials.get() : nullptr,
         table.capacity, table.capacity, table.num_offsets,
         c_in,           c_out};
-    CheckLaunch(RunWeightGrad(conv, precision, {rows, columns}));
+    report("weight_grad", tile,
+           MedianMs([&] { CheckLaunch(RunWeightGrad(conv, precision, tile)); }));
   };
-  report("forward", 0, 0, MedianMs([&] { forward(0, 0); }));
-  report("weight_grad", 0, 0, MedianMs([&] { gradient(0, 0); }));
-  if (!every_tile) return;
-  const bool exact = precision == Precision::kF32;
-  for (int rows : {32, 64}) {
-    for (int columns : {32, 64, 96, 128}) {
-      if (exact && columns == 128) continue;
-      if (columns > 32 && CeilDiv(c_out, columns) * columns > c_out * 3 / 2) continue;
-      report("forward", rows, columns, MedianMs([&] { forward(rows, columns); }));
+  forward({});
+  if (timed.grads) gradient({});
+  if (timed.forward_tiles) {
+    for (const Tile& tile : ForwardTiles(precision)) {
+      if (IsWorthTiming(tile, c_in, c_out)) forward(tile);
     }
   }
+  if (!timed.grad_tiles) return;
   for (int rows : {32, 64, 96}) {
     for (int columns : {32, 64, 96}) {
       if (CeilDiv(c_in, rows) * rows > c_in * 3 / 2 && rows > 32) continue;
       if (CeilDiv(c_out, columns) * columns > c_out * 3 / 2 && columns > 32) continue;
-      report("weight_grad", rows, columns, MedianMs([&] { gradient(rows, columns); }));
+      gradient({rows, columns});
     }
   }
 }
@@ -577,17 +519,11 @@ void TimeLayer(const Table& table, const char* name, Precision precision, int c_
 void TimeTable(const char* path, const std::vector<std::pair<int, int>>& layers,
                const std::string& mode) {
   const Table table(path);
-  const bool every_tile = mode == "--time";
+  const Timed timed{mode != "--default", mode != "--shapes", mode == "--time"};
   for (const auto& [c_in, c_out] : layers) {
-    if (mode == "--shapes") {
-      TimeShapes<float>(table, path, Precision::kF32, c_in, c_out);
-      TimeShapes<float>(table, path, Precision::kTf32, c_in, c_out);
-      TimeShapes<Bfloat16>(table, path, Precision::kBf16, c_in, c_out);
-      continue;
-    }
-    TimeLayer<float>(table, path, Precision::kF32, c_in, c_out, every_tile);
-    TimeLayer<float>(table, path, Precision::kTf32, c_in, c_out, every_tile);
-    TimeLayer<Bfloat16>(table, path, Precision::kBf16, c_in, c_out, every_tile);
+    TimeLayer<float>(table, path, Precision::kF32, c_in, c_out, timed);
+    TimeLayer<float>(table, path, Precision::kTf32, c_in, c_out, timed);
+    TimeLayer<Bfloat16>(table, path, Precision::kBf16, c_in, c_out, timed);
   }
 }
 

@@ -31,9 +31,23 @@ PRECISIONS = ("f32", "tf32", "bf16")
 # Rows and columns of a tile, by precision: of the forward, of the weight gradient.
 _WIDTHS = (32, 64, 96)
 FORWARD_TILES = {
-    "f32": list(itertools.product((32, 64), _WIDTHS)),
-    "tf32": list(itertools.product((32, 64), (*_WIDTHS, 128))),
-    "bf16": list(itertools.product((32, 64), (*_WIDTHS, 128))),
+    "f32": [(32, 32), *itertools.product((64,), _WIDTHS)],
+    "tf32": [
+        *itertools.product((32,), (*_WIDTHS, 128)),
+        (64, 32),
+        (64, 64),
+        (64, 96),
+        (128, 96),
+        (128, 128),
+    ],
+    "bf16": [
+        *itertools.product((32,), _WIDTHS),
+        (64, 32),
+        (64, 64),
+        (64, 96),
+        (64, 128),
+        (128, 96),
+    ],
 }
 GRAD_TILES = {name: list(itertools.product(_WIDTHS, _WIDTHS)) for name in PRECISIONS}
 # Channels that tensor cores take are multiples of these.

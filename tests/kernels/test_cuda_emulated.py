@@ -76,6 +76,7 @@ def test_every_shape_on_tensor_cores_gives_the_same_bits(
     first.check_forward(case, expected)
     shapes = tensor_shapes(first.library, precision)
     assert {shape[4] for shape in shapes} == {4, 8}
+    assert {shape[:2] for shape in shapes} == set(FORWARD_TILES[precision])
     for shape, schedule in zip(shapes, itertools.cycle(SCHEDULES)):
         run = emulator(precision, shape, schedule)
         np.testing.assert_array_equal(run.forward(case), expected, str(shape))
