@@ -11,9 +11,12 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int32
 
 from sas_jax.sparse.conv import pointwise
+
+VERSION = 2
+"""See `artefacts.versions`."""
 
 # Vectors shorter than this count as zero: cosine 0 and gradient 0. Their direction is
 # noise, and the true gradient grows as 1 / length.
@@ -28,11 +31,15 @@ class FactoredFeatures:
     Attributes:
       hidden: f32, one row per voxel or superpoint.
       weights: f32, last layer of the student.
+      num_rows: i32, how many leading rows there are beside padding. The gradient of the
+        weights is added up over these in an order that depends on their number alone,
+        so that the capacity of a batch decides no bits.
       impl: implementation of the products, see `sparse.conv.pointwise`.
     """
 
     hidden: Float[Array, "N H"]
     weights: Float[Array, "H C"]
+    num_rows: Int32[Array, ""]
     impl: str | None = dataclasses.field(default=None, metadata={"static": True})
 
     def keep(self, mask: Bool[Array, " N"]) -> "FactoredFeatures":
@@ -40,19 +47,26 @@ class FactoredFeatures:
         kept = jnp.where(mask[:, None], self.hidden, jnp.zeros_like(self.hidden))
         return dataclasses.replace(self, hidden=kept)
 
-    def project(self, vectors: Float[Array, "M C"]) -> Float[Array, "M H"]:
+    def project(
+        self, vectors: Float[Array, "M C"], num_vectors: Int32[Array, ""] | None = None
+    ) -> Float[Array, "M H"]:
         """Return what hidden rows are multiplied with to get f . vector.
+
+        Args:
+          vectors: in the text space.
+          num_vectors: how many leading ones there are beside padding, whose products
+            are 0; None for all.
 
         Gradients: vectors, weights. Deterministic: yes, as `sparse.conv.pointwise`.
         """
-        return self._matmul(vectors, self.weights.T)
+        return self._matmul(vectors, self.weights.T, num_vectors)
 
     def products(self, vectors: Float[Array, "K C"]) -> Float[Array, "N K"]:
         """Return f . vector for every row and vector.
 
         Gradients: hidden, vectors, weights. Deterministic: yes.
         """
-        return self._matmul(self.hidden, self.project(vectors).T)
+        return self._matmul(self.hidden, self.project(vectors).T, self.num_rows)
 
     def inverse_lengths(self) -> Float[Array, " N"]:
         """Return 1 / |f|, and 0 with zero gradient for features that count as zero.
@@ -60,12 +74,19 @@ class FactoredFeatures:
         Gradients: hidden, weights. Deterministic: yes.
         """
         gram = self.project(self.weights)
-        products = self._matmul(self.hidden, gram)
+        products = self._matmul(self.hidden, gram, self.num_rows)
         return _inverse_root(jnp.sum(products * self.hidden, axis=1))
 
-    def _matmul(self, rows: Float[Array, "M A"], weights: Float[Array, "A B"]) -> Array:
+    def _matmul(
+        self,
+        rows: Float[Array, "M A"],
+        weights: Float[Array, "A B"],
+        num_rows: Int32[Array, ""] | None,
+    ) -> Float[Array, "M B"]:
         """Multiply in full f32, with the same bits for any number of threads."""
-        return pointwise(rows, weights, jnp.int32(rows.shape[0]), impl=self.impl)
+        if num_rows is None:
+            num_rows = jnp.int32(rows.shape[0])
+        return pointwise(rows, weights, num_rows, impl=self.impl)
 
 
 def inverse_lengths(rows: Float[Array, "M C"]) -> Float[Array, " M"]:

@@ -14,6 +14,8 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from sas_jax.distill.factored import FactoredFeatures, inverse_lengths
 
+_SUM_BLOCK = 1024
+
 
 class Term(NamedTuple):
     """A loss before division.
@@ -41,7 +43,7 @@ def point_cosine(
     Source: SAS Eq. 10, L_p, in pixel-point distillation.
     """
     targets = _keep(targets, mask)
-    projected = features.project(targets)
+    projected = features.project(targets, features.num_rows)
     cosines = _cosines(features.keep(mask), projected, inverse_lengths(targets))
     return _masked_sum(1.0 - cosines, mask)
 
@@ -74,14 +76,16 @@ def superpoint_cosines(
     means, counts = segment_mean(features.hidden, superpoint, mask, targets.shape[0])
     present = counts > 0
     targets = _keep(targets, present)
-    projected, inverse = features.project(targets), inverse_lengths(targets)
+    num_present = _leading(present)
+    projected = features.project(targets, num_present)
+    inverse = inverse_lengths(targets)
     own_projected, own_inverse = (
         table.at[superpoint].get(mode="fill", fill_value=0.0)
         for table in (projected, inverse)
     )
     of_voxels = _cosines(features, own_projected, own_inverse)
     # The mean of features is the feature of the mean: the last layer is linear.
-    mean_features = dataclasses.replace(features, hidden=means)
+    mean_features = dataclasses.replace(features, hidden=means, num_rows=num_present)
     of_superpoints = _cosines(mean_features, projected, inverse)
     return (
         _masked_sum(1.0 - of_voxels, mask),
@@ -162,6 +166,19 @@ def _keep(rows: Float[Array, "N C"], mask: Bool[Array, " N"]) -> Float[Array, "N
     return jnp.where(mask[:, None], rows, jnp.zeros_like(rows))
 
 
+def _leading(mask: Bool[Array, " M"]) -> Int32[Array, ""]:
+    """Return the number of rows up to the last one that counts."""
+    return jnp.max(jnp.where(mask, jnp.arange(1, mask.size + 1, dtype=jnp.int32), 0))
+
+
 def _masked_sum(values: Float[Array, " M"], mask: Bool[Array, " M"]) -> Term:
-    total = jnp.sum(jnp.where(mask, values, 0.0))
+    """Sum what counts, block after block: rows of padding at the end change no bits."""
+    blocks = -(-values.size // _SUM_BLOCK)
+    padded = jnp.pad(
+        jnp.where(mask, values, 0.0), (0, blocks * _SUM_BLOCK - values.size)
+    )
+    partial = jnp.sum(padded.reshape(blocks, _SUM_BLOCK), axis=1)
+    total, _ = jax.lax.scan(
+        lambda sum_, block: (sum_ + block, None), partial[0], partial[1:]
+    )
     return Term(total, jnp.sum(mask.astype(values.dtype)))

@@ -164,7 +164,8 @@ def _loss(
         head=False,
         mutable=["batch_stats"],
     )
-    features = FactoredFeatures(hidden, params[HEAD]["kernel"], config.impl)
+    num_voxels = batch.plan.levels[0].num_valid
+    features = FactoredFeatures(hidden, params[HEAD]["kernel"], num_voxels, config.impl)
     terms, history = loss_terms(features, batch, inputs, config)
     counts = {name: jax.lax.psum(term.count, AXIS) for name, term in terms.items()}
     shares = [t.total / jnp.maximum(counts[name], 1.0) for name, t in terms.items()]
@@ -240,7 +241,8 @@ def make_logits(
     ) -> Float[Array, "N K"]:
         inputs = constant_features(plan, in_channels)
         hidden = network.apply(variables, plan, inputs, train=False, head=False)
-        features = FactoredFeatures(hidden, variables["params"][HEAD]["kernel"], impl)
+        kernel = variables["params"][HEAD]["kernel"]
+        features = FactoredFeatures(hidden, kernel, plan.levels[0].num_valid, impl)
         return class_logits(features, text, unit=unit)
 
     return logits

@@ -89,7 +89,7 @@ def oracle(x):
 
 def terms(x, hidden, weights, logits):
     superpoint, mask = x["superpoint"], x["mask"]
-    features = FactoredFeatures(hidden, weights)
+    features = FactoredFeatures(hidden, weights, len(hidden))
     of_voxels, of_superpoints = losses.superpoint_cosines(
         features, superpoint, mask, x["targets"]
     )
@@ -206,7 +206,7 @@ def test_the_gradient_of_a_short_vector_is_finite():
     targets = jnp.arange(C, dtype=jnp.float32)[None]
 
     def loss(hidden):
-        features = FactoredFeatures(hidden, jnp.eye(C))
+        features = FactoredFeatures(hidden, jnp.eye(C), len(hidden))
         return losses.point_cosine(features, targets, mask).total
 
     grad = jax.grad(loss)(jnp.full((1, C), 1e-6, jnp.float32))
@@ -235,7 +235,9 @@ def test_terms_of_shards_add_up_to_the_whole():
     targets, mask = point_targets(x), x["mask"]
 
     def features(rows):
-        return FactoredFeatures(x["hidden"][rows], x["weights"])
+        return FactoredFeatures(
+            x["hidden"][rows], x["weights"], x["hidden"][rows].shape[0]
+        )
 
     whole = losses.point_cosine(features(slice(None)), targets, mask)
     parts = [

@@ -32,10 +32,12 @@ SMALL = Bucket(Rung((1024, 1024, 512, 512, 512)), 64, 2048)
 LARGE = Bucket(Rung((1536, 1536, 1024, 512, 512)), 128, 4096)
 
 
-def make(config, number, bucket=SMALL, count=2, history=None):
+def make(config, number, bucket=SMALL, count=2, points=0):
     rng = np.random.default_rng(0)
     samples = [
-        batches.make_sample(box.load(config), config, rng) for box in boxes(count)
+        batches.make_sample(larger.load(config), config, rng)
+        for box in boxes(count)
+        for larger in [dataclasses.replace(box, num_points=box.num_points + points)]
     ]
     batch = batches.collate(samples, bucket, config, ensemble=number == 2, rng=rng)
     if number == 2:
@@ -103,6 +105,21 @@ def test_the_second_call_does_not_compile_again():
         state, _, _ = step(state, on_device, inputs(config))
         counts.append(len(traces))
     assert counts[0] == counts[1] == counts[2]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_capacities_decide_no_bits(number):
+    config = tiny_config(voxel_size_m=0.03)
+    sizes = [((8192, 8192, 8192, 4096, 512), 64, 8192),
+             ((12800, 9216, 8704, 5120, 1536), 192, 40960)]  # fmt: skip
+    results = []
+    for capacities, superpoints, points in sizes:
+        bucket = Bucket(Rung(capacities), superpoints, points)
+        batch = make(config, number, bucket, 3, points=2000)
+        assert batch.plan.levels[0].num_valid > 4096
+        state, metrics, _ = run(config, number, batch, 2)
+        results.append((weights(state), metrics))
+    jax.tree.map(np.testing.assert_array_equal, *results)
 
 
 def poisoned(batch):
@@ -307,17 +324,19 @@ def test_logits_are_products_with_features_of_unit_length_if_asked_for():
         for shape in ((6, 4), (4, 5), (3, 5))
     )
     written_out = hidden @ weights
-    features = FactoredFeatures(hidden, weights)
+    features = FactoredFeatures(hidden, weights, len(hidden))
     raw = class_logits(features, text, unit=False)
     np.testing.assert_allclose(raw, written_out @ text.T, rtol=1e-4, atol=1e-5)
     length = np.linalg.norm(written_out, axis=1, keepdims=True)
     for factor in (1, 100):
-        scaled = FactoredFeatures(factor * hidden, weights)
+        scaled = FactoredFeatures(factor * hidden, weights, len(hidden))
         unit = class_logits(scaled, text, unit=True)
         np.testing.assert_allclose(unit, written_out @ text.T / length, atol=1e-5)
 
     def total(x):
-        return jnp.sum(class_logits(FactoredFeatures(x, weights), text, unit=True))
+        return jnp.sum(
+            class_logits(FactoredFeatures(x, weights, len(x)), text, unit=True)
+        )
 
     gradient = jax.grad(total)(jnp.zeros((2, 4)))
     assert not np.asarray(gradient).any()
