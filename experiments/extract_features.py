@@ -11,20 +11,20 @@ rows: a missing file always means that nobody tried.
 
 import dataclasses
 import pathlib
-import time
 
 import settings
-import stage_flags as given
+import stage_flags
 import torch
 from tqdm import tqdm
 
 from sas_jax.artefacts.features import save_features
 from sas_jax.artefacts.files import write_json
-from sas_jax.artefacts.stage import Job, run_jobs
+from sas_jax.artefacts.stage import Job
+from sas_jax.artefacts.workspace import CONFIG
 from sas_jax.datasets.scan_keys import views_key
 from sas_jax.datasets.scannet import open_scene
-from sas_jax.lifting.extract import ExtractConfig, extract_scene, extraction_key
-from sas_jax.lifting.lift import LiftConfig
+from sas_jax.lifting.config import ExtractConfig
+from sas_jax.lifting.extract import extract_scene, extraction_key
 from sas_jax.teachers import registry
 
 
@@ -44,18 +44,13 @@ class Row:
 
 def main() -> None:
     settings.check_teachers()
-    torch.set_num_threads(given.THREADS.value)
-    config = ExtractConfig(
-        lift=LiftConfig(
-            given.OCCLUSION.value, given.BORDER_PX.value, given.COMPAT.value
-        ),
-        frame_stride=given.FRAME_STRIDE.value,
-        image_size_wh=settings.image_size_wh(),
-    )
-    folders = settings.scene_folders(given.SPLITS.value)
+    torch.set_num_threads(stage_flags.THREADS.value)
+    config = stage_flags.EXTRACT.make(lift=stage_flags.LIFT.make())
+    folders = settings.scene_folders(stage_flags.SPLITS.value)
     stride, memo = config.frame_stride, settings.memo()
     scans = {f: views_key(f, stride, memo) for f in _progress(folders)}
-    _print_table([_run_teacher(t, scans, config) for t in given.TEACHERS.value])
+    rows = [_run_teacher(t, scans, config) for t in stage_flags.TEACHERS.value]
+    print(settings.table([dataclasses.asdict(row) for row in rows]))
 
 
 def _progress(folders: list[pathlib.Path]) -> tqdm:
@@ -66,13 +61,13 @@ def _run_teacher(
     name: str, scans: dict[pathlib.Path, str], config: ExtractConfig
 ) -> Row:
     teacher = settings.load_teacher(name)
-    captioner = registry.load(given.CAPTIONER.value)
-    row, folder = Row(name), settings.workspace() / "features" / name
+    captioner = registry.load(stage_flags.CAPTIONER.value)
+    row, workspace = Row(name), settings.workspace()
     scan_of = {scan.name: scan for scan in scans}
     jobs = [
         Job(
             scan.name,
-            folder / f"{scan.name}.safetensors",
+            workspace.features(name, scan.name),
             extraction_key(scan_key, teacher, config, captioner),
         )
         for scan, scan_key in scans.items()
@@ -81,24 +76,20 @@ def _run_teacher(
     def make(job: Job) -> None:
         _run_scene(scan_of[job.name], job, teacher, captioner, config, row)
 
-    with tqdm(total=len(jobs), desc=name, unit="scene") as bar:
-        tally = run_jobs(jobs, make, verify=given.VERIFY.value, progress=bar.update)
+    tally = settings.run_scenes(name, jobs, make)
     row = dataclasses.replace(row, **dataclasses.asdict(tally))
-    row.megabytes = sum(job.path.stat().st_size for job in jobs) / 1e6
     facts = {"teacher": teacher.spec, "captioner": captioner.id, "extract": config}
-    write_json(
-        folder / "config.json", facts, key=name, schema="sas_jax.extract_config/1"
-    )
+    path = workspace.features_of(name) / CONFIG
+    write_json(path, facts, key=name, schema="sas_jax.extract_config/1")
     teacher.close()
     return row
 
 
 def _run_scene(scan, job: Job, teacher, captioner, config, row: Row) -> None:
-    began = time.monotonic()
     scene = open_scene(
         scan,
         image_size_wh=config.image_size_wh,
-        compat=given.COMPAT.value,
+        compat=config.lift.compat,
         annotations=False,
     )
     count = len(scene.frame_source.names[:: config.frame_stride])
@@ -112,21 +103,11 @@ def _run_scene(scan, job: Job, teacher, captioner, config, row: Row) -> None:
         )
         row.frames += bar.n
     row.skipped_frames += sum(scene.skipped.values())
-    row.seconds += time.monotonic() - began
     if len(features.point_index) == 0:
         row.unseen += 1
         tqdm.write(f"{scan.name}: no frame sees a point; it gets no features.")
     meta = {"teacher": teacher.spec.name}
     save_features(job.path, features, key=job.key, meta=meta)
-
-
-def _print_table(rows: list[Row]) -> None:
-    columns = [field.name for field in dataclasses.fields(Row)]
-    print("  ".join(f"{c:>14}" for c in columns))
-    for row in rows:
-        values = (getattr(row, c) for c in columns)
-        cells = (f"{v:.1f}" if isinstance(v, float) else str(v) for v in values)
-        print("  ".join(f"{cell:>14}" for cell in cells))
 
 
 if __name__ == "__main__":

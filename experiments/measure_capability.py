@@ -21,12 +21,11 @@ from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.capability import run as stage
 from sas_jax.capability import synthesize
 from sas_jax.capability.attention import AttentionConfig
-from sas_jax.capability.measure import CapabilityConfig, measured_classes
+from sas_jax.capability.config import Compat, SynthesisConfig
+from sas_jax.capability.measure import measured_classes
 from sas_jax.capability.prompt_masks import SMALL_MASKS, MaskConfig, PointPrompter
 from sas_jax.capability.prompters import GrabCutPrompter, SamPrompter
 from sas_jax.capability.store import CapabilityTable
-from sas_jax.rooms.catalogue import named_designs
-from sas_jax.rooms.layout import RoomConfig
 from sas_jax.rooms.painter import quality, small_diffusion
 from sas_jax.rooms.painter.small_diffusion import SamplingConfig
 from sas_jax.text.vocabulary import Vocabulary, vocabulary
@@ -43,21 +42,17 @@ def main() -> None:
     settings.check_teachers()
     # The small painter's images and what the teachers make of them must not depend on
     # --threads, so it counts processes there.
-    small = stage_flags.SYNTHESIZER.value == "small"
+    synthesis = stage_flags.SYNTHESIS.make()
+    small = synthesis.synthesizer == "small"
     torch.set_num_threads(1 if small else stage_flags.THREADS.value)
-    apart = small and stage_flags.POINT_PROMPTER.value == "grabcut"
+    apart = small and synthesis.point_prompter == "grabcut"
     words = vocabulary(stage_flags.VOCABULARY.value)
-    config = CapabilityConfig(
-        images_per_class=stage_flags.IMAGES_PER_CLASS.value,
-        seed=stage_flags.CAPABILITY_SEED.value,
-        compat=stage_flags.COMPAT.value,
-        teacher_px=stage_flags.TEACHER_PX.value,
-    )
-    folder = settings.workspace() / "capability"
+    config = stage_flags.CAPABILITY.make()
+    folder = settings.workspace().capability
     teachers = stage_flags.TEACHERS.value
     began = time.monotonic()
     with workspace_lock(folder):
-        synthesizer, prompter, masks = _models()
+        synthesizer, prompter, masks = _models(synthesis, config.compat)
         facts = {
             "config": config,
             "synthesizer": synthesizer.spec,
@@ -77,42 +72,44 @@ def main() -> None:
         tables = [_measure(name, folder, words, config, facts) for name in teachers]
         stage.write_sheets(folder, words, teachers, config)
         if isinstance(synthesizer, synthesize.SmallSynthesizer) and _QUALITY.value:
-            _judge(folder, synthesizer, prompter, masks)
+            _judge(folder, synthesizer, prompter, masks, config.compat)
     _print_table(tables, words, time.monotonic() - began)
 
 
-def _models() -> tuple[synthesize.Synthesizer, PointPrompter, MaskConfig]:
-    synthesizer, masks = _synthesizer()
-    threshold = stage_flags.ATTENTION_THRESHOLD.value
+def _models(
+    config: SynthesisConfig, compat: Compat
+) -> tuple[synthesize.Synthesizer, PointPrompter, MaskConfig]:
+    synthesizer, masks = _synthesizer(config, compat)
+    threshold = config.attention_threshold
     if threshold is not None:
         masks = dataclasses.replace(masks, threshold=threshold)
-    if stage_flags.POINT_PROMPTER.value == "grabcut":
+    if config.point_prompter == "grabcut":
         return synthesizer, GrabCutPrompter(), masks
-    source = _given(source=stage_flags.SAM_WEIGHTS.value)
+    source = _present(source=config.sam_weights)
     prompter = SamPrompter(**source, device=stage_flags.DEVICE.value)
     return synthesizer, prompter, masks
 
 
-def _synthesizer() -> tuple[synthesize.Synthesizer, MaskConfig]:
-    maps = AttentionConfig(stage_flags.COMPAT.value)
-    chosen = _given(
-        steps=stage_flags.DIFFUSION_STEPS.value, guidance=stage_flags.GUIDANCE.value
-    )
-    if stage_flags.SYNTHESIZER.value == "small":
+def _synthesizer(
+    config: SynthesisConfig, compat: Compat
+) -> tuple[synthesize.Synthesizer, MaskConfig]:
+    maps = AttentionConfig(compat)
+    chosen = _present(steps=config.diffusion_steps, guidance=config.guidance)
+    if config.synthesizer == "small":
         model = small_diffusion.load(
-            stage_flags.DIFFUSION_WEIGHTS.value or small_diffusion.SHIPPED
+            config.diffusion_weights or small_diffusion.SHIPPED
         )
         sampling = SamplingConfig(**chosen)
         return synthesize.SmallSynthesizer(model, sampling, maps), SMALL_MASKS
-    config = synthesize.StableDiffusionConfig(
+    model = synthesize.StableDiffusionConfig(
         **chosen,
-        **_given(model=stage_flags.DIFFUSION_WEIGHTS.value),
+        **_present(model=config.diffusion_weights),
         device=stage_flags.DEVICE.value,
     )
-    return synthesize.StableDiffusionSynthesizer(config, maps), MaskConfig()
+    return synthesize.StableDiffusionSynthesizer(model, maps), MaskConfig()
 
 
-def _given(**values) -> dict:
+def _present(**values) -> dict:
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -132,11 +129,10 @@ def _judge(
     synthesizer: synthesize.SmallSynthesizer,
     prompter: PointPrompter,
     masks: MaskConfig,
+    compat: Compat,
 ) -> None:
-    config = quality.QualityConfig(
-        images_per_class=_QUALITY.value, compat=stage_flags.COMPAT.value
-    )
-    rooms = RoomConfig(designs=named_designs(stage_flags.DESIGNS.value))
+    config = quality.QualityConfig(images_per_class=_QUALITY.value, compat=compat)
+    rooms = stage_flags.ROOM.make()
     with tqdm(total=quality.TICKS, desc="pseudo masks", unit="part") as bar:
         table = quality.judge(
             folder, synthesizer, prompter, masks, rooms, config, lambda: bar.update()
@@ -161,7 +157,8 @@ def _print_table(
         print(f"{name:<18}" + "".join(cells))
     means = (100 * table.miou[table.measured].mean() for table in tables)
     print(f"{'mean IoU %':<18}" + "".join(f"{mean:>16.1f}" for mean in means))
-    print(f"{stage_flags.IMAGES_PER_CLASS.value} images per class, {seconds:.0f} s")
+    images = stage_flags.CAPABILITY.make().images_per_class
+    print(f"{images} images per class, {seconds:.0f} s")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import time
 
 import numpy as np
 import settings
-import stage_flags as given
+import stage_flags
 from absl import flags
 from PIL import Image
 from student_names import chosen
@@ -44,7 +44,6 @@ from sas_jax.view import pictures
 
 _TEXT = flags.DEFINE_multi_string("text", None, "What to look for.", required=True)
 _SCENE = flags.DEFINE_string("scene", None, "Scene name or folder.", required=True)
-_RUN = flags.DEFINE_string("run", "full-seed0", "Training run whose student answers.")
 _SOURCE = flags.DEFINE_enum(
     "source", "student", ["student", "fused"], "Whose features answer."
 )
@@ -77,7 +76,7 @@ def main() -> None:
     ready = time.monotonic() - began
     encode = settings.text_encoder(space)
     anything = encode(list(query.ANYTHING))
-    output = settings.workspace() / "queries" / scene.name
+    output = settings.workspace().answers(scene.name)
     for text in _TEXT.value:
         began = time.monotonic()
         values = query.point_relevancy(features, encode([text]), anything)
@@ -96,12 +95,12 @@ def _open(folder: pathlib.Path) -> Scene:
         cloud = dataclasses.replace(cloud, plausible_depth_m=None)
     scene = open_folder(
         folder,
-        frame_stride=given.FRAME_STRIDE.value,
+        frame_stride=stage_flags.EXTRACT.make().frame_stride,
         depth_scale=_DEPTH_SCALE.value,
         up=_UP.value,
         pose_convention=_CONVENTION.value,
         cloud=cloud,
-        keep=settings.workspace() / "clouds",
+        keep=settings.workspace().clouds,
         progress=lambda names: tqdm(names, desc=f"{folder.name} cloud", unit="frame"),
         annotations=False,
     )
@@ -114,27 +113,27 @@ def _open(folder: pathlib.Path) -> Scene:
 def _space(name: str) -> TextSpace:
     """Return the text space of the features that answer."""
     if _SOURCE.value == "student":
-        return settings.student_space(chosen(_RUN.value))
+        return settings.student_space(chosen(stage_flags.RUN.value))
     return space_of(settings.fused_path(name))
 
 
 def _features(scene: Scene) -> Features:
     """Return the features that answer; row -1 marks points that no frame saw."""
     if _SOURCE.value == "student":
-        return settings.scene_features(chosen(_RUN.value), scene)
+        return settings.scene_features(chosen(stage_flags.RUN.value), scene)
     return load_features(settings.fused_path(scene.name), scene.points)
 
 
 def _scene_folder() -> pathlib.Path:
-    given = pathlib.Path(_SCENE.value).absolute()
-    if given.is_dir():
-        return given.resolve() if given.name == ".." else given
+    named = pathlib.Path(_SCENE.value).absolute()
+    if named.is_dir():
+        return named.resolve() if named.name == ".." else named
     folder = settings.data_root() / "scans" / _SCENE.value
     if folder.is_dir():
         return folder
     raise InputError(
         f"query: --scene must be a folder or a scan of the data set, got "
-        f"{_SCENE.value} (looked for {given} and {folder}). "
+        f"{_SCENE.value} (looked for {named} and {folder}). "
         f"Scans: {', '.join(sorted(p.name for p in folder.parent.glob('*'))[-6:])}."
     )
 

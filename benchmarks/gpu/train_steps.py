@@ -31,7 +31,7 @@ from sas_jax.distill.step import (
     replicate,
     to_devices,
 )
-from sas_jax.models.minkunet import StudentConfig
+from sas_jax.models.config import StudentConfig
 from sas_jax.text.space import TextSpace
 
 STEPS = 3 if rows.REHEARSE else 10

@@ -40,10 +40,14 @@ class Tally:
     Attributes:
       made: by this worker.
       current: were up to date, or made by other workers meanwhile.
+      seconds: from the first look to the last artefact.
+      megabytes: of all artefacts.
     """
 
     made: int = 0
     current: int = 0
+    seconds: float = dataclasses.field(default=0.0, compare=False)
+    megabytes: float = dataclasses.field(default=0.0, compare=False)
 
 
 def run_jobs(
@@ -66,6 +70,7 @@ def run_jobs(
     """
     for folder in {job.path.parent for job in jobs}:
         remove_left(folder)
+    began = time.monotonic()
     tally, waiting, first = Tally(), list(jobs), True
     while waiting:
         left = []
@@ -79,6 +84,8 @@ def run_jobs(
         if len(left) == len(waiting):
             time.sleep(POLL_S)
         waiting, first = left, False
+    tally.seconds = time.monotonic() - began
+    tally.megabytes = sum(job.path.stat().st_size for job in jobs) / 1e6
     return tally
 
 

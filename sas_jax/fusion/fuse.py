@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from sas_jax.artefacts.features import Features, rows_of_points
 from sas_jax.errors import InputError
+from sas_jax.stages import command
 from sas_jax.text.space import TextFeatures, one_space
 
 Strategy = Literal["capability", "add", "linear", "single"]
@@ -127,7 +128,7 @@ def _check(
         raise InputError(
             "fuse: features of the same points are required, got those of several "
             f"geometries from {', '.join(features)}. The scene has changed between "
-            "them: run experiments/extract_features.py for it."
+            f"them: run {command('extract_features')} for it."
         )
     if config.teacher is not None and config.teacher not in features:
         raise InputError(

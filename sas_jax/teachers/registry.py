@@ -14,6 +14,7 @@ from typing import Any
 
 from sas_jax.errors import InputError, WeightsMissing
 from sas_jax.extras import install_command
+from sas_jax.stages import command
 
 VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
@@ -149,7 +150,7 @@ def check(
         raise WeightsMissing(
             f"registry: {name} needs its weights ({row.licence}), got no file "
             f"({source}). Give --teacher_weights={name}=<path>, train with "
-            "experiments/pretrain_rooms.py, or smoke-test with "
+            f"{command('pretrain_rooms')}, or smoke-test with "
             f"--teacher_weights={name}=random:0."
         )
 

@@ -12,7 +12,7 @@ from sas_jax.rooms.painter import quality
 from sas_jax.rooms.painter.captions import Seen
 from sas_jax.rooms.painter.crops import Crops
 from sas_jax.rooms.painter.quality import QualityConfig, judge, measure_quality
-from sas_jax.rooms.scan.scene import FIRST_HELD_OUT_SEED
+from sas_jax.rooms.scan.config import FIRST_HELD_OUT_SEED
 
 CHAIR, TABLE, SIZE = 4, 6, 16
 MASKS = MaskConfig(threshold=0.5)
