@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from sas_jax.artefacts import files
 from sas_jax.artefacts.features import load_features, space_of
+from sas_jax.artefacts.space import TextFeatures
 from sas_jax.artefacts.versions import decided_by
 from sas_jax.datasets.scan_keys import labels_key
 from sas_jax.datasets.scannet import open_scene
@@ -30,7 +31,6 @@ from sas_jax.errors import InputError
 from sas_jax.evaluate import protocol, semantic
 from sas_jax.scenes.scene import Scene
 from sas_jax.stages import command
-from sas_jax.text.space import TextFeatures
 
 _METHODS = flags.DEFINE_list("methods", [], "What to score; default: all there is.")
 

@@ -3,7 +3,9 @@
   python experiments/extract_features.py --flagfile=rooms.flags
 
 Writes <workspace>/features/<teacher>/<scene>.safetensors. What is up to date is
-skipped, so a killed run goes on where it stopped. Several workers share the scenes when
+skipped, so a killed run goes on where it stopped. A frame is read and projected once
+for all teachers that are not up to date; all of them are in memory, with a running mean
+of 4 bytes per point and channel each. Several workers share the scenes when
 the same command is started more than once, with another --device or on another machine
 that sees the workspace. A scene of which no frame sees a point gets a file without
 rows: a missing file always means that nobody tried.
@@ -11,6 +13,8 @@ rows: a missing file always means that nobody tried.
 
 import dataclasses
 import pathlib
+import time
+from collections.abc import Sequence
 
 import settings
 import stage_flags
@@ -19,13 +23,14 @@ from tqdm import tqdm
 
 from sas_jax.artefacts.features import save_features
 from sas_jax.artefacts.files import write_json
-from sas_jax.artefacts.stage import Job
+from sas_jax.artefacts.stage import Job, run_groups
 from sas_jax.artefacts.workspace import CONFIG
 from sas_jax.datasets.scan_keys import views_key
 from sas_jax.datasets.scannet import open_scene
 from sas_jax.lifting.config import ExtractConfig
 from sas_jax.lifting.extract import extract_scene, extraction_key
 from sas_jax.teachers import registry
+from sas_jax.teachers.contracts import Captioner, DenseTeacher, MaskTeacher
 
 
 @dataclasses.dataclass
@@ -36,10 +41,32 @@ class Row:
     made: int = 0
     current: int = 0
     unseen: int = 0
+    megabytes: float = 0.0
+
+
+@dataclasses.dataclass
+class Passes:
+    """Count what went into the scenes that were read, each once for all teachers."""
+
+    scenes: int = 0
     frames: int = 0
     skipped_frames: int = 0
     seconds: float = 0.0
-    megabytes: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """What features are made with.
+
+    Attributes:
+      teachers: by name.
+      captioner: of the mask teachers.
+      config: frames and lifting.
+    """
+
+    teachers: dict[str, DenseTeacher | MaskTeacher]
+    captioner: Captioner
+    config: ExtractConfig
 
 
 def main() -> None:
@@ -49,65 +76,101 @@ def main() -> None:
     folders = settings.scene_folders(stage_flags.SPLITS.value)
     stride, memo = config.frame_stride, settings.memo()
     scans = {f: views_key(f, stride, memo) for f in _progress(folders)}
-    rows = [_run_teacher(t, scans, config) for t in stage_flags.TEACHERS.value]
+    names = dict.fromkeys(stage_flags.TEACHERS.value)
+    models = Models(
+        {name: settings.load_teacher(name) for name in names},
+        registry.load(stage_flags.CAPTIONER.value),
+        config,
+    )
+    rows, passes = _run(scans, models)
+    _write_configs(models)
     print(settings.table([dataclasses.asdict(row) for row in rows]))
+    print()
+    print(settings.table([dataclasses.asdict(passes)]))
 
 
 def _progress(folders: list[pathlib.Path]) -> tqdm:
     return tqdm(folders, desc="checksums", unit="scene", leave=False)
 
 
-def _run_teacher(
-    name: str, scans: dict[pathlib.Path, str], config: ExtractConfig
-) -> Row:
-    teacher = settings.load_teacher(name)
-    captioner = registry.load(stage_flags.CAPTIONER.value)
-    row, workspace = Row(name), settings.workspace()
+def _run(scans: dict[pathlib.Path, str], models: Models) -> tuple[list[Row], Passes]:
+    rows, passes = {name: Row(name) for name in models.teachers}, Passes()
     scan_of = {scan.name: scan for scan in scans}
-    jobs = [
+    groups = [_jobs(scan.name, key, models) for scan, key in scans.items()]
+
+    def make(due: Sequence[Job]) -> None:
+        began = time.monotonic()
+        _run_scene(scan_of[due[0].name], due, models, rows, passes)
+        passes.seconds += time.monotonic() - began
+
+    with tqdm(total=len(groups), desc="extract", unit="scene") as bar:
+        verify = stage_flags.VERIFY.value
+        run_groups(groups, make, verify=verify, progress=bar.update)
+    for row in rows.values():
+        row.current = len(scans) - row.made
+        files = [settings.workspace().features(row.teacher, name) for name in scan_of]
+        row.megabytes = sum(file.stat().st_size for file in files) / 1e6
+    return list(rows.values()), passes
+
+
+def _jobs(scene: str, scan_key: str, models: Models) -> list[Job]:
+    """Return the files of one scene, one a teacher."""
+    return [
         Job(
-            scan.name,
-            workspace.features(name, scan.name),
-            extraction_key(scan_key, teacher, config, captioner),
+            scene,
+            settings.workspace().features(name, scene),
+            extraction_key(scan_key, teacher, models.config, models.captioner),
         )
-        for scan, scan_key in scans.items()
+        for name, teacher in models.teachers.items()
     ]
 
-    def make(job: Job) -> None:
-        _run_scene(scan_of[job.name], job, teacher, captioner, config, row)
 
-    tally = settings.run_scenes(name, jobs, make)
-    row = dataclasses.replace(row, **dataclasses.asdict(tally))
-    facts = {"teacher": teacher.spec, "captioner": captioner.id, "extract": config}
-    path = workspace.features_of(name) / CONFIG
-    write_json(path, facts, key=name, schema="sas_jax.extract_config/1")
-    teacher.close()
-    return row
-
-
-def _run_scene(scan, job: Job, teacher, captioner, config, row: Row) -> None:
+def _run_scene(
+    scan: pathlib.Path,
+    due: Sequence[Job],
+    models: Models,
+    rows: dict[str, Row],
+    passes: Passes,
+) -> None:
+    """Read a scene once and write the features of the teachers that are due."""
+    config = models.config
     scene = open_scene(
         scan,
         image_size_wh=config.image_size_wh,
         compat=config.lift.compat,
         annotations=False,
     )
+    names = [job.path.parent.name for job in due]
     count = len(scene.frame_source.names[:: config.frame_stride])
     with tqdm(total=count, desc=scan.name, unit="frame", leave=False) as bar:
-        features = extract_scene(
+        found = extract_scene(
             scene,
-            teacher,
+            [models.teachers[name] for name in names],
             config,
-            captioner=captioner,
+            captioner=models.captioner,
             on_frame=lambda frame: bar.update(1),
         )
-        row.frames += bar.n
-    row.skipped_frames += sum(scene.skipped.values())
-    if len(features.point_index) == 0:
-        row.unseen += 1
+        passes.frames += bar.n
+    passes.scenes += 1
+    passes.skipped_frames += sum(scene.skipped.values())
+    for name, job, features in zip(names, due, found, strict=True):
+        rows[name].made += 1
+        rows[name].unseen += not len(features.point_index)
+        save_features(job.path, features, key=job.key, meta={"teacher": name})
+    if not len(found[0].point_index):
         tqdm.write(f"{scan.name}: no frame sees a point; it gets no features.")
-    meta = {"teacher": teacher.spec.name}
-    save_features(job.path, features, key=job.key, meta=meta)
+
+
+def _write_configs(models: Models) -> None:
+    for name, teacher in models.teachers.items():
+        facts = {
+            "teacher": teacher.spec,
+            "captioner": models.captioner.id,
+            "extract": models.config,
+        }
+        path = settings.workspace().features_of(name) / CONFIG
+        schema = "sas_jax.extract_config/1"
+        write_json(path, facts, key=name, schema=schema)
 
 
 if __name__ == "__main__":

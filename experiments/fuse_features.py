@@ -14,6 +14,7 @@ import stage_flags
 from absl import flags
 
 from sas_jax.artefacts.features import save_features, space_of
+from sas_jax.artefacts.space import TextFeatures, TextSpace, one_space
 from sas_jax.artefacts.stage import Job
 from sas_jax.capability.store import table_path
 from sas_jax.datasets.scannet import mesh_path
@@ -22,7 +23,6 @@ from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.fusion.stage import fuse_scene, fused_key, load_capability
 from sas_jax.scenes.ply import read_ply
 from sas_jax.stages import command
-from sas_jax.text.space import TextFeatures, TextSpace, one_space
 from sas_jax.text.vocabulary import Vocabulary, vocabulary
 
 _LEVEL = flags.DEFINE_enum(

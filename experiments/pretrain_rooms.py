@@ -22,7 +22,6 @@ from sas_jax.artefacts.files import canonical, is_current, read_tensors
 from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.rooms.scan.config import FIRST_HELD_OUT_SEED, FIRST_PRETRAINING_SEED
 from sas_jax.rooms.teachers.data import FramesConfig, load_frames, shards
-from sas_jax.teachers import registry
 
 _MODEL = flags.DEFINE_enum(
     "model",
@@ -144,6 +143,7 @@ def _train_diffusion(workspace: pathlib.Path, output: pathlib.Path) -> None:
 
 
 def _print_table(model: str, iou: dict[str, float], path: pathlib.Path) -> None:
+    from sas_jax.rooms.teachers.nets import SHIPPED
     from sas_jax.rooms.teachers.train import KNOWLEDGE
 
     strong = KNOWLEDGE[model].strong
@@ -152,8 +152,7 @@ def _print_table(model: str, iou: dict[str, float], path: pathlib.Path) -> None:
         share = "all" if name in strong else "part"
         print(f"{name:<18}{share:>10}{100 * value:>8.1f}")
     print(f"{'mean':<28}{100 * sum(iou.values()) / max(len(iou), 1):>8.1f}")
-    shipped = registry.entry(f"rooms-{model}").weights
-    print(f"weights: {path} (shipped ones: {shipped})")
+    print(f"weights: {path} (shipped ones: {SHIPPED / path.name})")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from tqdm import tqdm
 
 from sas_jax.artefacts.features import Features, load_features, space_of
 from sas_jax.artefacts.files import atomic_path, content_key
+from sas_jax.artefacts.space import TextSpace
 from sas_jax.datasets.layouts import open_folder
 from sas_jax.datasets.posed_rgbd import CloudConfig
 from sas_jax.errors import InputError
@@ -39,7 +40,6 @@ from sas_jax.scenes.ply_write import write_ply
 from sas_jax.scenes.poses import CONVENTIONS
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.graph import vertex_normals
-from sas_jax.text.space import TextSpace
 from sas_jax.view import pictures
 
 _TEXT = flags.DEFINE_multi_string("text", None, "What to look for.", required=True)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from sas_jax.artefacts import files
 from sas_jax.artefacts.features import Features, load_features, save_features
+from sas_jax.artefacts.space import TextFeatures, TextSpace
 from sas_jax.artefacts.stage import Job, Tally, run_jobs
 from sas_jax.artefacts.stamps import Memo
 from sas_jax.artefacts.versions import decided_by
@@ -30,7 +31,6 @@ from sas_jax.scenes.labels import SCANNET20, LabelSet
 from sas_jax.scenes.scene import Scene
 from sas_jax.stages import command
 from sas_jax.text import registry
-from sas_jax.text.space import TextFeatures, TextSpace
 from sas_jax.text.vocabulary import prompts
 
 run = launch.run

@@ -1,11 +1,9 @@
 """How images are painted, cut into masks, and teachers measured on them."""
 
 import dataclasses
-from typing import Literal
 
 from sas_jax.checks import in_range
-
-Compat = Literal["paper", "official"]
+from sas_jax.registry import Compat
 
 
 @dataclasses.dataclass(frozen=True)

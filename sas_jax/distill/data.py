@@ -16,10 +16,10 @@ from jaxtyping import Float32, Int32
 
 from sas_jax.artefacts.features import Features, load_features, superpoint_means
 from sas_jax.artefacts.files import content_key, read_manifest
+from sas_jax.artefacts.space import TextSpace, one_space
 from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.distill.config import TrainConfig
 from sas_jax.errors import ContractError, DamagedFile, InputError
-from sas_jax.text.space import TextSpace, one_space
 
 
 @dataclasses.dataclass(frozen=True)
