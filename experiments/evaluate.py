@@ -25,8 +25,7 @@ from sas_jax.artefacts import files
 from sas_jax.artefacts.features import load_features, space_of
 from sas_jax.artefacts.space import TextFeatures
 from sas_jax.artefacts.versions import decided_by
-from sas_jax.datasets.scan_keys import labels_key
-from sas_jax.datasets.scannet import open_scene
+from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import InputError
 from sas_jax.evaluate import protocol, semantic
 from sas_jax.scenes.scene import Scene
@@ -40,8 +39,7 @@ Predict = Callable[[Scene], np.ndarray]
 def main() -> None:
     for name in _METHODS.value:
         _check_kind(name)
-    folders, memo = settings.labelled_folders(), settings.memo()
-    scenes = {folder: labels_key(folder, memo) for folder in folders}
+    scenes = label_keys()
     methods = _METHODS.value or _found(list(scenes))
     if not methods:
         raise InputError(
@@ -52,15 +50,21 @@ def main() -> None:
     _print([_evaluate(name, scenes) for name in methods])
 
 
-def _found(folders: list[pathlib.Path]) -> list[str]:
+def label_keys() -> dict[Scan, str]:
+    """Return the scans of --eval_split that have labels, and the keys of these."""
+    memo = settings.memo()
+    return {s: s.key("labels", memo=memo) for s in settings.labelled_scans()}
+
+
+def _found(scans: list[Scan]) -> list[str]:
     """Return the methods that can be scored on these scenes."""
     workspace = settings.workspace()
     made = [f"teacher/{name}" for name in workspace.teachers()]
     made += [f"fused/{name}" for name in workspace.fusions()]
     methods, partial = [], []
     for method in made:
-        count = sum(_cache(method, folder.name).exists() for folder in folders)
-        chosen = methods if count == len(folders) else partial
+        count = sum(_cache(method, scan.name).exists() for scan in scans)
+        chosen = methods if count == len(scans) else partial
         chosen += [method] * (count > 0)
     runs, unfinished = settings.students()
     if partial:
@@ -85,8 +89,8 @@ def _evaluate(name, scenes) -> protocol.Evaluation:
         return found
     predict, sources, texts = _predictor(name, list(scenes))
     opened = (
-        open_scene(folder, label_set=settings.label_set())
-        for folder in tqdm(scenes, desc=name, unit="scene")
+        scan.open(label_set=settings.label_set())
+        for scan in tqdm(scenes, desc=name, unit="scene")
     )
     found = protocol.evaluate(name, opened, predict, settings.label_set())
     if not stage_flags.SCENES.value:
@@ -94,12 +98,12 @@ def _evaluate(name, scenes) -> protocol.Evaluation:
     return found
 
 
-def kept(name: str, scenes: dict[pathlib.Path, str]) -> protocol.Evaluation | None:
+def kept(name: str, scenes: dict[Scan, str]) -> protocol.Evaluation | None:
     """Return the evaluation of a method in the workspace, None where it is not current.
 
     Args:
       name: of the method.
-      scenes: scan folders of --eval_split and the keys of their labels.
+      scenes: see `label_keys`.
     """
     _, sources, texts = _predictor(name, list(scenes))
     keys = (_key(source, scenes, texts) for source in sources)
@@ -116,6 +120,7 @@ def _key(source, scenes, texts) -> str:
         {
             "source": source(),
             "scenes": list(scenes.values()),
+            "label_set": settings.label_set().name,
             "texts": texts,
             "made_by": decided_by(protocol.__name__, semantic.__name__),
         }
@@ -123,7 +128,7 @@ def _key(source, scenes, texts) -> str:
 
 
 def _predictor(
-    name, folders
+    name, scans: list[Scan]
 ) -> tuple[Predict, list[Callable[[], object]], TextFeatures]:
     """Return what predicts a scene, functions that say from what, and the classes.
 
@@ -138,7 +143,7 @@ def _predictor(
         texts = settings.class_texts(settings.student_space(item))
         predict = functools.partial(settings.predict_student, item, texts=texts)
         return predict, sources, texts
-    paths = {scan.name: _cache(name, scan.name) for scan in folders}
+    paths = {scan.name: _cache(name, scan.name) for scan in scans}
     missing = [path for path in paths.values() if not path.exists()]
     if missing:
         stage = "extract_features" if kind == "teacher" else "fuse_features"

@@ -12,7 +12,6 @@ rows: a missing file always means that nobody tried.
 """
 
 import dataclasses
-import pathlib
 import time
 from collections.abc import Sequence
 
@@ -25,8 +24,7 @@ from sas_jax.artefacts.features import save_features
 from sas_jax.artefacts.files import write_json
 from sas_jax.artefacts.stage import Job, run_groups
 from sas_jax.artefacts.workspace import CONFIG
-from sas_jax.datasets.scan_keys import views_key
-from sas_jax.datasets.scannet import open_scene
+from sas_jax.datasets.contracts import Scan
 from sas_jax.lifting.config import ExtractConfig
 from sas_jax.lifting.extract import extract_scene, extraction_key
 from sas_jax.teachers import registry
@@ -73,27 +71,27 @@ def main() -> None:
     settings.check_teachers()
     torch.set_num_threads(stage_flags.THREADS.value)
     config = stage_flags.EXTRACT.make(lift=stage_flags.LIFT.make())
-    folders = settings.scene_folders(stage_flags.SPLITS.value)
+    scans = _progress(settings.scans(stage_flags.SPLITS.value))
     stride, memo = config.frame_stride, settings.memo()
-    scans = {f: views_key(f, stride, memo) for f in _progress(folders)}
+    keys = {s: s.key("views", frame_stride=stride, memo=memo) for s in scans}
     names = dict.fromkeys(stage_flags.TEACHERS.value)
     models = Models(
         {name: settings.load_teacher(name) for name in names},
         registry.load(stage_flags.CAPTIONER.value),
         config,
     )
-    rows, passes = _run(scans, models)
+    rows, passes = _run(keys, models)
     _write_configs(models)
     print(settings.table([dataclasses.asdict(row) for row in rows]))
     print()
     print(settings.table([dataclasses.asdict(passes)]))
 
 
-def _progress(folders: list[pathlib.Path]) -> tqdm:
-    return tqdm(folders, desc="checksums", unit="scene", leave=False)
+def _progress(scans: list[Scan]) -> tqdm:
+    return tqdm(scans, desc="checksums", unit="scene", leave=False)
 
 
-def _run(scans: dict[pathlib.Path, str], models: Models) -> tuple[list[Row], Passes]:
+def _run(scans: dict[Scan, str], models: Models) -> tuple[list[Row], Passes]:
     rows, passes = {name: Row(name) for name in models.teachers}, Passes()
     scan_of = {scan.name: scan for scan in scans}
     groups = [_jobs(scan.name, key, models) for scan, key in scans.items()]
@@ -126,7 +124,7 @@ def _jobs(scene: str, scan_key: str, models: Models) -> list[Job]:
 
 
 def _run_scene(
-    scan: pathlib.Path,
+    scan: Scan,
     due: Sequence[Job],
     models: Models,
     rows: dict[str, Row],
@@ -134,12 +132,7 @@ def _run_scene(
 ) -> None:
     """Read a scene once and write the features of the teachers that are due."""
     config = models.config
-    scene = open_scene(
-        scan,
-        image_size_wh=config.image_size_wh,
-        compat=config.lift.compat,
-        annotations=False,
-    )
+    scene = scan.open(image_size_wh=config.image_size_wh, annotations=False)
     names = [job.path.parent.name for job in due]
     count = len(scene.frame_source.names[:: config.frame_stride])
     with tqdm(total=count, desc=scan.name, unit="frame", leave=False) as bar:

@@ -17,11 +17,9 @@ from sas_jax.artefacts.features import save_features, space_of
 from sas_jax.artefacts.space import TextFeatures, TextSpace, one_space
 from sas_jax.artefacts.stage import Job
 from sas_jax.capability.store import table_path
-from sas_jax.datasets.scannet import mesh_path
 from sas_jax.errors import InputError
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.fusion.stage import fuse_scene, fused_key, load_capability
-from sas_jax.scenes.ply import read_ply
 from sas_jax.stages import command
 from sas_jax.text.vocabulary import Vocabulary, vocabulary
 
@@ -35,13 +33,12 @@ def main() -> None:
     config = stage_flags.FUSE.make(other_index=words.other_index)
     tables = _tables(words, config)
     label, workspace = settings.fused_name(), settings.workspace()
-    scans = {s.name: s for s in settings.scene_folders(stage_flags.SPLITS.value)}
+    scans = {s.name: s for s in settings.scans(stage_flags.SPLITS.value)}
     inputs = {name: found for name in scans if (found := _inputs(name)) is not None}
     _check_missing([name for name in scans if name not in inputs], len(scans))
 
     def make(job: Job) -> None:
-        mesh = mesh_path(scans[job.name])
-        points = read_ply(mesh).points if mesh.exists() else None
+        points = scans[job.name].points()
         fused = fuse_scene(*inputs[job.name], *tables, config, points)
         save_features(job.path, fused, key=job.key, meta={"strategy": config.strategy})
 
@@ -82,7 +79,7 @@ def _space() -> TextSpace:
         for path in sorted(workspace.features_of(teacher).glob("*.safetensors"))[:1]:
             spaces[f"the features of {teacher}"] = space_of(path)
     if not spaces:
-        raise _no_features(len(settings.scene_folders(stage_flags.SPLITS.value)))
+        raise _no_features(len(settings.scans(stage_flags.SPLITS.value)))
     return one_space("fuse_features", spaces)
 
 

@@ -1,4 +1,4 @@
-"""Cut every scene of a data set in ScanNet's layout into superpoints.
+"""Cut every scene of a data set into superpoints.
 
     python experiments/make_superpoints.py --flagfile=rooms.flags
 
@@ -11,22 +11,20 @@ import stage_flags
 
 from sas_jax.artefacts.stage import Job
 from sas_jax.artefacts.superpoints import save_superpoints, superpoint_counts
-from sas_jax.datasets.scan_keys import geometry_key
-from sas_jax.datasets.scannet import open_scene
 from sas_jax.superpoints.stage import segment_scene, superpoint_key
 
 
 def main() -> None:
     workspace, memo = settings.workspace(), settings.memo()
     config = stage_flags.SUPERPOINT.make()
-    scans = {s.name: s for s in settings.scene_folders(stage_flags.SPLITS.value)}
+    scans = {s.name: s for s in settings.scans(stage_flags.SPLITS.value)}
 
     def job(name: str) -> Job:
-        key = superpoint_key(geometry_key(scans[name], memo), config)
+        key = superpoint_key(scans[name].key("geometry", memo=memo), config)
         return Job(name, workspace.superpoints(name), key)
 
     def make(job: Job) -> None:
-        scene = open_scene(scans[job.name], annotations=False)
+        scene = scans[job.name].open(annotations=False)
         ids = segment_scene(scene, config)
         save_superpoints(job.path, ids, key=job.key, points=scene.points)
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from sas_jax.artefacts.files import atomic_write
 from sas_jax.artefacts.lock import workspace_lock
+from sas_jax.capability import registry
 from sas_jax.errors import InputError
 
 _HERE = pathlib.Path(__file__).parent
@@ -46,6 +47,8 @@ def main() -> None:
 
 
 def _stages() -> list[tuple[str, str, list[str]]]:
+    models = stage_flags.SYNTHESIS.make()
+    registry.check(models.synthesizer, models.point_prompter)
     stages = [("rooms", "make_rooms.py", [])] if stage_flags.MAKE_ROOMS.value else []
     stages += [
         ("teacher features", "extract_features.py", []),

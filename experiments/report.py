@@ -53,7 +53,7 @@ def main() -> None:
     report.write_report(
         workspace.report,
         title="SAS on " + settings.data_root().name,
-        lead=f"{len(settings.labelled_folders())} scenes of the split "
+        lead=f"{len(settings.labelled_scans())} scenes of the split "
         f"{stage_flags.EVAL_SPLIT.value}, that nothing was trained on. Scores in "
         "percent; a point that no camera saw counts as missed.",
         sections=sections,

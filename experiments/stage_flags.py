@@ -12,6 +12,7 @@ import config_flags
 from absl import flags
 
 from sas_jax.capability.config import CapabilityConfig, SynthesisConfig
+from sas_jax.datasets.posed_rgbd import PosedRgbd
 from sas_jax.distill.config import RunConfig, TrainConfig, named_augmentation
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.lifting.config import ExtractConfig, LiftConfig
@@ -23,8 +24,12 @@ from sas_jax.superpoints.config import SuperpointConfig
 
 # Where things are
 WORKSPACE = flags.DEFINE_string("workspace", "runs/scannet", "Folder of all results.")
-DATA_ROOT = flags.DEFINE_string(
-    "data_root", "data/scannet", "Data set in ScanNet's layout: scans/ and splits/."
+DATA_ROOT = flags.DEFINE_string("data_root", "data/scannet", "Folder of the data set.")
+DATASET = flags.DEFINE_string(
+    "dataset", None, "Which one it is; default: recognised by what lies in it."
+)
+LABEL_SET = flags.DEFINE_string(
+    "label_set", None, "Classes to score on; default: the data set's first ones."
 )
 SPLITS = flags.DEFINE_list("splits", "train,val,test", "Splits to prepare.")
 EVAL_SPLIT = flags.DEFINE_string("eval_split", "test", "Split to score and report on.")
@@ -72,6 +77,11 @@ EXTRACT = config_flags.define(
     ExtractConfig,
     leave_out=("lift", "batch_size"),
     names={"image_size_wh": "image_size"},
+)
+
+# Data sets: the fields of each, by name
+POSED_RGBD = config_flags.define(
+    PosedRgbd, only=("up", "depth_scale", "pose_convention", "check_depth")
 )
 
 # Capability

@@ -110,10 +110,10 @@ def _weights(name: str) -> pathlib.Path:
 def _sources() -> list[SceneFiles]:
     """Return the scenes that have features; no frame may have seen a point of one."""
     sources, without = [], []
-    for scan in settings.scene_folders([_SPLIT.value]):
+    for scan in settings.scans([_SPLIT.value]):
         fused, superpoints = _caches(scan.name)
         if fused.exists() and has_features(fused):
-            sources.append(SceneFiles(scan.name, scan, fused, superpoints))
+            sources.append(SceneFiles(scan, fused, superpoints))
         else:
             without.append(scan.name)
     if without:
@@ -137,14 +137,14 @@ def _missing() -> list[str]:
 
     lines = []
     try:
-        names = [scan.name for scan in settings.scene_folders([_SPLIT.value])]
+        names = [scan.name for scan in settings.scans([_SPLIT.value])]
     except InputError:
         names = []
         root = settings.data_root()
         lines.append(
-            f"missing: scenes of split {_SPLIT.value}; looked in {root / 'scans'} and "
-            f"{root / 'splits'}; export ScanNet v2 there (WORKSPACE.md), or run: "
-            f"{command('make_rooms')} --data_root={root}"
+            f"missing: scenes of split {_SPLIT.value}; looked in {root}; put a data "
+            f"set there (WORKSPACE.md), or run: {command('make_rooms')} "
+            f"--data_root={root}"
         )
     caches = [_caches(name) for name in names]
     if not any(fused.exists() for fused, _ in caches):

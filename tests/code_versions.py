@@ -18,6 +18,7 @@ import sys
 
 from sas_jax.artefacts import versions
 from sas_jax.capability import registry as capability
+from sas_jax.datasets import registry as datasets
 from sas_jax.teachers import registry as models
 from sas_jax.text import registry as towers
 
@@ -31,7 +32,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 RECORD = pathlib.Path(__file__).with_suffix(".json")
 STAGES = {
     "rooms": ("sas_jax.rooms.scan.scene",),
-    "scans": ("sas_jax.datasets.scan_keys",),
+    "scans": tuple(place.partition(":")[0] for place in datasets.DATASETS.values()),
     "features": ("sas_jax.lifting.extract",),
     "teachers": tuple(row.loader.partition(":")[0] for row in models.ENTRIES.values()),
     "capability": ("sas_jax.capability.run", "sas_jax.capability.measure"),

@@ -117,7 +117,7 @@ def extraction_key(
     """Return the content key of a scene's features: what they are made from.
 
     Args:
-      scene_key: key of what is read of the scene (see `datasets.scan_keys.views_key`).
+      scene_key: key of what is read of the scene (see `datasets.contracts.Scan.key`).
       teacher: its spec and code count.
       config: all but the batch size counts.
       captioner: its id and code count, for a mask teacher.

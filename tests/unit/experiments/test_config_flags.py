@@ -44,7 +44,7 @@ LIGHT = """
 import sys
 sys.path.insert(0, "experiments")
 import stage_flags, settings, sas_jax, sas_jax.stages
-heavy = {"jax", "flax", "torch", "transformers", "cv2", "scipy", "embreex", "orbax"}
+heavy = {"jax", "flax", "torch", "transformers", "cv2", "embreex", "orbax"}
 print(*sorted(heavy & set(sys.modules)))
 """
 
