@@ -90,7 +90,7 @@ TYPICAL: dict[str, tuple[int, ...]] = {
 
 
 def named_designs(
-    name: Literal["typical", "all"],
+    name: Literal["typical", "all"] = "typical",
 ) -> Mapping[str, tuple[int, ...]] | None:
     """Return the designs of a world as `RoomConfig.designs` takes them.
 

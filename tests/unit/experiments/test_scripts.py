@@ -8,12 +8,8 @@ import time
 
 import numpy as np
 import pytest
-from absl import flags
 
-from sas_jax.fusion.fuse import STRATEGIES
-from sas_jax.models.minkunet import ARCHITECTURES
 from sas_jax.scenes.scene import Scene
-from sas_jax.sparse.conv import IMPLEMENTATIONS
 
 # A stage that takes its time to save what it has, as training does.
 STAGE = """
@@ -37,28 +33,6 @@ try:
 except KeyboardInterrupt:
     sys.exit(77)
 """
-
-
-@pytest.fixture(scope="module")
-def given(root):
-    sys.path.insert(0, str(root / "experiments"))
-    try:
-        import stage_flags
-    finally:
-        sys.path.remove(str(root / "experiments"))
-    return stage_flags
-
-
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("arch", ARCHITECTURES),
-        ("impl", IMPLEMENTATIONS),
-        ("strategy", STRATEGIES),
-    ],
-)
-def test_flags_offer_what_the_library_has(given, name, values):
-    assert set(flags.FLAGS[name].parser.enum_values) == set(values)
 
 
 def wait_for(path, process):
@@ -113,6 +87,7 @@ def run(root, folder, script, *extra, prefix=()):
         (["--arch=MinkUNet18C"], "arch"),
         (["--strategy=capabilty"], "strategy"),
         (["--impl=fast"], "impl"),
+        (["--point_prompter=samm"], "grabcut, sam, got samm"),
     ],
 )
 def test_the_pipeline_checks_flags_before_its_first_stage(
@@ -146,6 +121,7 @@ def test_a_missing_extra_is_named_in_one_line(root, tmp_path, script):
         ("extract_features", ["--teacher_weights=foo"], "--teacher_weights"),
         ("measure_capability", ["--teacher_weights=room-dense=x"], "--teacher_weights"),
         ("extract_features", ["--image_size=320"], "--image_size"),
+        ("measure_capability", ["--synthesizer=smal"], "--synthesizer"),
     ],
 )
 def test_wrong_models_are_named_before_any_work(root, tmp_path, script, extra, message):
