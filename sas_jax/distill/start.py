@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float32
 
+from sas_jax.artefacts.files import canonical
 from sas_jax.artefacts.versions import decided_by
 from sas_jax.distill import initial, loader, processes, resume, step
 from sas_jax.distill.buckets import BucketPolicy
@@ -199,7 +200,7 @@ def to_checkpoint(world: World, state: step.TrainState, history: History) -> Che
         class_names=tuple(world.vocabulary.names),
         scenes=world.scenes,
         iterator={"next_index": int(host_state.step)},
-        config=world.config,
+        config=canonical(world.config),
         made_by=decided_by(resume.TRAINING),
     )
 
@@ -217,6 +218,6 @@ def scaled_text(world: World) -> Float32[np.ndarray, "K C"]:
 def _as_saved(world: World, saved: Checkpoint) -> World:
     """Return the world with the text features and the beginning of a checkpoint."""
     vocabulary = dataclasses.replace(world.vocabulary, features=saved.text_features)
-    began = {initial.FIELD: saved.config.get(initial.FIELD)}
-    config = dataclasses.replace(world.config, **began)
+    began = saved.config.get(initial.FIELD)
+    config = dataclasses.replace(world.config, initial_weights=began)
     return dataclasses.replace(world, vocabulary=vocabulary, config=config)

@@ -60,6 +60,20 @@ class Frame:
             )
 
     @property
+    def known_depth_m(self) -> Float32[np.ndarray, "H W"]:
+        """Depth of a frame that has it, metres, 0 = no reading.
+
+        Raises:
+          ContractError: for a frame without depth.
+        """
+        if self.depth_m is None:
+            raise ContractError(
+                f"frame {self.name}: depth is required, got none. "
+                "Take frames of a capture with depth."
+            )
+        return self.depth_m
+
+    @property
     def size_hw(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.rgb.shape[0], self.rgb.shape[1]
