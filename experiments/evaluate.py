@@ -23,13 +23,12 @@ from tqdm import tqdm
 
 from sas_jax.artefacts import files
 from sas_jax.artefacts.features import load_features, space_of
+from sas_jax.artefacts.space import TextFeatures
 from sas_jax.artefacts.versions import decided_by
-from sas_jax.datasets.scan_keys import labels_key
-from sas_jax.datasets.scannet import open_scene
+from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import InputError
 from sas_jax.evaluate import protocol, semantic
 from sas_jax.scenes.scene import Scene
-from sas_jax.text.space import TextFeatures
 
 _METHODS = flags.DEFINE_list("methods", [], "What to score; default: all there is.")
 
@@ -39,8 +38,7 @@ Predict = Callable[[Scene], np.ndarray]
 def main() -> None:
     for name in _METHODS.value:
         _check_kind(name)
-    folders, memo = settings.labelled_folders(), settings.memo()
-    scenes = {folder: labels_key(folder, memo) for folder in folders}
+    scenes = label_keys()
     methods = _METHODS.value or _found(list(scenes))
     if not methods:
         raise InputError(
@@ -51,15 +49,21 @@ def main() -> None:
     _print([_evaluate(name, scenes) for name in methods])
 
 
-def _found(folders: list[pathlib.Path]) -> list[str]:
+def label_keys() -> dict[Scan, str]:
+    """Return the scans of --eval_split that have labels, and the keys of these."""
+    memo = settings.memo()
+    return {s: s.key("labels", memo=memo) for s in settings.labelled_scans()}
+
+
+def _found(scans: list[Scan]) -> list[str]:
     """Return the methods that can be scored on these scenes."""
     workspace = settings.workspace()
     places = [*workspace.glob("features/*/"), *workspace.glob("fused/*/")]
     kinds = {"features": "teacher", "fused": "fused"}
     methods, partial = [], []
     for place in sorted(places):
-        count = sum(_cache(place, folder).exists() for folder in folders)
-        chosen = methods if count == len(folders) else partial
+        count = sum(_cache(place, scan).exists() for scan in scans)
+        chosen = methods if count == len(scans) else partial
         chosen += [f"{kinds[place.parent.name]}/{place.name}"] * (count > 0)
     runs, unfinished = settings.students()
     if partial:
@@ -71,7 +75,7 @@ def _found(folders: list[pathlib.Path]) -> list[str]:
     return [*methods, *(f"student/{run}" for run in runs)]
 
 
-def _cache(place: pathlib.Path, scan: pathlib.Path) -> pathlib.Path:
+def _cache(place: pathlib.Path, scan: Scan) -> pathlib.Path:
     return place / f"{scan.name}.safetensors"
 
 
@@ -80,8 +84,8 @@ def _evaluate(name, scenes) -> protocol.Evaluation:
         return found
     predict, sources, texts = _predictor(name, list(scenes))
     opened = (
-        open_scene(folder, label_set=settings.label_set())
-        for folder in tqdm(scenes, desc=name, unit="scene")
+        scan.open(label_set=settings.label_set())
+        for scan in tqdm(scenes, desc=name, unit="scene")
     )
     found = protocol.evaluate(name, opened, predict, settings.label_set())
     if not given.SCENES.value:
@@ -89,12 +93,12 @@ def _evaluate(name, scenes) -> protocol.Evaluation:
     return found
 
 
-def kept(name: str, scenes: dict[pathlib.Path, str]) -> protocol.Evaluation | None:
+def kept(name: str, scenes: dict[Scan, str]) -> protocol.Evaluation | None:
     """Return the evaluation of a method in the workspace, None where it is not current.
 
     Args:
       name: of the method.
-      scenes: scan folders of --eval_split and the keys of their labels.
+      scenes: see `label_keys`.
     """
     _, sources, texts = _predictor(name, list(scenes))
     keys = (_key(source, scenes, texts) for source in sources)
@@ -112,6 +116,7 @@ def _key(source, scenes, texts) -> str:
         {
             "source": source(),
             "scenes": list(scenes.values()),
+            "label_set": settings.label_set().name,
             "texts": texts,
             "made_by": decided_by(protocol.__name__, semantic.__name__),
         }
@@ -119,7 +124,7 @@ def _key(source, scenes, texts) -> str:
 
 
 def _predictor(
-    name, folders
+    name, scans: list[Scan]
 ) -> tuple[Predict, list[Callable[[], object]], TextFeatures]:
     """Return what predicts a scene, functions that say from what, and the classes.
 
@@ -136,7 +141,7 @@ def _predictor(
         return predict, sources, texts
     place = "features" if kind == "teacher" else "fused"
     folder = settings.workspace() / place / item
-    paths = {scan.name: _cache(folder, scan) for scan in folders}
+    paths = {scan.name: _cache(folder, scan) for scan in scans}
     missing = [name for name, path in paths.items() if not path.exists()]
     if missing:
         stage = "extract_features" if kind == "teacher" else "fuse_features"

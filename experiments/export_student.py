@@ -15,7 +15,6 @@ import stage_flags as given
 from absl import flags
 
 from sas_jax.artefacts.files import read_json
-from sas_jax.datasets.scan_keys import labels_key
 from sas_jax.distill.checkpoint import load_student
 from sas_jax.distill.train import CONFIG_SCHEMA
 from sas_jax.errors import InputError
@@ -49,8 +48,7 @@ def _scenes(names: list[str]) -> str:
 def _scores() -> dict[str, float]:
     """Return the scores of the newest checkpoint, where they are up to date."""
     try:
-        memo = settings.memo()
-        scenes = {f: labels_key(f, memo) for f in settings.labelled_folders()}
+        scenes = evaluate.label_keys()
         found = evaluate.kept(f"student/{_RUN.value}", scenes)
     except InputError as error:
         print(f"without scores: {error}")

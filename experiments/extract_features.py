@@ -3,7 +3,9 @@
   python experiments/extract_features.py --flagfile=rooms.flags
 
 Writes <workspace>/features/<teacher>/<scene>.safetensors. What is up to date is
-skipped, so a killed run goes on where it stopped. Several workers share the scenes when
+skipped, so a killed run goes on where it stopped. A frame is read and projected once
+for all teachers that are not up to date; all of them are in memory, with a running mean
+of 4 bytes per point and channel each. Several workers share the scenes when
 the same command is started more than once, with another --device or on another machine
 that sees the workspace. A scene of which no frame sees a point gets a file without
 rows: a missing file always means that nobody tried.
@@ -12,20 +14,21 @@ rows: a missing file always means that nobody tried.
 import dataclasses
 import pathlib
 import time
+from collections.abc import Sequence
 
 import settings
-import stage_flags as given
+import stage_flags
 import torch
 from tqdm import tqdm
 
 from sas_jax.artefacts.features import save_features
 from sas_jax.artefacts.files import write_json
-from sas_jax.artefacts.stage import Job, run_jobs
-from sas_jax.datasets.scan_keys import views_key
-from sas_jax.datasets.scannet import open_scene
+from sas_jax.artefacts.stage import Job, run_groups
+from sas_jax.datasets.contracts import Scan
 from sas_jax.lifting.extract import ExtractConfig, extract_scene, extraction_key
 from sas_jax.lifting.lift import LiftConfig
 from sas_jax.teachers import registry
+from sas_jax.teachers.contracts import Captioner, DenseTeacher, MaskTeacher
 
 
 @dataclasses.dataclass
@@ -36,92 +39,146 @@ class Row:
     made: int = 0
     current: int = 0
     unseen: int = 0
+    megabytes: float = 0.0
+
+
+@dataclasses.dataclass
+class Passes:
+    """Count what went into the scenes that were read, each once for all teachers."""
+
+    scenes: int = 0
     frames: int = 0
     skipped_frames: int = 0
     seconds: float = 0.0
-    megabytes: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """What features are made with.
+
+    Attributes:
+      teachers: by name.
+      captioner: of the mask teachers.
+      config: frames and lifting.
+    """
+
+    teachers: dict[str, DenseTeacher | MaskTeacher]
+    captioner: Captioner
+    config: ExtractConfig
 
 
 def main() -> None:
     settings.check_teachers()
-    torch.set_num_threads(given.THREADS.value)
+    torch.set_num_threads(stage_flags.THREADS.value)
     config = ExtractConfig(
         lift=LiftConfig(
-            given.OCCLUSION.value, given.BORDER_PX.value, given.COMPAT.value
+            stage_flags.OCCLUSION.value,
+            stage_flags.BORDER_PX.value,
+            stage_flags.COMPAT.value,
         ),
-        frame_stride=given.FRAME_STRIDE.value,
+        frame_stride=stage_flags.FRAME_STRIDE.value,
         image_size_wh=settings.image_size_wh(),
     )
-    folders = settings.scene_folders(given.SPLITS.value)
+    scans = _progress(settings.scans(stage_flags.SPLITS.value))
     stride, memo = config.frame_stride, settings.memo()
-    scans = {f: views_key(f, stride, memo) for f in _progress(folders)}
-    _print_table([_run_teacher(t, scans, config) for t in given.TEACHERS.value])
+    keys = {s: s.key("views", frame_stride=stride, memo=memo) for s in scans}
+    names = dict.fromkeys(stage_flags.TEACHERS.value)
+    models = Models(
+        {name: settings.load_teacher(name) for name in names},
+        registry.load(stage_flags.CAPTIONER.value),
+        config,
+    )
+    rows, passes = _run(keys, models)
+    _write_configs(models)
+    _print_table(rows)
+    print()
+    _print_table([passes])
 
 
-def _progress(folders: list[pathlib.Path]) -> tqdm:
-    return tqdm(folders, desc="checksums", unit="scene", leave=False)
+def _progress(scans: list[Scan]) -> tqdm:
+    return tqdm(scans, desc="checksums", unit="scene", leave=False)
 
 
-def _run_teacher(
-    name: str, scans: dict[pathlib.Path, str], config: ExtractConfig
-) -> Row:
-    teacher = settings.load_teacher(name)
-    captioner = registry.load(given.CAPTIONER.value)
-    row, folder = Row(name), settings.workspace() / "features" / name
+def _folder(teacher: str) -> pathlib.Path:
+    return settings.workspace() / "features" / teacher
+
+
+def _run(scans: dict[Scan, str], models: Models) -> tuple[list[Row], Passes]:
+    rows, passes = {name: Row(name) for name in models.teachers}, Passes()
     scan_of = {scan.name: scan for scan in scans}
-    jobs = [
+    groups = [_jobs(scan.name, key, models) for scan, key in scans.items()]
+
+    def make(due: Sequence[Job]) -> None:
+        began = time.monotonic()
+        _run_scene(scan_of[due[0].name], due, models, rows, passes)
+        passes.seconds += time.monotonic() - began
+
+    with tqdm(total=len(groups), desc="extract", unit="scene") as bar:
+        verify = stage_flags.VERIFY.value
+        run_groups(groups, make, verify=verify, progress=bar.update)
+    for row in rows.values():
+        row.current = len(scans) - row.made
+        files = [_folder(row.teacher) / f"{name}.safetensors" for name in scan_of]
+        row.megabytes = sum(file.stat().st_size for file in files) / 1e6
+    return list(rows.values()), passes
+
+
+def _jobs(scene: str, scan_key: str, models: Models) -> list[Job]:
+    """Return the files of one scene, one a teacher."""
+    return [
         Job(
-            scan.name,
-            folder / f"{scan.name}.safetensors",
-            extraction_key(scan_key, teacher, config, captioner),
+            scene,
+            _folder(name) / f"{scene}.safetensors",
+            extraction_key(scan_key, teacher, models.config, models.captioner),
         )
-        for scan, scan_key in scans.items()
+        for name, teacher in models.teachers.items()
     ]
 
-    def make(job: Job) -> None:
-        _run_scene(scan_of[job.name], job, teacher, captioner, config, row)
 
-    with tqdm(total=len(jobs), desc=name, unit="scene") as bar:
-        tally = run_jobs(jobs, make, verify=given.VERIFY.value, progress=bar.update)
-    row = dataclasses.replace(row, **dataclasses.asdict(tally))
-    row.megabytes = sum(job.path.stat().st_size for job in jobs) / 1e6
-    facts = {"teacher": teacher.spec, "captioner": captioner.id, "extract": config}
-    write_json(
-        folder / "config.json", facts, key=name, schema="sas_jax.extract_config/1"
-    )
-    teacher.close()
-    return row
-
-
-def _run_scene(scan, job: Job, teacher, captioner, config, row: Row) -> None:
-    began = time.monotonic()
-    scene = open_scene(
-        scan,
-        image_size_wh=config.image_size_wh,
-        compat=given.COMPAT.value,
-        annotations=False,
-    )
+def _run_scene(
+    scan: Scan,
+    due: Sequence[Job],
+    models: Models,
+    rows: dict[str, Row],
+    passes: Passes,
+) -> None:
+    """Read a scene once and write the features of the teachers that are due."""
+    config = models.config
+    scene = scan.open(image_size_wh=config.image_size_wh, annotations=False)
+    names = [job.path.parent.name for job in due]
     count = len(scene.frame_source.names[:: config.frame_stride])
     with tqdm(total=count, desc=scan.name, unit="frame", leave=False) as bar:
-        features = extract_scene(
+        found = extract_scene(
             scene,
-            teacher,
+            [models.teachers[name] for name in names],
             config,
-            captioner=captioner,
+            captioner=models.captioner,
             on_frame=lambda frame: bar.update(1),
         )
-        row.frames += bar.n
-    row.skipped_frames += sum(scene.skipped.values())
-    row.seconds += time.monotonic() - began
-    if len(features.point_index) == 0:
-        row.unseen += 1
+        passes.frames += bar.n
+    passes.scenes += 1
+    passes.skipped_frames += sum(scene.skipped.values())
+    for name, job, features in zip(names, due, found, strict=True):
+        rows[name].made += 1
+        rows[name].unseen += not len(features.point_index)
+        save_features(job.path, features, key=job.key, meta={"teacher": name})
+    if not len(found[0].point_index):
         tqdm.write(f"{scan.name}: no frame sees a point; it gets no features.")
-    meta = {"teacher": teacher.spec.name}
-    save_features(job.path, features, key=job.key, meta=meta)
 
 
-def _print_table(rows: list[Row]) -> None:
-    columns = [field.name for field in dataclasses.fields(Row)]
+def _write_configs(models: Models) -> None:
+    for name, teacher in models.teachers.items():
+        facts = {
+            "teacher": teacher.spec,
+            "captioner": models.captioner.id,
+            "extract": models.config,
+        }
+        path, schema = _folder(name) / "config.json", "sas_jax.extract_config/1"
+        write_json(path, facts, key=name, schema=schema)
+
+
+def _print_table(rows: Sequence[Row | Passes]) -> None:
+    columns = [field.name for field in dataclasses.fields(rows[0])]
     print("  ".join(f"{c:>14}" for c in columns))
     for row in rows:
         values = (getattr(row, c) for c in columns)

@@ -20,12 +20,11 @@ from sas_jax.artefacts.features import (
     space_of,
 )
 from sas_jax.artefacts.lock import workspace_lock
-from sas_jax.datasets.scannet import mesh_path
+from sas_jax.artefacts.space import TextFeatures, TextSpace, one_space
+from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import InputError
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.fusion.stage import fuse_scene, fused_key, load_capability
-from sas_jax.scenes.ply import read_ply
-from sas_jax.text.space import TextFeatures, TextSpace, one_space
 from sas_jax.text.vocabulary import Vocabulary, vocabulary
 
 _LEVEL = flags.DEFINE_enum(
@@ -46,7 +45,7 @@ def main() -> None:
     label = settings.fused_name()
     folder = settings.workspace() / "fused" / label
     made, missing, size, start = 0, [], 0, time.monotonic()
-    scans = settings.scene_folders(given.SPLITS.value)
+    scans = settings.scans(given.SPLITS.value)
     with workspace_lock(folder):
         for scan in tqdm(scans, desc=f"fuse {label}", unit="scene"):
             path = folder / f"{scan.name}.safetensors"
@@ -81,7 +80,7 @@ def _space() -> TextSpace:
         for path in sorted((folder / teacher).glob("*.safetensors"))[:1]:
             spaces[f"the features of {teacher}"] = space_of(path)
     if not spaces:
-        raise _no_features(len(settings.scene_folders(given.SPLITS.value)))
+        raise _no_features(len(settings.scans(given.SPLITS.value)))
     return one_space("fuse_features", spaces)
 
 
@@ -96,14 +95,13 @@ def _inputs(name: str) -> tuple[dict[str, pathlib.Path], pathlib.Path | None] | 
     return paths, superpoints if _LEVEL.value == "superpoint" else None
 
 
-def _fuse(path, scan, features, superpoints, capability, texts, config) -> bool:
+def _fuse(path, scan: Scan, features, superpoints, capability, texts, config) -> bool:
     """Fuse one scene unless it is up to date; tell whether it was made."""
     inputs = (features, superpoints, capability, texts, config)
     key = fused_key(*inputs)
     if settings.is_current(path, key):
         return False
-    mesh = mesh_path(scan)
-    fused = fuse_scene(*inputs, read_ply(mesh).points if mesh.exists() else None)
+    fused = fuse_scene(*inputs, scan.points())
     save_features(path, fused, key=key, meta={"strategy": config.strategy})
     return True
 

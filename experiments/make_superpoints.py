@@ -1,4 +1,4 @@
-"""Cut every scene of a data set in ScanNet's layout into superpoints.
+"""Cut every scene of a data set into superpoints.
 
     python experiments/make_superpoints.py --flagfile=rooms.flags
 
@@ -14,8 +14,6 @@ from tqdm import tqdm
 
 from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.artefacts.superpoints import save_superpoints, superpoint_counts
-from sas_jax.datasets.scan_keys import geometry_key
-from sas_jax.datasets.scannet import open_scene
 from sas_jax.superpoints.stage import SuperpointConfig, segment_scene, superpoint_key
 
 
@@ -24,13 +22,13 @@ def main() -> None:
     config = SuperpointConfig(given.K_THRESHOLD.value, given.MIN_VERTICES.value)
     made, counts, start = 0, [], time.monotonic()
     memo = settings.memo()
-    scans = settings.scene_folders(given.SPLITS.value)
+    scans = settings.scans(given.SPLITS.value)
     with workspace_lock(folder):
         for scan in tqdm(scans, desc="superpoints", unit="scene"):
             path = folder / f"{scan.name}.safetensors"
-            key = superpoint_key(geometry_key(scan, memo), config)
+            key = superpoint_key(scan.key("geometry", memo=memo), config)
             if not settings.is_current(path, key):
-                scene = open_scene(scan, annotations=False)
+                scene = scan.open(annotations=False)
                 ids = segment_scene(scene, config)
                 save_superpoints(path, ids, key=key, points=scene.points)
                 made += 1

@@ -7,7 +7,6 @@ Writes <workspace>/capability/<teacher>.json, and the images with all masks unde
 where it stopped.
 """
 
-import dataclasses
 import pathlib
 import time
 
@@ -18,34 +17,26 @@ from absl import flags
 from tqdm import tqdm
 
 from sas_jax.artefacts.lock import workspace_lock
+from sas_jax.capability import registry
 from sas_jax.capability import run as stage
-from sas_jax.capability import synthesize
-from sas_jax.capability.attention import AttentionConfig
+from sas_jax.capability.contracts import JudgeOptions, Recipe, SynthesizerOptions
 from sas_jax.capability.measure import CapabilityConfig, measured_classes
-from sas_jax.capability.prompt_masks import SMALL_MASKS, MaskConfig, PointPrompter
-from sas_jax.capability.prompters import GrabCutPrompter, SamPrompter
 from sas_jax.capability.store import CapabilityTable
-from sas_jax.rooms.catalogue import named_designs
-from sas_jax.rooms.layout import RoomConfig
-from sas_jax.rooms.painter import quality, small_diffusion
-from sas_jax.rooms.painter.small_diffusion import SamplingConfig
+from sas_jax.registry import LoadOptions, said
 from sas_jax.text.vocabulary import Vocabulary, vocabulary
 
 _QUALITY = flags.DEFINE_integer(
     "pseudo_quality_images",
     4,
-    "Renders per class on which the small painter's pseudo masks are judged; 0 = none.",
+    "Images per class on which pseudo masks are judged, where the synthesizer has a "
+    "judge; 0 = none.",
     lower_bound=0,
 )
 
 
 def main() -> None:
     settings.check_teachers()
-    # The small painter's images and what the teachers make of them must not depend on
-    # --threads, so it counts processes there.
-    small = stage_flags.SYNTHESIZER.value == "small"
-    torch.set_num_threads(1 if small else stage_flags.THREADS.value)
-    apart = small and stage_flags.POINT_PROMPTER.value == "grabcut"
+    registry.check(stage_flags.SYNTHESIZER.value, stage_flags.POINT_PROMPTER.value)
     words = vocabulary(stage_flags.VOCABULARY.value)
     config = CapabilityConfig(
         images_per_class=stage_flags.IMAGES_PER_CLASS.value,
@@ -57,63 +48,48 @@ def main() -> None:
     teachers = stage_flags.TEACHERS.value
     began = time.monotonic()
     with workspace_lock(folder):
-        synthesizer, prompter, masks = _models()
+        recipe = _recipe()
+        # What is painted on one thread, and what the teachers make of it, must not
+        # depend on --threads, which counts processes then.
+        threads = 1 if recipe.synthesizer.one_thread else stage_flags.THREADS.value
+        torch.set_num_threads(threads)
         facts = {
             "config": config,
-            "synthesizer": synthesizer.spec,
-            "prompter": prompter.spec,
-            "masks": masks,
+            "synthesizer": recipe.synthesizer.spec,
+            "prompter": recipe.prompter.spec,
+            "masks": recipe.masks,
         }
         total = len(measured_classes(words, config.compat))
         with tqdm(total=total, desc="synthesize", unit="class") as bar:
             stage.make_images(
                 folder,
                 words,
-                stage.Painter(synthesizer, prompter, masks),
+                recipe,
                 config,
                 lambda _: bar.update(),
-                workers=stage_flags.THREADS.value if apart else 1,
+                workers=stage_flags.THREADS.value,
             )
         tables = [_measure(name, folder, words, config, facts) for name in teachers]
         stage.write_sheets(folder, words, teachers, config)
-        if isinstance(synthesizer, synthesize.SmallSynthesizer) and _QUALITY.value:
-            _judge(folder, synthesizer, prompter, masks)
+        _judge(folder, recipe)
     _print_table(tables, words, time.monotonic() - began)
 
 
-def _models() -> tuple[synthesize.Synthesizer, PointPrompter, MaskConfig]:
-    synthesizer, masks = _synthesizer()
-    threshold = stage_flags.ATTENTION_THRESHOLD.value
-    if threshold is not None:
-        masks = dataclasses.replace(masks, threshold=threshold)
-    if stage_flags.POINT_PROMPTER.value == "grabcut":
-        return synthesizer, GrabCutPrompter(), masks
-    source = _given(source=stage_flags.SAM_WEIGHTS.value)
-    prompter = SamPrompter(**source, device=stage_flags.DEVICE.value)
-    return synthesizer, prompter, masks
-
-
-def _synthesizer() -> tuple[synthesize.Synthesizer, MaskConfig]:
-    maps = AttentionConfig(stage_flags.COMPAT.value)
-    chosen = _given(
-        steps=stage_flags.DIFFUSION_STEPS.value, guidance=stage_flags.GUIDANCE.value
-    )
-    if stage_flags.SYNTHESIZER.value == "small":
-        model = small_diffusion.load(
-            stage_flags.DIFFUSION_WEIGHTS.value or small_diffusion.SHIPPED
-        )
-        sampling = SamplingConfig(**chosen)
-        return synthesize.SmallSynthesizer(model, sampling, maps), SMALL_MASKS
-    config = synthesize.StableDiffusionConfig(
-        **chosen,
-        **_given(model=stage_flags.DIFFUSION_WEIGHTS.value),
+def _recipe() -> Recipe:
+    options = SynthesizerOptions(
+        weights=stage_flags.DIFFUSION_WEIGHTS.value,
         device=stage_flags.DEVICE.value,
+        compat=stage_flags.COMPAT.value,
+        steps=stage_flags.DIFFUSION_STEPS.value,
+        guidance=stage_flags.GUIDANCE.value,
     )
-    return synthesize.StableDiffusionSynthesizer(config, maps), MaskConfig()
-
-
-def _given(**values) -> dict:
-    return {name: value for name, value in values.items() if value is not None}
+    synthesizer = registry.load_synthesizer(stage_flags.SYNTHESIZER.value, options)
+    prompter = registry.load_prompter(
+        stage_flags.POINT_PROMPTER.value,
+        LoadOptions(stage_flags.SAM_WEIGHTS.value, stage_flags.DEVICE.value),
+    )
+    threshold = stage_flags.ATTENTION_THRESHOLD.value
+    return Recipe(synthesizer, prompter, said(synthesizer.masks, threshold=threshold))
 
 
 def _measure(name, folder, words, config, facts) -> CapabilityTable:
@@ -127,22 +103,19 @@ def _measure(name, folder, words, config, facts) -> CapabilityTable:
     return table
 
 
-def _judge(
-    folder: pathlib.Path,
-    synthesizer: synthesize.SmallSynthesizer,
-    prompter: PointPrompter,
-    masks: MaskConfig,
-) -> None:
-    config = quality.QualityConfig(
-        images_per_class=_QUALITY.value, compat=stage_flags.COMPAT.value
+def _judge(folder: pathlib.Path, recipe: Recipe) -> None:
+    """Let the synthesizer's judge, if it has one, tell how good pseudo masks are."""
+    name = recipe.synthesizer.judge
+    if name is None or not _QUALITY.value:
+        return
+    options = JudgeOptions(
+        _QUALITY.value, stage_flags.COMPAT.value, stage_flags.DESIGNS.value
     )
-    rooms = RoomConfig(designs=named_designs(stage_flags.DESIGNS.value))
-    with tqdm(total=quality.TICKS, desc="pseudo masks", unit="part") as bar:
-        table = quality.judge(
-            folder, synthesizer, prompter, masks, rooms, config, lambda: bar.update()
-        )
+    judge = registry.load_judge(name, options)
+    with tqdm(total=judge.ticks, desc="pseudo masks", unit="part") as bar:
+        means = judge.judge(folder, recipe, lambda: bar.update())
     print("\npseudo masks against the true masks of renders, mean IoU %:")
-    for kind, value in table["mean"].items():
+    for kind, value in means.items():
         if value is not None:
             print(f"{kind.removesuffix('_iou'):<18}{100 * value:>16.1f}")
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from sas_jax.artefacts.files import atomic_write
 from sas_jax.artefacts.lock import workspace_lock
+from sas_jax.capability import registry
 from sas_jax.errors import InputError
 
 _HERE = pathlib.Path(__file__).parent
@@ -45,6 +46,7 @@ def main() -> None:
 
 
 def _stages() -> list[tuple[str, str, list[str]]]:
+    registry.check(given.SYNTHESIZER.value, given.POINT_PROMPTER.value)
     stages = [("rooms", "make_rooms.py", [])] if given.MAKE_ROOMS.value else []
     stages += [
         ("teacher features", "extract_features.py", []),

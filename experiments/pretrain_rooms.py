@@ -24,7 +24,6 @@ from sas_jax.rooms.catalogue import named_designs
 from sas_jax.rooms.layout import RoomConfig
 from sas_jax.rooms.scan.scene import FIRST_HELD_OUT_SEED, FIRST_PRETRAINING_SEED
 from sas_jax.rooms.teachers.data import FramesConfig, load_frames, shards
-from sas_jax.teachers import registry
 
 _MODEL = flags.DEFINE_enum(
     "model",
@@ -146,6 +145,7 @@ def _train_diffusion(workspace: pathlib.Path, output: pathlib.Path) -> None:
 
 
 def _print_table(model: str, iou: dict[str, float], path: pathlib.Path) -> None:
+    from sas_jax.rooms.teachers.nets import SHIPPED
     from sas_jax.rooms.teachers.train import KNOWLEDGE
 
     strong = KNOWLEDGE[model].strong
@@ -154,8 +154,7 @@ def _print_table(model: str, iou: dict[str, float], path: pathlib.Path) -> None:
         share = "all" if name in strong else "part"
         print(f"{name:<18}{share:>10}{100 * value:>8.1f}")
     print(f"{'mean':<28}{100 * sum(iou.values()) / max(len(iou), 1):>8.1f}")
-    shipped = registry.entry(f"rooms-{model}").weights
-    print(f"weights: {path} (shipped ones: {shipped})")
+    print(f"weights: {path} (shipped ones: {SHIPPED / path.name})")
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ The student answers from geometry alone. --source=fused asks the fused features 
 scene's images instead, where fuse_features.py has made them. --student=FILE asks the
 student of a file that export_student.py wrote; then no run is needed.
 
-A scene is a name in the data set, the folder of a scan in ScanNet's layout, or a
-folder of posed RGB-D frames (color/ depth/ pose/ intrinsic.txt). The cloud of such
+A scene is a name in the data set, or the folder of a scan of any known layout:
+ScanNet's, posed RGB-D frames (color/ depth/ pose/ intrinsic.txt). The cloud of such
 frames (every --frame_stride-th) and the features are computed once and kept, so the
 second question is answered at once. Writes, into <workspace>/queries/<scene>/, a PLY
 with the relevancy as a scalar field and two pictures.
 """
 
-import dataclasses
 import pathlib
 import re
 import time
@@ -27,19 +26,15 @@ import stage_flags as given
 from absl import flags
 from PIL import Image
 from student_names import chosen
-from tqdm import tqdm
 
 from sas_jax.artefacts.features import Features, load_features, space_of
 from sas_jax.artefacts.files import atomic_path, content_key
-from sas_jax.datasets.layouts import open_folder
-from sas_jax.datasets.posed_rgbd import CloudConfig
-from sas_jax.errors import InputError
+from sas_jax.artefacts.space import TextSpace
+from sas_jax.datasets.contracts import Scan
 from sas_jax.evaluate import query
 from sas_jax.scenes.ply_write import write_ply
-from sas_jax.scenes.poses import CONVENTIONS
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.graph import vertex_normals
-from sas_jax.text.space import TextSpace
 from sas_jax.view import pictures
 
 _TEXT = flags.DEFINE_multi_string("text", None, "What to look for.", required=True)
@@ -48,31 +43,15 @@ _RUN = flags.DEFINE_string("run", "full-seed0", "Training run whose student answ
 _SOURCE = flags.DEFINE_enum(
     "source", "student", ["student", "fused"], "Whose features answer."
 )
-_UP = flags.DEFINE_enum(
-    "up", "z", ["z", "camera", "surfaces"], "What is up in posed frames."
-)
-_DEPTH_SCALE = flags.DEFINE_float(
-    "depth_scale", 1000.0, "Posed frames: units per metre."
-)
-_CONVENTION = flags.DEFINE_enum(
-    "pose_convention",
-    None,
-    CONVENTIONS,
-    "Posed frames: opencv or opengl axes, world_from_camera or its inverse; default: "
-    "opencv, if frames confirm it.",
-)
-_CHECK_DEPTH = flags.DEFINE_bool(
-    "check_depth", True, "Posed frames: refuse a median depth that no room has."
-)
 _REGIONS = flags.DEFINE_integer("regions", 5, "Regions to print.", lower_bound=0)
 
 
 def main() -> None:
     began = time.monotonic()
-    folder = _scene_folder()
-    space = _space(folder.name)
+    scan = settings.named_scan(_SCENE.value)
+    space = _space(scan.name)
     settings.check_texts(space, _TEXT.value)
-    scene = _open(folder)
+    scene = _open(scan)
     features = query.unit_features(_features(scene))
     ready = time.monotonic() - began
     encode = settings.text_encoder(space)
@@ -89,24 +68,12 @@ def main() -> None:
     print(f"heat maps: {output}")
 
 
-def _open(folder: pathlib.Path) -> Scene:
+def _open(scan: Scan) -> Scene:
     """Open the scene; the cloud of posed frames is made at the first question only."""
-    cloud = CloudConfig()
-    if not _CHECK_DEPTH.value:
-        cloud = dataclasses.replace(cloud, plausible_depth_m=None)
-    scene = open_folder(
-        folder,
-        frame_stride=given.FRAME_STRIDE.value,
-        depth_scale=_DEPTH_SCALE.value,
-        up=_UP.value,
-        pose_convention=_CONVENTION.value,
-        cloud=cloud,
-        keep=settings.workspace() / "clouds",
-        progress=lambda names: tqdm(names, desc=f"{folder.name} cloud", unit="frame"),
-        annotations=False,
-    )
+    scene = scan.open(annotations=False)
     if scene.faces is None:
-        used = len(scene.frame_source.names) - len(scene.skipped_frames)
+        names = scene.frame_source.names[:: given.FRAME_STRIDE.value]
+        used = len(names) - len(scene.skipped_frames)
         print(f"{scene.name}: {len(scene.points):,} points of {used} frames")
     return scene
 
@@ -123,20 +90,6 @@ def _features(scene: Scene) -> Features:
     if _SOURCE.value == "student":
         return settings.scene_features(chosen(_RUN.value), scene)
     return load_features(settings.fused_path(scene.name), scene.points)
-
-
-def _scene_folder() -> pathlib.Path:
-    given = pathlib.Path(_SCENE.value).absolute()
-    if given.is_dir():
-        return given.resolve() if given.name == ".." else given
-    folder = settings.data_root() / "scans" / _SCENE.value
-    if folder.is_dir():
-        return folder
-    raise InputError(
-        f"query: --scene must be a folder or a scan of the data set, got "
-        f"{_SCENE.value} (looked for {given} and {folder}). "
-        f"Scans: {', '.join(sorted(p.name for p in folder.parent.glob('*'))[-6:])}."
-    )
 
 
 def _print(text: str, found: list[query.Region], origin: np.ndarray) -> None:

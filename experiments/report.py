@@ -52,7 +52,7 @@ def main() -> None:
     report.write_report(
         folder / "index.html",
         title="SAS on " + settings.data_root().name,
-        lead=f"{len(settings.labelled_folders())} scenes of the split "
+        lead=f"{len(settings.labelled_scans())} scenes of the split "
         f"{given.EVAL_SPLIT.value}, that nothing was trained on. Scores in percent; a "
         "point that no camera saw counts as missed.",
         sections=sections,

@@ -11,7 +11,6 @@ from sas_jax.artefacts.features import Features, load_features
 from sas_jax.artefacts.files import read_json
 from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.capability.store import QUALITY_SCHEMA
-from sas_jax.datasets.scannet import open_scene
 from sas_jax.evaluate import query
 from sas_jax.scenes.scene import Scene
 from sas_jax.view import pictures, report
@@ -26,9 +25,9 @@ _NUM_SUPERPOINT_COLORS = 997
 
 @functools.cache
 def _scenes() -> tuple[Scene, ...]:
-    folders = settings.labelled_folders()[:_SCENES]
-    labels = settings.label_set()
-    return tuple(open_scene(folder, label_set=labels) for folder in folders)
+    scans = settings.labelled_scans()[:_SCENES]
+    labels, size_wh = settings.label_set(), settings.image_size_wh()
+    return tuple(s.open(image_size_wh=size_wh, label_set=labels) for s in scans)
 
 
 @functools.cache

@@ -10,12 +10,17 @@ from collections.abc import Callable, Sequence
 import launch
 import numpy as np
 import stage_flags as given
+from absl import flags
 from student_names import student_file
+from tqdm import tqdm
 
 from sas_jax.artefacts import files
 from sas_jax.artefacts.features import Features, load_features, save_features
+from sas_jax.artefacts.space import TextFeatures, TextSpace
 from sas_jax.artefacts.stamps import Memo
 from sas_jax.artefacts.versions import decided_by
+from sas_jax.datasets import registry as datasets
+from sas_jax.datasets.contracts import Dataset, Scan
 from sas_jax.distill.checkpoint_files import (
     complete_steps,
     metadata_path,
@@ -23,10 +28,9 @@ from sas_jax.distill.checkpoint_files import (
 )
 from sas_jax.errors import InputError
 from sas_jax.models.student_card import read_card
-from sas_jax.scenes.labels import SCANNET20, LabelSet
+from sas_jax.scenes.labels import LabelSet
 from sas_jax.scenes.scene import Scene
 from sas_jax.text import registry
-from sas_jax.text.space import TextFeatures, TextSpace
 from sas_jax.text.vocabulary import prompts
 
 run = launch.run
@@ -52,9 +56,31 @@ def data_root() -> pathlib.Path:
     return pathlib.Path(given.DATA_ROOT.value)
 
 
+def dataset() -> Dataset:
+    """Return the data set: --dataset, or what --data_root is recognised as.
+
+    Raises:
+      InputError: for a folder or a name that is unknown, listing what is known.
+    """
+    if given.DATASET.value is not None:
+        return datasets.load(given.DATASET.value, _dataset_settings())
+    return datasets.of_root(data_root(), _dataset_settings())
+
+
+def _dataset_settings() -> dict[str, object]:
+    """Return what data sets may be set to: every flag, and where clouds are kept."""
+    values = flags.FLAGS.flag_values_dict()
+    return {
+        **{name: value for name, value in values.items() if value is not None},
+        "keep": workspace() / "clouds",
+        "memo": memo(),
+        "progress": functools.partial(tqdm, desc="cloud", unit="frame"),
+    }
+
+
 def label_set() -> LabelSet:
-    """Return the classes that the data set is scored on."""
-    return SCANNET20
+    """Return the classes that the data set is scored on, --label_set if it is given."""
+    return dataset().label_set(given.LABEL_SET.value)
 
 
 def one_name(flag: str, value: str) -> str:
@@ -86,38 +112,55 @@ def image_size_wh() -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-def scene_folders(splits: Sequence[str]) -> list[pathlib.Path]:
-    """Return the scan folders that --scenes names, or those of the splits."""
-    from sas_jax.datasets.scannet import list_scenes
-
+def scans(splits: Sequence[str]) -> list[Scan]:
+    """Return the scans that --scenes names, or those of the splits."""
     for split in splits:
         one_name("splits", split)
-    names = [one_name("scenes", name) for name in given.SCENES.value] or [
-        name for split in splits for name in list_scenes(data_root(), split)
-    ]
-    return [data_root() / "scans" / name for name in dict.fromkeys(names)]
+    chosen = [one_name("scenes", name) for name in given.SCENES.value]
+    known, root = dataset(), data_root()
+    names = chosen or [n for split in splits for n in known.scan_names(root, split)]
+    return [Scan(known, n, known.scan_path(root, n)) for n in dict.fromkeys(names)]
 
 
-def labelled_folders() -> list[pathlib.Path]:
+def labelled_scans() -> list[Scan]:
     """Return the scans to score on: those of --eval_split that have labels.
 
     Raises:
       InputError: where none has; ScanNet's test split, for example.
     """
-    from sas_jax.datasets.scannet import labels_path
-
-    folders = scene_folders([one_name("eval_split", given.EVAL_SPLIT.value)])
-    labelled = [folder for folder in folders if labels_path(folder).exists()]
-    without = [folder.name for folder in folders if folder not in labelled]
+    found = scans([one_name("eval_split", given.EVAL_SPLIT.value)])
+    labelled = [scan for scan in found if scan.has_labels]
+    without = [scan.name for scan in found if not scan.has_labels]
     if not labelled:
         raise InputError(
-            f"evaluate: scenes with labels are required, got none of {len(folders)} "
+            f"evaluate: scenes with labels are required, got none of {len(found)} "
             f"in split {given.EVAL_SPLIT.value} ({data_root()}). Give a split with "
             "labels, e.g. --eval_split=val."
         )
     if without:
         print(f"left out, without labels: {', '.join(without)}")
     return labelled
+
+
+def named_scan(name: str) -> Scan:
+    """Return the scan of a folder or file anywhere, or of a name in the data set.
+
+    Raises:
+      InputError: when neither is there, or the folder is of no known layout.
+    """
+    place = pathlib.Path(name).absolute()
+    if place.exists():
+        kind = given.DATASET.value
+        return datasets.scan_at(place, _dataset_settings(), name=kind)
+    known = dataset()
+    path = known.scan_path(data_root(), name)
+    if path.exists():
+        return Scan(known, name, path)
+    others = sorted(p.name for p in path.parent.glob("*"))[-6:]
+    raise InputError(
+        f"query: --scene must be a folder or a scan of the data set, got {name} "
+        f"(looked for {place} and {path}). Scans: {', '.join(others)}."
+    )
 
 
 def fused_name(strategy: str | None = None) -> str:
@@ -186,10 +229,14 @@ def check_texts(space: TextSpace, texts: Sequence[str]) -> None:
     registry.of_space(space, "the features").check(texts)
 
 
-@functools.cache
 def class_texts(space: TextSpace) -> TextFeatures:
     """Return the text features of the data set's classes, [K, C] (section 3.5)."""
-    return text_encoder(space)(prompts(label_set().names))
+    return _class_texts(space, label_set().names)
+
+
+@functools.cache
+def _class_texts(space: TextSpace, names: tuple[str, ...]) -> TextFeatures:
+    return text_encoder(space)(prompts(names))
 
 
 def checkpoints(run_name: str) -> pathlib.Path:

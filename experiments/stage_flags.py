@@ -10,12 +10,18 @@ import os
 
 from absl import flags
 
+from sas_jax.scenes.poses import CONVENTIONS
+
 _COMPAT = ["paper", "official"]
 
 # Where things are
 WORKSPACE = flags.DEFINE_string("workspace", "runs/scannet", "Folder of all results.")
-DATA_ROOT = flags.DEFINE_string(
-    "data_root", "data/scannet", "Data set in ScanNet's layout: scans/ and splits/."
+DATA_ROOT = flags.DEFINE_string("data_root", "data/scannet", "Folder of the data set.")
+DATASET = flags.DEFINE_string(
+    "dataset", None, "Which one it is; default: recognised by what lies in it."
+)
+LABEL_SET = flags.DEFINE_string(
+    "label_set", None, "Classes to score on; default: the data set's first ones."
 )
 SPLITS = flags.DEFINE_list("splits", "train,val,test", "Splits to prepare.")
 SCENES = flags.DEFINE_list("scenes", [], "Only these scenes; default: whole splits.")
@@ -60,18 +66,28 @@ IMAGE_SIZE = flags.DEFINE_list("image_size", "320,240", "Frame width and height.
 OCCLUSION = flags.DEFINE_float("occlusion_threshold", None, "Share of the depth.", 0)
 BORDER_PX = flags.DEFINE_integer("border_px", 10, "Pixels cut at image edges.", 0)
 
+# Posed RGB-D: named like the fields of PosedRgbd
+flags.DEFINE_enum("up", None, ["z", "camera", "surfaces"], "What is up in the poses.")
+flags.DEFINE_float("depth_scale", None, "Units of stored depth per metre.")
+flags.DEFINE_enum(
+    "pose_convention",
+    None,
+    CONVENTIONS,
+    "opencv or opengl axes, world_from_camera or its inverse; default: opencv, if "
+    "frames confirm it.",
+)
+flags.DEFINE_bool("check_depth", None, "Refuse a median depth that no room has.")
+
 # Capability
 VOCABULARY = flags.DEFINE_string(
     "vocabulary", "indoor", "Classes that capability and fusion compare on."
 )
-SYNTHESIZER = flags.DEFINE_enum(
-    "synthesizer", "small", ["small", "stable-diffusion"], "What paints the images."
-)
+SYNTHESIZER = flags.DEFINE_string("synthesizer", "small", "What paints the images.")
 DIFFUSION_WEIGHTS = flags.DEFINE_string(
     "diffusion_weights", None, "File or folder of the painter; default: its own."
 )
-POINT_PROMPTER = flags.DEFINE_enum(
-    "point_prompter", "grabcut", ["grabcut", "sam"], "What refines masks by points."
+POINT_PROMPTER = flags.DEFINE_string(
+    "point_prompter", "grabcut", "What refines masks by points."
 )
 SAM_WEIGHTS = flags.DEFINE_string("sam_weights", None, "Folder; default: the cache.")
 IMAGES_PER_CLASS = flags.DEFINE_integer(

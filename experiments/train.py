@@ -122,10 +122,10 @@ def _given(config: type) -> dict:
 def _sources() -> list[SceneFiles]:
     """Return the scenes that have features; no frame may have seen a point of one."""
     sources, without = [], []
-    for scan in settings.scene_folders([_SPLIT.value]):
+    for scan in settings.scans([_SPLIT.value]):
         fused, superpoints = _caches(scan.name)
         if fused.exists() and has_features(fused):
-            sources.append(SceneFiles(scan.name, scan, fused, superpoints))
+            sources.append(SceneFiles(scan, fused, superpoints))
         else:
             without.append(scan.name)
     if without:
@@ -150,13 +150,13 @@ def _missing() -> list[str]:
 
     lines = []
     try:
-        names = [scan.name for scan in settings.scene_folders([_SPLIT.value])]
+        names = [scan.name for scan in settings.scans([_SPLIT.value])]
     except InputError:
         names = []
         root = settings.data_root()
         lines.append(
-            f"missing: scenes of split {_SPLIT.value}; looked in {root / 'scans'} and "
-            f"{root / 'splits'}; export ScanNet v2 there (WORKSPACE.md), or run: "
+            f"missing: scenes of split {_SPLIT.value}; looked in {root}; put a data "
+            "set there (WORKSPACE.md), or run: "
             f"python experiments/make_rooms.py --data_root={root}"
         )
     caches = [_caches(name) for name in names]

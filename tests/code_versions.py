@@ -17,25 +17,33 @@ import re
 import sys
 
 from sas_jax.artefacts import versions
+from sas_jax.capability import registry as capability
+from sas_jax.datasets import registry as datasets
 from sas_jax.teachers import registry as models
 from sas_jax.text import registry as towers
+
+
+def _modules(*tables: dict[str, str]) -> tuple[str, ...]:
+    """Return the modules of the loaders in some tables of a registry."""
+    return tuple(loader.split(":")[0] for table in tables for loader in table.values())
+
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RECORD = pathlib.Path(__file__).with_suffix(".json")
 STAGES = {
     "rooms": ("sas_jax.rooms.scan.scene",),
-    "scans": ("sas_jax.datasets.scan_keys",),
+    "scans": tuple(place.partition(":")[0] for place in datasets.DATASETS.values()),
     "features": ("sas_jax.lifting.extract",),
     "teachers": tuple(row.loader.partition(":")[0] for row in models.ENTRIES.values()),
     "capability": ("sas_jax.capability.run", "sas_jax.capability.measure"),
-    "painters": ("sas_jax.capability.synthesize", "sas_jax.capability.prompters"),
-    "quality": ("sas_jax.rooms.painter.quality",),
+    "painters": _modules(capability.SYNTHESIZERS, capability.PROMPTERS),
+    "quality": _modules(capability.JUDGES),
     "superpoints": ("sas_jax.superpoints.stage",),
     "fusion": ("sas_jax.fusion.stage",),
     "training": ("sas_jax.distill.train",),
     "students": ("sas_jax.models.student",),
     "scores": ("sas_jax.evaluate.protocol", "sas_jax.evaluate.semantic"),
-    "texts": tuple(loader.partition(":")[0] for loader in towers.TOWERS.values()),
+    "texts": _modules(towers.TOWERS),
 }
 """Stage -> the modules that its keys begin with."""
 

@@ -6,6 +6,9 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from sas_jax.datasets import registry
+from sas_jax.datasets.contracts import Scan
+from sas_jax.datasets.posed_rgbd import PosedRgbd
 from sas_jax.scenes import ply_write
 
 INTRINSICS = np.array([[40.0, 0, 31.5], [0, 40.0, 23.5], [0, 0, 1]])
@@ -71,3 +74,14 @@ def write_scannet(
     for camera in ("depth", "color"):
         np.savetxt(folder / "intrinsic" / f"intrinsic_{camera}.txt", matrix)
     return folder
+
+
+def open_capture(folder, depth_scale=1000.0, *, image_size_wh=None, **settings):
+    """Open a folder of posed frames with settings of its data set."""
+    dataset = PosedRgbd(depth_scale=depth_scale, **settings)
+    return dataset.open(folder, image_size_wh=image_size_wh)
+
+
+def scan_of(folder, **settings) -> Scan:
+    """Return the scan of a folder of any layout."""
+    return registry.scan_at(folder, settings)

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from sas_jax.artefacts.features import Features, rows_of_points
+from sas_jax.artefacts.space import TextFeatures, TextSpace
 from sas_jax.text import minilm_files
-from sas_jax.text.space import TextFeatures, TextSpace
 
 
 def space(dim: int, name: str = "test") -> TextSpace:

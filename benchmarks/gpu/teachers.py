@@ -11,6 +11,7 @@ import rows
 import timing
 import torch
 
+from sas_jax.registry import LoadOptions
 from sas_jax.rooms.teachers import dense as rooms_dense
 from sas_jax.rooms.teachers import mask as rooms_mask
 
@@ -40,8 +41,10 @@ def main() -> None:
     for name, module in TEACHERS.items():
         with failures.case(teacher=name):
             module.BATCH_SIZE = BATCH
-            exact = as_arrays(name, call(name, module.load("random:0"), frames))
-            teacher = module.load("random:0", rows.DEVICE)
+            exact = as_arrays(
+                name, call(name, module.load(LoadOptions("random:0")), frames)
+            )
+            teacher = module.load(LoadOptions("random:0", rows.DEVICE))
         for precision in ("f32", "f16"):
             with failures.case(teacher=name, precision=precision):
                 measure(name, teacher, frames, precision, exact)

@@ -18,6 +18,7 @@ from precisions import PRECISIONS
 from workers import wait_for_turn
 
 from sas_jax.artefacts.features import Features
+from sas_jax.artefacts.space import TextSpace
 from sas_jax.distill import batch as batches
 from sas_jax.distill.buckets import measure_policy
 from sas_jax.distill.config import TrainConfig
@@ -32,7 +33,6 @@ from sas_jax.distill.step import (
     to_devices,
 )
 from sas_jax.models.minkunet import StudentConfig
-from sas_jax.text.space import TextSpace
 
 STEPS = 3 if rows.REHEARSE else 10
 ARCH = "MinkUNet14A" if rows.REHEARSE else "MinkUNet18A"

@@ -26,8 +26,8 @@ from sas_jax.artefacts.files import (
     read_tensors,
     write_tensors,
 )
+from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import InputError
-from sas_jax.text.space import TextSpace
 
 VERSION = 1
 """Raised when its numbers change; see `artefacts.versions`."""

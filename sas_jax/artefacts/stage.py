@@ -6,6 +6,7 @@ for later, and made after all if that worker dies. A worker returns when every s
 done, whoever made it, so that the next stage may begin.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 import time
@@ -64,40 +65,91 @@ def run_jobs(
     Raises:
       InputError: when a folder cannot be written.
     """
-    for folder in {job.path.parent for job in jobs}:
+    groups = [[job] for job in jobs]
+
+    def make_one(due: Sequence[Job]) -> None:
+        make(due[0])
+
+    return run_groups(groups, make_one, verify=verify, progress=progress)
+
+
+def run_groups(
+    groups: Sequence[Sequence[Job]],
+    make: Callable[[Sequence[Job]], None],
+    *,
+    verify: bool = False,
+    progress: Callable[[], None] = lambda: None,
+) -> Tally:
+    """Make artefacts in groups: those of a scene that one pass over it makes together.
+
+    Every artefact is claimed by itself, so that workers with other groups of the same
+    artefacts make none twice. Who has claimed the first one that is due is left to make
+    the others too.
+
+    Args:
+      groups: artefacts of one scene each.
+      make: makes and saves those of a group that are due, at least one.
+      verify: see `run_jobs`.
+      progress: called once for every group that is done.
+
+    Returns:
+      How many artefacts were made, and how many were up to date.
+
+    Raises:
+      InputError: when a folder cannot be written.
+    """
+    for folder in {job.path.parent for group in groups for job in group}:
         remove_left(folder)
-    tally, waiting, first = Tally(), list(jobs), True
+    tally, waiting, first = Tally(), list(groups), True
     while waiting:
         left = []
-        for job in waiting:
-            if is_current(job.path, job.key, verify=verify and first):
-                tally.current += 1
-            elif not _make_claimed(job, make, tally, verify):
-                left.append(job)
-                continue
-            progress()
-        if len(left) == len(waiting):
+        for group in waiting:
+            due = _not_current(group, tally, verify and first)
+            if others := _make_claimed(due, make, tally, verify):
+                left.append(others)
+            else:
+                progress()
+        if sum(map(len, left)) == sum(map(len, waiting)):
             time.sleep(POLL_S)
         waiting, first = left, False
     return tally
 
 
+def _not_current(group: Sequence[Job], tally: Tally, verify: bool) -> list[Job]:
+    """Return what is not up to date; count the rest."""
+    due = [job for job in group if not is_current(job.path, job.key, verify=verify)]
+    tally.current += len(group) - len(due)
+    return due
+
+
 def _make_claimed(
-    job: Job, make: Callable[[Job], None], tally: Tally, verify: bool
-) -> bool:
-    """Make a job unless another worker does; tell whether it is done."""
+    due: Sequence[Job],
+    make: Callable[[Sequence[Job]], None],
+    tally: Tally,
+    verify: bool,
+) -> list[Job]:
+    """Make what no other worker does; return what others have claimed."""
+    with contextlib.ExitStack() as claims:
+        own, others = [], []
+        for job in due:
+            claim = _claim(job)
+            if isinstance(claim, Lock):
+                claims.callback(claim.release)
+                own.append(job)
+            elif not own:
+                return list(due)
+            else:
+                others.append(job)
+        # What was made between the look and the claim is counted as up to date.
+        if own := _not_current(own, tally, verify):
+            make(own)
+            tally.made += len(own)
+    return others
+
+
+def _claim(job: Job) -> object:
+    """Return the lock of an artefact, or anything else where another worker has it."""
     base = job.path.parent / ".claims" / job.path.name
     with writing(base):
         base.parent.mkdir(parents=True, exist_ok=True)
-        claim = take(base)
-    if not isinstance(claim, Lock):
-        return False
-    try:
-        if is_current(job.path, job.key, verify=verify):
-            tally.current += 1  # made between the look and the claim
-        else:
-            make(job)
-            tally.made += 1
-    finally:
-        claim.release()
-    return True
+        return take(base)

@@ -6,66 +6,16 @@ H, W image size; points are (row, column) pixels; the rules' lengths are those o
 authors' 512-pixel images and scale with the image.
 """
 
-import dataclasses
-from typing import Protocol
-
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy import ndimage
 
+from sas_jax.capability.contracts import MaskConfig, PointPrompter
 from sas_jax.errors import ContractError
 
 _RULE_SIZE = 512
 _CENTRE_SEEDS = ((240, 240), (240, 270), (270, 240), (270, 270))
-
-
-@dataclasses.dataclass(frozen=True)
-class MaskConfig:
-    """How a map becomes points.
-
-    Attributes:
-      threshold: on the map stretched to [0, 1]. 0.7 is the authors' value for Stable
-        Diffusion; see `SMALL_MASKS` for the small model's.
-      num_points: positive points per image.
-      border_px: rim where no point may lie, in 512-pixel units.
-      min_pixels: with fewer pixels inside the rim the points come from the image's
-        centre, in 512-pixel units.
-    """
-
-    threshold: float = 0.7
-    num_points: int = 3
-    border_px: int = 70
-    min_pixels: int = 10
-
-
-SMALL_MASKS = MaskConfig(threshold=0.5)
-"""For the small model, whose grids are 16 and 8 instead of 64, 32 and 16."""
-
-
-class PointPrompter(Protocol):
-    """Outline the thing on which the given points lie.
-
-    Attributes:
-      spec: everything that changes the masks; it goes into cache keys.
-    """
-
-    spec: dict
-
-    def mask(
-        self,
-        image: UInt8[np.ndarray, "H W 3"],
-        points: Int[np.ndarray, "n 2"],
-        hint: Float[np.ndarray, "H W"] | None = None,
-    ) -> Bool[np.ndarray, "H W"]:
-        """Return the mask of one image.
-
-        Args:
-          image: RGB.
-          points: (row, column) of pixels on the thing.
-          hint: soft map in [0, 1] of where it is; models that need points only
-            ignore it.
-        """
 
 
 def coarse_mask(

@@ -20,35 +20,20 @@ from sas_jax.artefacts import files
 from sas_jax.artefacts.versions import decided_by, module_of
 from sas_jax.artefacts.workers import worker_pool
 from sas_jax.capability import sheets, store
+from sas_jax.capability.contracts import Recipe
 from sas_jax.capability.measure import (
     CapabilityConfig,
     class_score,
     measured_classes,
     teacher_prediction,
 )
-from sas_jax.capability.prompt_masks import MaskConfig, PointPrompter, pseudo_masks
+from sas_jax.capability.prompt_masks import pseudo_masks
 from sas_jax.capability.store import CapabilityTable, ClassImages
-from sas_jax.capability.synthesize import Synthesizer
 from sas_jax.errors import InputError
 from sas_jax.teachers.contracts import DenseTeacher, MaskTeacher
 from sas_jax.text.vocabulary import Vocabulary, image_prompt
 
 Progress = Callable[[str], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Painter:
-    """What images and their pseudo masks are made with.
-
-    Attributes:
-      synthesizer: paints.
-      prompter: refines masks by points.
-      masks: threshold and point rules.
-    """
-
-    synthesizer: Synthesizer
-    prompter: PointPrompter
-    masks: MaskConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +50,7 @@ class _Job:
 def make_images(
     folder: files.PathLike,
     vocabulary: Vocabulary,
-    painter: Painter,
+    recipe: Recipe,
     config: CapabilityConfig,
     progress: Progress = lambda _: None,
     *,
@@ -76,11 +61,11 @@ def make_images(
     Args:
       folder: the workspace's `capability` folder.
       vocabulary: classes.
-      painter: models and rules.
+      recipe: models and rules.
       config: how many images, which prompts.
       progress: called with each class's name when it is done.
-      workers: processes, for models on the CPU; each holds the painter in memory
-        (0.6 GB for the small one).
+      workers: processes at most, for a recipe of one thread; each holds its models in
+        memory (0.6 GB with the small synthesizer). Others are run here.
 
     Returns:
       Names of the classes with images, in order. Files are kept as `store` says.
@@ -88,15 +73,15 @@ def make_images(
     Raises:
       InputError: when the disk is full or not writable, or a process is killed.
 
-    Deterministic: by the seeds of `config`, as far as the painter is; never by the
+    Deterministic: by the seeds of `config`, as far as the models are; never by the
     number of workers.
     """
     names = measured_classes(vocabulary, config.compat)
     seeds = tuple(range(config.seed, config.seed + config.images_per_class))
     made_by = decided_by(
-        __name__, module_of(painter.synthesizer), module_of(painter.prompter)
+        __name__, module_of(recipe.synthesizer), module_of(recipe.prompter)
     )
-    models = [painter.synthesizer.spec, painter.prompter.spec, painter.masks, made_by]
+    models = [recipe.synthesizer.spec, recipe.prompter.spec, recipe.masks, made_by]
     jobs = []
     for name in names:
         prompt = image_prompt(name, config.compat)
@@ -105,19 +90,20 @@ def make_images(
             progress(name)
         else:
             jobs.append(_Job(folder, name, prompt, seeds, key))
-    for name in _paint_all(painter, jobs, workers):
+    workers = workers if recipe.one_thread else 1
+    for name in _paint_all(recipe, jobs, workers):
         progress(name)
     return list(names)
 
 
-def _paint_all(painter: Painter, jobs: list[_Job], workers: int) -> Iterator[str]:
+def _paint_all(recipe: Recipe, jobs: list[_Job], workers: int) -> Iterator[str]:
     """Paint classes here or in processes; yield their names in order."""
     workers = min(workers, len(jobs))
     if workers < 2:
-        yield from map(functools.partial(_paint, painter), jobs)
+        yield from map(functools.partial(_paint, recipe), jobs)
         return
     # as bytes: PyTorch would hand every tensor over in shared memory
-    paint = functools.partial(_paint_packed, pickle.dumps(painter))
+    paint = functools.partial(_paint_packed, pickle.dumps(recipe))
     with worker_pool(workers) as pool:
         try:
             yield from pool.map(paint, jobs)
@@ -132,18 +118,18 @@ def _paint_all(painter: Painter, jobs: list[_Job], workers: int) -> Iterator[str
             raise
 
 
-def _paint_packed(painter: bytes, job: _Job) -> str:
+def _paint_packed(recipe: bytes, job: _Job) -> str:
     # Ctrl-C reaches every process: the one that waits for this one answers it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return _paint(pickle.loads(painter), job)
+    return _paint(pickle.loads(recipe), job)
 
 
-def _paint(painter: Painter, job: _Job) -> str:
+def _paint(recipe: Recipe, job: _Job) -> str:
     """Make and write the images and pseudo masks of one class; return its name."""
-    made = painter.synthesizer.synthesize(job.prompt, job.name, job.seeds)
+    made = recipe.synthesizer.synthesize(job.prompt, job.name, job.seeds)
     # what is stored is what is used: a resumed run must see the same maps
     heat = made.attention.astype(np.float16).astype(np.float32)
-    coarse, refined = pseudo_masks(made.images, heat, painter.prompter, painter.masks)
+    coarse, refined = pseudo_masks(made.images, heat, recipe.prompter, recipe.masks)
     entry = ClassImages(
         job.name, job.prompt, made.images, heat, coarse, refined, job.key
     )

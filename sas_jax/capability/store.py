@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from sas_jax.artefacts import files
-from sas_jax.text.space import TextSpace
+from sas_jax.artefacts.space import TextSpace
 
 IMAGES_SCHEMA = "sas_jax.capability_images/1"
 MASKS_SCHEMA = "sas_jax.capability_masks/1"

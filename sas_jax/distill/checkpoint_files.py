@@ -8,7 +8,7 @@ import json
 import logging
 import pathlib
 
-from sas_jax.text.space import TextSpace
+from sas_jax.artefacts.space import TextSpace
 
 VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""

@@ -10,10 +10,10 @@ import optax
 import orbax.checkpoint as ocp
 from jaxtyping import Float32
 
+from sas_jax.artefacts.space import TextSpace
 from sas_jax.distill import checkpoint_files
 from sas_jax.distill.step import TrainState
 from sas_jax.errors import InputError
-from sas_jax.text.space import TextSpace
 
 
 @dataclasses.dataclass(frozen=True)

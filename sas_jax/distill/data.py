@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import pathlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,10 +16,11 @@ from jaxtyping import Float32, Int32
 
 from sas_jax.artefacts.features import Features, load_features, superpoint_means
 from sas_jax.artefacts.files import content_key, read_manifest
+from sas_jax.artefacts.space import TextSpace, one_space
 from sas_jax.artefacts.superpoints import load_superpoints
+from sas_jax.datasets.contracts import Scan
 from sas_jax.distill.config import TrainConfig
 from sas_jax.errors import ContractError, DamagedFile, InputError
-from sas_jax.text.space import TextSpace, one_space
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,31 +78,24 @@ class SceneSource(Protocol):
         ...
 
 
-def read_scannet_points(folder: pathlib.Path) -> Float32[np.ndarray, "P 3"]:
-    """Return the mesh vertices of a scan in ScanNet's layout."""
-    from sas_jax.datasets import scannet
-    from sas_jax.scenes import ply
-
-    return ply.read_ply(scannet.mesh_path(folder)).points
-
-
 @dataclasses.dataclass(frozen=True)
 class SceneFiles:
     """A scene whose targets lie in the feature store.
 
     Attributes:
-      name: identifier.
-      scene: what `read_points` takes, for ScanNet the folder of the scan.
+      scan: where the points are.
       features: fused features, per point or per superpoint.
       superpoints: superpoint id per point, or None to make each point its own.
-      read_points: function that returns the points.
     """
 
-    name: str
-    scene: pathlib.Path
+    scan: Scan
     features: pathlib.Path
     superpoints: pathlib.Path | None
-    read_points: Callable[[pathlib.Path], np.ndarray] = read_scannet_points
+
+    @property
+    def name(self) -> str:
+        """Name of the scene."""
+        return self.scan.name
 
     @property
     def key(self) -> str:
@@ -116,7 +110,7 @@ class SceneFiles:
           InputError: if a file is missing or damaged, or the files do not belong
             together; the message names the file.
         """
-        points = self.read_points(self.scene)
+        points = self.scan.points()
         if self.superpoints is None:
             superpoint = np.arange(len(points), dtype=np.int32)
         else:

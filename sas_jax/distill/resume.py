@@ -1,25 +1,21 @@
 """What must be the same where a run goes on from a checkpoint."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from sas_jax.artefacts.files import canonical
+from sas_jax.artefacts.space import TextSpace, one_space
 from sas_jax.artefacts.versions import decided_by
 from sas_jax.distill import initial
 from sas_jax.distill.checkpoint import Checkpoint
 from sas_jax.distill.config import TrainConfig
+from sas_jax.distill.setup import World
 from sas_jax.errors import InputError
-from sas_jax.text.space import TextSpace, one_space
-
-if TYPE_CHECKING:
-    from sas_jax.distill.start import World
 
 TRAINING = "sas_jax.distill.train"
 """The module where the code of a run begins."""

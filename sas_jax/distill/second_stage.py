@@ -7,7 +7,7 @@ import tqdm
 from sas_jax.distill import step
 from sas_jax.distill.batch import batch_coords, make_sample, needs_of
 from sas_jax.distill.history import History
-from sas_jax.distill.start import World, scaled_text
+from sas_jax.distill.setup import World, scaled_text
 from sas_jax.sparse.plan import build_plan
 
 

@@ -3,27 +3,19 @@
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping, Sequence
 
 import jax
-import numpy as np
-from jaxtyping import Float32
 
 from sas_jax.artefacts.files import canonical
 from sas_jax.artefacts.versions import decided_by
-from sas_jax.distill import initial, loader, processes, resume, step
-from sas_jax.distill.buckets import BucketPolicy
+from sas_jax.distill import initial, resume, step
 from sas_jax.distill.checkpoint import (
     Checkpoint,
     Checkpoints,
     read_first_stage,
 )
-from sas_jax.distill.config import RunConfig, TrainConfig
-from sas_jax.distill.data import SceneCache, SceneSource
 from sas_jax.distill.history import History
-from sas_jax.distill.schedule import Schedule
-from sas_jax.errors import InputError
-from sas_jax.text.space import TextSpace
+from sas_jax.distill.setup import World, text_of
 
 _log = logging.getLogger(__name__)
 _SECOND_STAGE = (
@@ -32,99 +24,6 @@ _SECOND_STAGE = (
     "ema_alpha",
     "logit_scale",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Vocabulary:
-    """The classes that pseudo labels choose from.
-
-    Attributes:
-      names: K class names.
-      features: unit text features, T.
-      space: text space that they and the fused features live in.
-    """
-
-    names: tuple[str, ...]
-    features: Float32[np.ndarray, "K C"]
-    space: TextSpace
-
-
-@dataclasses.dataclass(frozen=True)
-class World:
-    """What does not change during a run.
-
-    Attributes:
-      config: what to learn.
-      run: how to carry it out.
-      vocabulary: of the pseudo labels.
-      scenes: content key of each scene, by name, in order.
-      cache: loads them.
-      schedule: which scenes each step sees.
-      policy: sizes of batches.
-      network: the student.
-      devices: where steps run, of all processes.
-    """
-
-    config: TrainConfig
-    run: RunConfig
-    vocabulary: Vocabulary
-    scenes: Mapping[str, str]
-    cache: SceneCache
-    schedule: Schedule
-    policy: BucketPolicy
-    network: step.Network
-    devices: tuple[jax.Device, ...]
-
-    @property
-    def own_devices(self) -> tuple[jax.Device, ...]:
-        """Those of `devices` that this process feeds."""
-        return tuple(self.devices[i] for i in processes.own(self.devices))
-
-
-def make_world(
-    config: TrainConfig,
-    sources: Sequence[SceneSource],
-    vocabulary: Vocabulary,
-    run: RunConfig,
-    devices: Sequence[jax.Device] | None,
-) -> World:
-    """Check the inputs of a run against each other and measure its scenes.
-
-    Raises:
-      InputError: for no scenes, repeated names, or text features whose shape is not
-        that of the names and the student's output.
-    """
-    loader.check_names(sources)
-    shape = (len(vocabulary.names), config.student.out_dim)
-    if vocabulary.features.shape != shape:
-        raise InputError(
-            f"train: text features {list(shape)} are required, got "
-            f"{list(vocabulary.features.shape)}. Use the text tower that the features "
-            "were made with, and its dimension as out_dim."
-        )
-    # Machines of other kinds may encode a text with other last bits.
-    features = processes.of_primary(vocabulary.features)
-    vocabulary = dataclasses.replace(vocabulary, features=features)
-    devices = tuple(devices or jax.devices())
-    if len(processes.own(devices)) * jax.process_count() != len(devices):
-        raise InputError(
-            f"train: each of {jax.process_count()} processes must have as many devices "
-            f"as the others, got {len(processes.own(devices))} of {len(devices)} here. "
-            "Give every process the same number."
-        )
-    cache = SceneCache(sources, config, run.cache_bytes, vocabulary.space)
-    schedule = Schedule(len(sources), config)
-    return World(
-        config=config,
-        run=run,
-        vocabulary=vocabulary,
-        scenes={source.name: source.key for source in sources},
-        cache=cache,
-        schedule=schedule,
-        policy=loader.plan_buckets(cache, schedule, len(devices)),
-        network=step.make_network(config),
-        devices=devices,
-    )
 
 
 def start(
@@ -203,16 +102,6 @@ def to_checkpoint(world: World, state: step.TrainState, history: History) -> Che
         config=canonical(world.config),
         made_by=decided_by(resume.TRAINING),
     )
-
-
-def text_of(world: World) -> Float32[np.ndarray, "K C"]:
-    """Return the text features in f32."""
-    return np.asarray(world.vocabulary.features, np.float32)
-
-
-def scaled_text(world: World) -> Float32[np.ndarray, "K C"]:
-    """Return the text features times the scale of the logits."""
-    return text_of(world) * np.float32(world.config.logit_scale or 1.0)
 
 
 def _as_saved(world: World, saved: Checkpoint) -> World:

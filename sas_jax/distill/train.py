@@ -26,14 +26,8 @@ from sas_jax.distill.objective import StepInputs, step_config
 from sas_jax.distill.progress import Progress
 from sas_jax.distill.schedule import Stage, learning_rate
 from sas_jax.distill.second_stage import first_history
-from sas_jax.distill.start import (
-    Vocabulary,
-    World,
-    make_world,
-    scaled_text,
-    start,
-    to_checkpoint,
-)
+from sas_jax.distill.setup import Vocabulary, World, make_world, scaled_text
+from sas_jax.distill.start import start, to_checkpoint
 from sas_jax.sparse.kernel_map import leaf
 
 CONFIG_SCHEMA = "sas_jax.train_config/1"

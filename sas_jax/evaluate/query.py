@@ -13,10 +13,10 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from sas_jax.artefacts.features import Features
+from sas_jax.artefacts.space import TextFeatures, one_space
 from sas_jax.errors import InputError
 from sas_jax.sparse import keys as voxel_keys
 from sas_jax.sparse import tables
-from sas_jax.text.space import TextFeatures, one_space
 
 ANYTHING = ("object", "things", "stuff", "texture")
 _BLOCK_ROWS = 65536

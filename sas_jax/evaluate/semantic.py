@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Int
 
 from sas_jax.artefacts.features import Features
+from sas_jax.artefacts.space import TextFeatures, one_space
 from sas_jax.evaluate.confusion import NO_PREDICTION
-from sas_jax.text.space import TextFeatures, one_space
 
 _CHUNK = 65_536
 

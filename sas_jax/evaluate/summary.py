@@ -67,10 +67,17 @@ def check_same_scenes(evaluations: Sequence[Evaluation]) -> None:
     """Check that all rows of a table are of the same scenes.
 
     Raises:
-      InputError: naming two methods that were scored on different ones.
+      InputError: naming two methods that were scored on different ones, or by
+        different classes.
     """
     for evaluation in evaluations[1:]:
         first = evaluations[0]
+        if first.label_set != evaluation.label_set:
+            raise InputError(
+                f"summary: all methods must be scored by the same classes, got "
+                f"{first.label_set} for {first.name} and {evaluation.label_set} for "
+                f"{evaluation.name}. Run experiments/evaluate.py again."
+            )
         differing = first.counts.keys() ^ evaluation.counts.keys()
         if differing:
             raise InputError(

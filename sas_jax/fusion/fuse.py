@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from sas_jax.artefacts.features import Features, rows_of_points
+from sas_jax.artefacts.space import TextFeatures, one_space
 from sas_jax.errors import InputError
-from sas_jax.text.space import TextFeatures, one_space
 
 Strategy = Literal["capability", "add", "linear", "single"]
 STRATEGIES: tuple[Strategy, ...] = ("capability", "add", "linear", "single")
@@ -76,7 +76,7 @@ def fuse(
       is the largest view count among the teachers.
 
     Raises:
-      InputError: when the teachers' scenes, channels or the tables do not fit.
+      InputError: when the teachers' scenes, text spaces or the tables do not fit.
 
     Deterministic: yes. Memory: blocks of points, whatever their number.
     Source: SAS section 3.3; authors' code feat_fusion/fusion_scannet.py, which sums
@@ -116,12 +116,11 @@ def _check(
     texts: TextFeatures | None,
     config: FuseConfig,
 ) -> None:
-    shapes = {(f.num_points, f.feat.shape[1]) for f in features.values()}
-    if len(shapes) != 1 or any(f.level != "point" for f in features.values()):
+    counts = {f.num_points for f in features.values()}
+    if len(counts) != 1 or any(f.level != "point" for f in features.values()):
         raise InputError(
-            "fuse: features of one scene's points and one number of channels are "
-            f"required, got (points, channels) {sorted(shapes)}. Lift one scene for "
-            "each teacher."
+            "fuse: features of one scene's points are required, got numbers of points "
+            f"{sorted(counts)}. Lift one scene for each teacher."
         )
     if len({f.geometry for f in features.values()} - {None}) > 1:
         raise InputError(
@@ -135,13 +134,13 @@ def _check(
             f"{config.teacher!r}. Check the name."
         )
     spaces = {f"the features of {name}": f.space for name, f in features.items()}
+    if config.strategy != "single":
+        space = one_space("fuse", spaces)
     if config.strategy in ("capability", "linear"):
         rows = None if texts is None else texts.rows
-        _check_table("text features", rows, (None, shapes.pop()[1]))
+        _check_table("text features", rows, (None, space.dim))
         assert texts is not None  # without them there is no table
-        spaces["the texts"] = texts.space
-    if config.strategy != "single":
-        one_space("fuse", spaces)
+        one_space("fuse", {**spaces, "the texts": texts.space})
     if config.strategy == "capability":
         assert texts is not None  # checked above
         _check_table("capability", capability, (len(features), len(texts.rows)))

@@ -12,11 +12,11 @@ from jaxtyping import Float, Float32
 
 from sas_jax.artefacts.features import Features, load_features, superpoint_means
 from sas_jax.artefacts.files import content_key, read_json, sha256_file
+from sas_jax.artefacts.space import TextFeatures, TextSpace, one_space
 from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.artefacts.versions import decided_by
 from sas_jax.errors import InputError
 from sas_jax.fusion.fuse import FuseConfig, fuse
-from sas_jax.text.space import TextFeatures, TextSpace, one_space
 
 CAPABILITY = "sas_jax.capability/2"
 

@@ -1,8 +1,9 @@
-"""Extraction: a scene and a teacher to one mean feature per seen point.
+"""Extraction: a scene and teachers to one mean feature per seen point and teacher.
 
-Frames stream through in small batches: read, segment or embed, align masks via text,
-project the points, add to a running mean. Memory does not grow with the number of
-frames.
+Frames stream through in small batches, each read and its points projected once for all
+teachers: segment or embed, align masks via text, add to a running mean. Memory does not
+grow with the number of frames: 4 P C bytes for every teacher, P points and C channels
+(0.3 GB for 200,000 points and 384 channels), beside the networks.
 """
 
 import dataclasses
@@ -11,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sas_jax.artefacts.features import Features, geometry_of
 from sas_jax.artefacts.files import content_key
+from sas_jax.artefacts.space import TextSpace
 from sas_jax.artefacts.versions import decided_by, module_of
 from sas_jax.errors import InputError
 from sas_jax.lifting.align import align
-from sas_jax.lifting.lift import Coded, FeatureImage, LiftConfig, Lifter
+from sas_jax.lifting.lift import FeatureImage, LiftConfig, Lifter, MaskFeatures
 from sas_jax.lifting.project import project
 from sas_jax.scenes.scene import Frame, Scene
 from sas_jax.teachers.contracts import Captioner, DenseTeacher, Image, MaskTeacher
-from sas_jax.text.space import TextSpace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,49 +49,57 @@ class ExtractConfig:
 
 def extract_scene(
     scene: Scene,
-    teacher: DenseTeacher | MaskTeacher,
+    teachers: Sequence[DenseTeacher | MaskTeacher],
     config: ExtractConfig | None = None,
     *,
     captioner: Captioner | None = None,
     on_frame: Callable[[Frame], None] | None = None,
-) -> Features:
-    """Average a teacher's features over all frames that see each point.
+) -> list[Features]:
+    """Average features over all frames that see each point, for every teacher.
 
     Args:
       scene: points and frames; unusable frames are counted in `scene.skipped`.
-      teacher: dense, or mask with a captioner.
+      teachers: dense, or mask with a captioner.
       config: frames and lifting.
-      captioner: describes the masks of a mask teacher; None words the label alone.
+      captioner: describes the masks of mask teachers; None words the label alone.
       on_frame: called after each frame, for a progress bar.
 
     Returns:
-      float16 [M, C] for the M points that at least one frame saw; M may be 0.
+      For each teacher float16 [M, C] for the M points that at least one frame saw; M
+      may be 0.
 
     Raises:
       InputError: for a teacher without an extraction, or faults of the scene.
 
-    Deterministic: as far as the teacher is; PyTorch's last bits depend on the number
-    of threads. Frames are added in their order.
+    Deterministic: as far as the teachers are, and the same whatever the company that a
+      teacher is in; PyTorch's last bits depend on the number of threads. Frames are
+      added in their order.
     Source: SAS (arXiv 2503.08512) section 3.1.
     """
     config = config or ExtractConfig()
-    space = _feature_space(teacher)
-    lifter = Lifter(len(scene.points), space, config.lift.compat)
+    lift = config.lift
+    lifters = [
+        Lifter(len(scene.points), _feature_space(teacher), lift.compat)
+        for teacher in teachers
+    ]
     for frames in _batches(scene.frames(config.frame_stride), config.batch_size):
-        images = [frame.rgb for frame in frames]
-        features = feature_images(images, teacher, captioner, config.lift.compat)
-        for frame, feature in zip(frames, features, strict=True):
-            pixel, visible = project(
-                scene.points,
-                frame,
-                threshold=config.lift.threshold,
-                border_px=config.lift.border_px,
+        seen = [
+            project(
+                scene.points, frame, threshold=lift.threshold, border_px=lift.border_px
             )
-            lifter.add(pixel, visible, feature, image_hw=frame.size_hw)
-            if on_frame:
-                on_frame(frame)
+            for frame in frames
+        ]
+        images = [frame.rgb for frame in frames]
+        for teacher, lifter in zip(teachers, lifters, strict=True):
+            features = feature_images(images, teacher, captioner, lift.compat)
+            for frame, where, feature in zip(frames, seen, features, strict=True):
+                lifter.add(*where, feature, image_hw=frame.size_hw)
+        for frame in frames if on_frame else ():
+            on_frame(frame)
     geometry = geometry_of(scene.points)
-    return dataclasses.replace(lifter.result(), geometry=geometry)
+    return [
+        dataclasses.replace(lifter.result(), geometry=geometry) for lifter in lifters
+    ]
 
 
 def feature_images(
@@ -99,7 +108,7 @@ def feature_images(
     captioner: Captioner | None = None,
     compat: str = "paper",
 ) -> list[FeatureImage]:
-    """Return every image's features in the shared text space, dense or coded.
+    """Return every image's features in the shared text space, per pixel or per mask.
 
     Args:
       images: uint8 RGB.
@@ -132,7 +141,7 @@ def extraction_key(
     """Return the content key of a scene's features: what they are made from.
 
     Args:
-      scene_key: key of what is read of the scene (see `datasets.scan_keys.views_key`).
+      scene_key: key of what is read of the scene (see `datasets.contracts.Scan.key`).
       teacher: its spec and code count.
       config: all but the batch size counts.
       captioner: its id and code count, for a mask teacher.
@@ -162,7 +171,7 @@ class _TeacherText:
 
 def _aligned(
     image: Image, segments, teacher: MaskTeacher, captioner: Captioner | None, compat
-) -> Coded:
+) -> MaskFeatures:
     if captioner is not None:
         captions = captioner.caption(image, segments)
         segments = dataclasses.replace(segments, captions=captions)

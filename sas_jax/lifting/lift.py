@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Int32
 
 from sas_jax.artefacts.features import Features, rows_of_points
+from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import ContractError, InputError
-from sas_jax.text.space import TextSpace
 
 VOID = -1
 _ROWS_AT_ONCE = 16384
@@ -43,7 +43,7 @@ class LiftConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Coded:
+class MaskFeatures:
     """A feature image with few distinct vectors, as a mask teacher makes.
 
     Attributes:
@@ -58,13 +58,13 @@ class Coded:
         low, high = self.index.min(initial=VOID), self.index.max(initial=VOID)
         if self.codebook.ndim != 2 or low < VOID or high >= len(self.codebook):
             raise ContractError(
-                f"coded features: index must be in -1..{len(self.codebook) - 1}, got "
+                f"mask features: index must be in -1..{len(self.codebook) - 1}, got "
                 f"{low}..{high} for a codebook {list(self.codebook.shape)}. "
                 "Void is -1, the first mask is 0."
             )
 
 
-FeatureImage = Float[np.ndarray, "h w C"] | Coded
+FeatureImage = Float[np.ndarray, "h w C"] | MaskFeatures
 
 
 def grid_cells(
@@ -116,15 +116,16 @@ class Lifter:
         Args:
           pixel: (row, column) per point in the frame, from `project`.
           visible: which points the frame sees.
-          features: dense [h, w, C] or coded, on the teacher's own grid.
+          features: dense [h, w, C] or of masks, on the teacher's own grid.
           image_hw: height and width of the frame that `pixel` refers to.
 
         Raises:
           ContractError: when shapes do not fit.
         """
-        coded = isinstance(features, Coded)
-        table = features.codebook if coded else features.reshape(-1, features.shape[-1])
-        grid_hw = features.index.shape if coded else features.shape[:2]
+        of_masks = isinstance(features, MaskFeatures)
+        table = features.codebook if of_masks else features
+        table = table.reshape(-1, table.shape[-1])
+        grid_hw = features.index.shape if of_masks else features.shape[:2]
         self._check(pixel, visible, table.shape[1])
         index = np.flatnonzero(visible)
         cell = grid_cells(pixel[index], image_hw, grid_hw)
@@ -134,7 +135,7 @@ class Lifter:
                 f"{pixel[index].max(axis=0).tolist()}. Pass the frame's size_hw."
             )
         row = cell[:, 0] * grid_hw[1] + cell[:, 1]
-        if coded:
+        if of_masks:
             row = features.index.reshape(-1)[row]
             if self._compat == "official":
                 self._count[index[row == VOID]] += 1

@@ -12,8 +12,8 @@ from typing import Any
 import safetensors
 
 from sas_jax.artefacts.files import canonical
+from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import DamagedFile, InputError
-from sas_jax.text.space import TextSpace
 
 SUFFIX = ".safetensors"
 SCHEMA = "sas_jax.student/1"

@@ -45,19 +45,6 @@ class LabelSet:
                 f"{list(self.palette.shape)}. Give one colour per class."
             )
 
-    def index(self, name: str) -> int:
-        """Return the index of a class name.
-
-        Raises:
-          InputError: for a name that the set does not have.
-        """
-        if name not in self.names:
-            raise InputError(
-                f"label set {self.name}: class must be one of {', '.join(self.names)}; "
-                f"got {name!r}. Check the spelling."
-            )
-        return self.names.index(name)
-
     def colors(
         self,
         labels: Int[np.ndarray, " P"],
@@ -87,9 +74,6 @@ def _label_set(name: str) -> LabelSet:
 
 SCANNET20 = _label_set("scannet20")
 MATTERPORT21 = _label_set("matterport21")
-# The indoor vocabulary of capability and fusion: Matterport's classes, in this order.
-INDOOR21 = MATTERPORT21
-LABEL_SETS = {labels.name: labels for labels in (SCANNET20, MATTERPORT21)}
 
 
 @functools.lru_cache
@@ -112,6 +96,3 @@ def nyu40_lookup(label_set: LabelSet) -> Int[np.ndarray, " 41"]:
             "Use scannet20 or matterport21."
         )
     return _nyu40_table(label_set.nyu40_ids)
-
-
-NYU40_TO_20 = nyu40_lookup(SCANNET20)

@@ -14,8 +14,9 @@ import webcolors
 from jaxtyping import Bool, Float, UInt8
 
 from sas_jax.artefacts.files import content_key
-from sas_jax.lifting.align import with_article
+from sas_jax.registry import LoadOptions
 from sas_jax.teachers.contracts import Image, Segments, check_image, check_segments
+from sas_jax.text.wording import with_article
 
 COLOUR_WORDS = {
     "black": "black",
@@ -122,12 +123,12 @@ class SilentCaptioner:
         return [""] * len(segments.labels)
 
 
-def load_colour_size(weights: str | None, device: str) -> ColourSizeCaptioner:
+def load_colour_size(options: LoadOptions) -> ColourSizeCaptioner:
     """Return the captioner for the registry; it has no weights and no device."""
     return ColourSizeCaptioner()
 
 
-def load_none(weights: str | None, device: str) -> SilentCaptioner:
+def load_none(options: LoadOptions) -> SilentCaptioner:
     """Return the silent captioner for the registry."""
     return SilentCaptioner()
 

@@ -14,8 +14,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from jaxtyping import Float, Float16, Int32, UInt8
 
+from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import ContractError
-from sas_jax.text.space import TextSpace
 
 VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""

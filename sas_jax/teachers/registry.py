@@ -1,25 +1,25 @@
-"""Teachers and captioners by name: what each is, needs and where its weights lie.
+"""Teachers and captioners by name: a new one is a file and a line here.
 
-A plain table; the module of a model is imported when the model is loaded, so listing
-works without torch.
+The module of a model is imported when the model is loaded, so listing works without
+torch.
 """
 
 import dataclasses
-import importlib
 import importlib.util
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sas_jax.errors import InputError, WeightsMissing
 from sas_jax.extras import install_command
+from sas_jax.registry import LoadOptions, check_name, function_of
 
 VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
 
 _RANDOM = re.compile(r"random:\d+")
-SHIPPED_WEIGHTS = pathlib.Path(__file__).parent.parent / "rooms/teachers/weights"
+_NEEDS = ("torch", "transformers", "cv2", "webcolors")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,73 +27,31 @@ class Entry:
     """Describe one model of the table.
 
     Attributes:
-      name: what `--teacher` takes.
-      contract: `dense`, `mask`, `heat` or `captioner`.
-      loader: `module:function`; called as `function(weights, device)`.
+      contract: `dense`, `mask`, `heat` or `captioner` (see contracts.py).
+      loader: `module:function`, called with `LoadOptions`.
       needs: modules that must be importable.
-      weights: default checkpoint, None for a model without weights.
-      licence: licence of the weights.
-      summary: one line for people.
     """
 
-    name: str
     contract: str
     loader: str
-    needs: tuple[str, ...]
-    weights: pathlib.Path | None
-    licence: str
-    summary: str
+    needs: tuple[str, ...] = _NEEDS
 
-
-_TORCH = ("torch", "transformers", "cv2")
 
 ENTRIES: dict[str, Entry] = {
-    entry.name: entry
-    for entry in (
-        Entry(
-            name="rooms-dense",
-            contract="dense",
-            loader="sas_jax.rooms.teachers.dense:load",
-            needs=_TORCH,
-            weights=SHIPPED_WEIGHTS / "rooms_dense.safetensors",
-            licence="Apache-2.0",
-            summary="small encoder-decoder, per-pixel features in MiniLM's text space",
-        ),
-        Entry(
-            name="rooms-mask",
-            contract="mask",
-            loader="sas_jax.rooms.teachers.mask:load",
-            needs=_TORCH,
-            weights=SHIPPED_WEIGHTS / "rooms_mask.safetensors",
-            licence="Apache-2.0",
-            summary="small bottom-up panoptic network, masks with labels",
-        ),
-        Entry(
-            name="colour-size",
-            contract="captioner",
-            loader="sas_jax.teachers.captions:load_colour_size",
-            needs=("webcolors", "cv2"),
-            weights=None,
-            licence="Apache-2.0",
-            summary="says the colour and size that it measures inside a mask",
-        ),
-        Entry(
-            name="none",
-            contract="captioner",
-            loader="sas_jax.teachers.captions:load_none",
-            needs=(),
-            weights=None,
-            licence="Apache-2.0",
-            summary="says nothing, so that the label alone is encoded",
-        ),
-    )
+    "rooms-dense": Entry("dense", "sas_jax.rooms.teachers.dense:load"),
+    "rooms-mask": Entry("mask", "sas_jax.rooms.teachers.mask:load"),
+    "colour-size": Entry("captioner", "sas_jax.teachers.captions:load_colour_size"),
+    "none": Entry("captioner", "sas_jax.teachers.captions:load_none"),
 }
+"""What `--teachers` and `--captioner` take -> what it is and where."""
 
 
 def names(*contracts: str) -> list[str]:
     """Return the names of all models of the given contracts (all, if none given)."""
     return [
-        e.name for e in ENTRIES.values() if not contracts or e.contract in contracts
+        name
+        for name, row in ENTRIES.items()
+        if not contracts or row.contract in contracts
     ]
 
 
@@ -103,11 +61,7 @@ def entry(name: str) -> Entry:
     Raises:
       InputError: for an unknown name, listing the known ones.
     """
-    if name not in ENTRIES:
-        raise InputError(
-            f"registry: a model must be one of {', '.join(ENTRIES)}, got {name}. "
-            "Correct the flag."
-        )
+    check_name(name, ENTRIES, "a model", "the flag")
     return ENTRIES[name]
 
 
@@ -142,14 +96,12 @@ def check(
             f"Run: {install_command('teachers')}"
         )
     _check_device(device)
-    source = _source(row, weights)
-    if source is None or _RANDOM.fullmatch(source):
+    if weights is None or _RANDOM.fullmatch(weights):
         return
-    if not pathlib.Path(source).exists():
+    if not pathlib.Path(weights).exists():
         raise WeightsMissing(
-            f"registry: {name} needs its weights ({row.licence}), got no file "
-            f"({source}). Give --teacher_weights={name}=<path>, train with "
-            "experiments/pretrain_rooms.py, or smoke-test with "
+            f"registry: {name} needs its weights, got no file ({weights}). Give "
+            f"--teacher_weights={name}=<path>, or smoke-test with "
             f"--teacher_weights={name}=random:0."
         )
 
@@ -166,7 +118,7 @@ def load(
     Args:
       name: a key of `ENTRIES`.
       weights: path of a checkpoint, `random:<seed>` for a smoke test without
-        training, or None for the default checkpoint.
+        training, or None for the model's own.
       device: `cpu` or `cuda:<n>`.
       contracts: what is wanted; any, if none given.
 
@@ -177,14 +129,7 @@ def load(
       InputError: as `check`.
     """
     check(name, weights=weights, device=device, contracts=contracts)
-    row = entry(name)
-    module, function = row.loader.split(":")
-    make: Callable = getattr(importlib.import_module(module), function)
-    return make(_source(row, weights), device)
-
-
-def _source(row: Entry, weights: str | None) -> str | None:
-    return weights or (str(row.weights) if row.weights else None)
+    return function_of(entry(name).loader)(LoadOptions(weights, device))
 
 
 def _check_device(device: str) -> None:

@@ -20,9 +20,9 @@ import tokenizers
 from jaxtyping import Array, Float
 
 from sas_jax.artefacts.files import content_key, read_tensors, write_tensors
+from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import DamagedFile, InputError
 from sas_jax.text import minilm_files, words
-from sas_jax.text.space import TextSpace
 
 _NUM_LAYERS = 6
 _NUM_HEADS = 12

@@ -14,8 +14,8 @@ import pathlib
 import tokenizers
 
 from sas_jax.artefacts.files import atomic_write, sha256_file
+from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import InputError, WeightsMissing
-from sas_jax.text.space import TextSpace
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 SPACE = TextSpace("minilm-l6-v2", WEIGHTS_SHA256, 384)

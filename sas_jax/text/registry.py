@@ -4,10 +4,15 @@ The tower that encodes a text is chosen by the features that it is to be compare
 """
 
 import functools
-import importlib
+from collections.abc import Sequence
+from typing import Protocol
 
+import numpy as np
+from jaxtyping import Float
+
+from sas_jax.artefacts.space import TextSpace, one_space
 from sas_jax.errors import InputError
-from sas_jax.text.space import TextSpace, TextTower, one_space
+from sas_jax.registry import function_of
 
 VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
@@ -16,6 +21,24 @@ TOWERS: dict[str, str] = {
     "minilm-l6-v2": "sas_jax.text.minilm:load_minilm",
 }
 """Name of the space -> `module:function` that returns the tower."""
+
+
+class TextTower(Protocol):
+    """Encodes texts in one space.
+
+    Attributes:
+      space: of all vectors.
+    """
+
+    space: TextSpace
+
+    def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "n C"]:
+        """Return one unit vector per text, f32, in the order given."""
+        ...
+
+    def check(self, texts: Sequence[str]) -> None:
+        """Raise InputError naming texts of which the tower knows no word."""
+        ...
 
 
 def load(name: str) -> TextTower:
@@ -51,5 +74,4 @@ def of_space(space: TextSpace, what: str) -> TextTower:
 
 @functools.cache
 def _load(loader: str) -> TextTower:
-    module, function = loader.split(":")
-    return getattr(importlib.import_module(module), function)()
+    return function_of(loader)()

@@ -112,21 +112,6 @@ def vocabulary(name: str) -> Vocabulary:
     return known[name]
 
 
-def index_of(vocabulary: Sequence[str], name: str) -> int:
-    """Return the position of a class name.
-
-    Raises:
-      InputError: when the vocabulary has no such name.
-    """
-    names = list(vocabulary)
-    if name not in names:
-        raise InputError(
-            f"vocabulary: class must be one of {', '.join(names)}, got {name}. "
-            "Correct the class name."
-        )
-    return names.index(name)
-
-
 @functools.cache
 def _vocabularies() -> Mapping[str, Vocabulary]:
     file = importlib.resources.files("sas_jax.text") / "vocabularies.json"

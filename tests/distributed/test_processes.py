@@ -30,7 +30,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 from distill_world import SPACE, TEXT, Mixer, boxes, tiny_config
 from sas_jax.distill import step as steps, train as training
 from sas_jax.distill.config import RunConfig
-from sas_jax.distill.start import Vocabulary
+from sas_jax.distill.setup import Vocabulary
 from sas_jax.errors import InputError
 
 steps.make_network = lambda config: Mixer()

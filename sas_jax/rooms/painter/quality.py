@@ -12,17 +12,18 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
 from sas_jax.artefacts import files
 from sas_jax.artefacts.versions import decided_by, module_of
 from sas_jax.capability import sheets
+from sas_jax.capability.contracts import JudgeOptions, Recipe
 from sas_jax.capability.measure import Compat, intersection_union
-from sas_jax.capability.prompt_masks import MaskConfig, PointPrompter, pseudo_masks
+from sas_jax.capability.prompt_masks import pseudo_masks
 from sas_jax.capability.store import QUALITY_SCHEMA, file_name
-from sas_jax.capability.synthesize import SmallSynthesizer
-from sas_jax.rooms.catalogue import CLASS_NAMES
+from sas_jax.registry import said
+from sas_jax.rooms.catalogue import CLASS_NAMES, named_designs
 from sas_jax.rooms.layout import RoomConfig
 from sas_jax.rooms.painter.crops import CropConfig, Crops, crops_key, make_crops
 from sas_jax.rooms.scan.scene import FIRST_HELD_OUT_SEED
@@ -30,7 +31,6 @@ from sas_jax.text.vocabulary import image_prompt
 
 _ROOMS = 24
 _VIEWS = CropConfig(image_size=64, per_class=1, wide=0)
-TICKS = _ROOMS + len(CLASS_NAMES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,9 +96,7 @@ def mean_iou(
 
 def measure_quality(
     crops: Crops,
-    synthesizer: SmallSynthesizer,
-    prompter: PointPrompter,
-    masks: MaskConfig,
+    recipe: Recipe,
     config: QualityConfig | None = None,
     classes: Sequence[str] = CLASS_NAMES,
     progress: Callable[[str], None] = lambda _: None,
@@ -107,9 +105,7 @@ def measure_quality(
 
     Args:
       crops: renders from rooms that the model was not trained on.
-      synthesizer: the model under test.
-      prompter: refines masks by points.
-      masks: threshold and point rules.
+      recipe: under test; its synthesizer can redraw images.
       config: how; None means the defaults.
       classes: which; classes without a render are left out.
       progress: called with each class's name when it is done.
@@ -120,71 +116,81 @@ def measure_quality(
         index = CLASS_NAMES.index(name)
         rows = np.flatnonzero(crops.focus == index)[: config.images_per_class]
         if len(rows):
-            found.append(
-                _class_quality(crops, rows, index, synthesizer, prompter, masks, config)
-            )
+            found.append(_class_quality(crops, rows, index, recipe, config))
         progress(name)
     return found
 
 
 def _class_quality(
-    crops, rows, index, synthesizer, prompter, masks, config
+    crops: Crops,
+    rows: Int[np.ndarray, " m"],
+    index: int,
+    recipe: Recipe,
+    config: QualityConfig,
 ) -> ClassQuality:
     name, images = CLASS_NAMES[index], crops.images[rows]
     seeds = range(config.seed, config.seed + len(rows))
     prompt = image_prompt(name, config.compat)
-    drawn = synthesizer.redraw(images, prompt, name, seeds, config.strength)
-    coarse, refined = pseudo_masks(images, drawn.attention, prompter, masks)
+    drawn = recipe.synthesizer.redraw(images, prompt, name, seeds, config.strength)
+    rules = recipe.prompter, recipe.masks
+    coarse, refined = pseudo_masks(images, drawn.attention, *rules)
     truth, control = crops.labels[rows] == index, None
     if len(rows) > 1:
         borrowed = np.roll(drawn.attention, 1, axis=0)
-        control = pseudo_masks(images, borrowed, prompter, masks)[1]
+        control = pseudo_masks(images, borrowed, *rules)[1]
     return ClassQuality(name, images, drawn.attention, coarse, refined, truth, control)
 
 
-def judge(
-    folder: files.PathLike,
-    synthesizer: SmallSynthesizer,
-    prompter: PointPrompter,
-    masks: MaskConfig,
-    rooms: RoomConfig,
-    config: QualityConfig | None = None,
-    progress: Callable[[], None] = lambda: None,
-) -> dict:
-    """Measure on rooms made for it, unless that was done; keep table and pictures.
+class RenderJudge:
+    """A `Judge` (see capability/contracts.py) on rooms that are rendered for it.
 
-    Args:
-      folder: the workspace's `capability` folder; gets `quality.json` and a sheet per
-        class under `quality/`.
-      synthesizer: the model under test.
-      prompter: refines masks by points.
-      masks: threshold and point rules.
-      rooms: what is rendered; the furniture that the model was trained on.
-      config: how; None means the defaults.
-      progress: called `TICKS` times when there is something to do.
-
-    Returns:
-      What `quality_table` returns.
-
+    It leaves `quality.json` in its folder and a sheet per class under `quality/`.
     Deterministic: yes, for any number of threads.
     """
-    config = config or QualityConfig()
-    path = pathlib.Path(folder) / "quality.json"
-    seeds = range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + _ROOMS)
-    renders = crops_key(seeds, _VIEWS, rooms)
-    made_by = decided_by(__name__, module_of(synthesizer), module_of(prompter))
-    specs = [synthesizer.spec, prompter.spec, masks, config, renders, made_by]
-    key = files.content_key(specs)
-    if files.is_current(path, key):
-        return files.read_json(path, schema=QUALITY_SCHEMA)
-    crops = make_crops(seeds, _VIEWS, rooms, progress=lambda _: progress())
-    found = measure_quality(
-        crops, synthesizer, prompter, masks, config, progress=lambda _: progress()
+
+    ticks = _ROOMS + len(CLASS_NAMES)
+
+    def __init__(self, rooms: RoomConfig, config: QualityConfig | None = None) -> None:
+        """Take what is rendered, the furniture that the model was trained on."""
+        self._rooms, self._config = rooms, config or QualityConfig()
+
+    def judge(
+        self,
+        folder: files.PathLike,
+        recipe: Recipe,
+        progress: Callable[[], None] = lambda: None,
+    ) -> dict[str, float | None]:
+        """See `Judge`."""
+        path = pathlib.Path(folder) / "quality.json"
+        seeds = range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + _ROOMS)
+        key = self._key(recipe, crops_key(seeds, _VIEWS, self._rooms))
+        if not files.is_current(path, key):
+            crops = make_crops(
+                seeds, _VIEWS, self._rooms, progress=lambda _: progress()
+            )
+            found = measure_quality(
+                crops, recipe, self._config, progress=lambda _: progress()
+            )
+            for entry in found:
+                _write_sheet(pathlib.Path(folder) / "quality", entry)
+            files.write_json(path, quality_table(found), key=key, schema=QUALITY_SCHEMA)
+        return files.read_json(path, schema=QUALITY_SCHEMA)["mean"]
+
+    def _key(self, recipe: Recipe, renders: str) -> str:
+        models = recipe.synthesizer, recipe.prompter
+        made_by = decided_by(__name__, *map(module_of, models))
+        specs = [model.spec for model in models]
+        return files.content_key([*specs, recipe.masks, self._config, renders, made_by])
+
+
+def load(options: JudgeOptions) -> RenderJudge:
+    """Return the judge for the registry."""
+    config = said(
+        QualityConfig(compat=options.compat),
+        images_per_class=options.images_per_class,
     )
-    for entry in found:
-        _write_sheet(pathlib.Path(folder) / "quality", entry)
-    files.write_json(path, quality_table(found), key=key, schema=QUALITY_SCHEMA)
-    return files.read_json(path, schema=QUALITY_SCHEMA)
+    rooms = RoomConfig(designs=named_designs(options.designs or "typical"))
+    return RenderJudge(rooms, config)
 
 
 def _write_sheet(folder: pathlib.Path, entry: ClassQuality) -> None:

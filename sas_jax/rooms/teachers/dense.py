@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Float16
 from torch.nn import functional
 
+from sas_jax.registry import LoadOptions
 from sas_jax.rooms.teachers.nets import (
     MEAN,
     SIZE_MULTIPLE,
@@ -103,11 +104,10 @@ def unit_embedding(
     return (cells * squared.clamp(min=1e-12).rsqrt()) @ matrix.T
 
 
-def load(weights: str, device: str = "cpu") -> RoomsDense:
-    """Load the teacher for the registry.
+def load(options: LoadOptions) -> RoomsDense:
+    """Load the teacher for the registry; the shipped weights unless told otherwise.
 
-    Args:
-      weights: path of a safetensors file, or `random:<seed>`.
-      device: `cpu` or `cuda:<n>`.
+    Raises:
+      WeightsMissing: when there is no such file.
     """
-    return RoomsDense(*build(DENSE_NET, weights, device))
+    return RoomsDense(*build(DENSE_NET, options, "rooms_dense"))

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int32
 from torch.nn import functional
 
+from sas_jax.registry import LoadOptions
 from sas_jax.rooms.teachers.nets import (
     MEAN,
     SIZE_MULTIPLE,
@@ -126,14 +127,13 @@ class RoomsMask:
         del self._net
 
 
-def load(weights: str, device: str = "cpu") -> RoomsMask:
-    """Load the teacher for the registry.
+def load(options: LoadOptions) -> RoomsMask:
+    """Load the teacher for the registry; the shipped weights unless told otherwise.
 
-    Args:
-      weights: path of a safetensors file, or `random:<seed>`.
-      device: `cpu` or `cuda:<n>`.
+    Raises:
+      WeightsMissing: when there is no such file.
     """
-    return RoomsMask(*build(MASK_NET, weights, device))
+    return RoomsMask(*build(MASK_NET, options, "rooms_mask"))
 
 
 def group_pixels(

@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn import functional
 
 from sas_jax.artefacts.files import content_key, read_tensors, write_tensors
-from sas_jax.errors import InputError
+from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.registry import LoadOptions
 from sas_jax.teachers.contracts import Image, check_image
 
 SCHEMA = "sas_jax.rooms_net/1"
@@ -25,6 +26,8 @@ GRID_STRIDE = 2
 SIZE_MULTIPLE = 16
 MEAN = 0.5
 """Pixels are fed as value / 255 - MEAN."""
+
+SHIPPED = pathlib.Path(__file__).parent / "weights"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,20 +168,24 @@ def groups_by_size(images: list[Image], batch_size: int) -> list[list[int]]:
     ]
 
 
-def build(config: NetConfig, weights: str, device: str) -> tuple[RoomsNet, str]:
+def build(
+    config: NetConfig, options: LoadOptions, shipped: str
+) -> tuple[RoomsNet, str]:
     """Build a network for inference and fill it.
 
     Args:
       config: its size.
-      weights: path of what `save_weights` wrote, or `random:<seed>`.
-      device: `cpu` or `cuda:<n>`.
+      options: device, and weights: what `save_weights` wrote, or `random:<seed>`.
+      shipped: stem of the shipped file, which None stands for.
 
     Returns:
       The network in evaluation mode, and the id of its weights.
 
     Raises:
+      WeightsMissing: when there is no such file.
       InputError: when the file is damaged or holds another network's tensors.
     """
+    weights = options.weights or str(SHIPPED / f"{shipped}.safetensors")
     if weights.startswith("random:"):
         with torch.random.fork_rng():
             torch.manual_seed(int(weights.partition(":")[2]))
@@ -186,9 +193,18 @@ def build(config: NetConfig, weights: str, device: str) -> tuple[RoomsNet, str]:
         identity = weights
     else:
         net = RoomsNet(config)
-        identity = f"content:{load_weights(net, pathlib.Path(weights))}"
-    net = net.eval().to(device, memory_format=torch.channels_last)
+        identity = f"content:{_load_file(net, pathlib.Path(weights))}"
+    net = net.eval().to(options.device, memory_format=torch.channels_last)
     return net, identity
+
+
+def _load_file(net: nn.Module, path: pathlib.Path) -> str:
+    if not path.is_file():
+        raise WeightsMissing(
+            f"rooms: weights must exist, got none ({path}). Train them with "
+            "python experiments/pretrain_rooms.py --model=both"
+        )
+    return load_weights(net, path)
 
 
 def load_weights(

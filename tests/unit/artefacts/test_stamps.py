@@ -6,11 +6,11 @@ import time
 
 import numpy as np
 import pytest
-from scene_files import write_scannet
+from scene_files import scan_of, write_scannet
 
 from sas_jax.artefacts import files
 from sas_jax.artefacts.stamps import Memo, keep, recall, stamps_of
-from sas_jax.datasets import scan_keys
+from sas_jax.datasets import contracts
 
 SCHEMA = "sas_jax.test/1"
 
@@ -25,7 +25,7 @@ def hashed(monkeypatch):
         return sha256_file(path)
 
     monkeypatch.setattr(files, "sha256_file", counted)
-    monkeypatch.setattr(scan_keys, "sha256_file", counted)
+    monkeypatch.setattr(contracts, "sha256_file", counted)
     return names
 
 
@@ -159,10 +159,10 @@ def test_keys_of_a_scan_are_the_same_with_a_memory_and_hash_once(tmp_path, hashe
 
     def keys(memo=memo):
         return [
-            scan_keys.views_key(scan, 1, memo),
-            scan_keys.views_key(scan, 2, memo),
-            scan_keys.geometry_key(scan, memo),
-            scan_keys.labels_key(scan, memo),
+            scan_of(scan).key("views", memo=memo),
+            scan_of(scan).key("views", frame_stride=2, memo=memo),
+            scan_of(scan).key("geometry", memo=memo),
+            scan_of(scan).key("labels", memo=memo),
         ]
 
     plain = keys(Memo())
@@ -179,7 +179,11 @@ def test_a_frame_that_comes_or_goes_changes_the_key_with_a_memory_too(tmp_path):
     scan = write_scannet(tmp_path, num_frames=3)
     set_time(scan / "color", 100)
     memo = Memo(tmp_path / "memo")
-    before = scan_keys.views_key(scan, 2, memo)
+
+    def key(memo):
+        return scan_of(scan).key("views", frame_stride=2, memo=memo)
+
+    before = key(memo)
     shutil.copy(scan / "color" / "10.jpg", scan / "color" / "1.jpg")
-    after = scan_keys.views_key(scan, 2, memo)
-    assert before != after == scan_keys.views_key(scan, 2)
+    after = key(memo)
+    assert before != after == key(Memo())

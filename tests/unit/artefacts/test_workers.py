@@ -10,7 +10,7 @@ import pytest
 
 from sas_jax.artefacts import files, lock, stage
 from sas_jax.artefacts.owner import Owner
-from sas_jax.artefacts.stage import Job, Tally, run_jobs
+from sas_jax.artefacts.stage import Job, Tally, run_groups, run_jobs
 from sas_jax.errors import InputError
 
 # Makes scenes and notes who made them; one scene keeps its maker until it is let go.
@@ -166,3 +166,53 @@ def test_an_error_gives_the_claim_back(tmp_path):
         run_jobs(jobs_of(tmp_path), fail)
     assert os.listdir(tmp_path / ".claims") == []
     assert run_jobs(jobs_of(tmp_path), write) == Tally(made=3)
+
+
+def groups_of(folder, scenes="01", parts="ab"):
+    return [
+        [Job(s, folder / p / f"{s}.safetensors", "key") for p in parts] for s in scenes
+    ]
+
+
+def test_of_a_group_what_is_due_is_made_together(tmp_path):
+    groups, ticks, seen = groups_of(tmp_path), [], []
+
+    def make(due):
+        seen.append([job.path.parent.name + job.name for job in due])
+        for job in due:
+            write(job)
+
+    write(groups[1][0])
+    tally = run_groups(groups, make, progress=lambda: ticks.append(0))
+    assert (tally, len(ticks)) == (Tally(made=3, current=1), 2)
+    assert seen == [["a0", "b0"], ["b1"]]
+    assert run_groups(groups, make) == Tally(current=4) and len(seen) == 2
+
+
+@pytest.mark.parametrize("claimed", ["a", "b"])
+def test_of_a_group_nothing_is_made_twice(tmp_path, monkeypatch, claimed):
+    """Who has the first artefact makes the others too; another one is waited for."""
+    monkeypatch.setattr(stage, "POLL_S", 0.0)
+    groups, seen, polls = groups_of(tmp_path, "0"), [], []
+    jobs = {job.path.parent.name: job for job in groups[0]}
+    base = jobs[claimed].path.parent / ".claims" / jobs[claimed].path.name
+    base.parent.mkdir(parents=True)
+    claim = lock.take(base)
+
+    def make(due):
+        seen.append([job.path.parent.name for job in due])
+        for job in due:
+            write(job)
+
+    def sleep(seconds):
+        polls.append(list(seen))
+        for name in "ab" if claimed == "a" else "b":
+            write(jobs[name])
+        claim.release()
+
+    monkeypatch.setattr(stage.time, "sleep", sleep)
+    tally = run_groups(groups, make)
+    if claimed == "a":
+        assert (seen, polls, tally) == ([], [[]], Tally(current=2))
+    else:
+        assert (seen, tally) == ([["a"]], Tally(made=1, current=1))

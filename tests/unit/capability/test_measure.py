@@ -12,6 +12,7 @@ from text_spaces import space
 from sas_jax.artefacts import files
 from sas_jax.capability import run as stage
 from sas_jax.capability import store
+from sas_jax.capability.contracts import MaskConfig, Recipe, Synthesized
 from sas_jax.capability.measure import (
     CapabilityConfig,
     class_score,
@@ -21,8 +22,6 @@ from sas_jax.capability.measure import (
     measured_classes,
     teacher_prediction,
 )
-from sas_jax.capability.prompt_masks import MaskConfig
-from sas_jax.capability.synthesize import Synthesized
 from sas_jax.errors import ContractError, InputError
 from sas_jax.fusion.stage import load_capability
 from sas_jax.teachers.contracts import Segments, TeacherSpec
@@ -80,8 +79,10 @@ class HalfMask:
         return found
 
 
-class SquarePainter:
+class SquareSynthesizer:
     """Paints a square of the class's colour; attention is exactly the square."""
+
+    masks, one_thread, judge = MaskConfig(threshold=0.5), True, None
 
     def __init__(self):
         self.spec = {"model": "squares"}
@@ -99,6 +100,8 @@ class SquarePainter:
 
 
 class Unchanged:
+    one_thread = True
+
     def __init__(self):
         self.spec = {"model": "hint"}
 
@@ -174,14 +177,14 @@ def test_another_contract_is_refused():
         teacher_prediction(teacher, images, WORDS, CapabilityConfig())
 
 
-def painter_of(synthesizer):
-    return stage.Painter(synthesizer, Unchanged(), MaskConfig(threshold=0.5))
+def recipe_of(synthesizer):
+    return Recipe(synthesizer, Unchanged(), synthesizer.masks)
 
 
-def measure(folder, teacher, painter=None, config=None):
+def measure(folder, teacher, synthesizer=None, config=None):
     config = config or CapabilityConfig(images_per_class=3)
-    painter = painter_of(painter or SquarePainter())
-    stage.make_images(folder, VOCABULARY, painter, config)
+    recipe = recipe_of(synthesizer or SquareSynthesizer())
+    stage.make_images(folder, VOCABULARY, recipe, config)
     return stage.measure_teacher(folder, VOCABULARY, teacher, config)
 
 
@@ -207,29 +210,31 @@ def test_official_leaves_out_the_collecting_class(tmp_path):
 
 
 def test_what_is_current_is_not_made_again(tmp_path):
-    painter, teacher = SquarePainter(), ColorDense()
-    first = measure(tmp_path, teacher, painter)
-    assert (len(painter.calls), teacher.images) == (4, 12)
-    again = measure(tmp_path, teacher, painter)
-    assert (len(painter.calls), teacher.images) == (4, 12)
+    synthesizer, teacher = SquareSynthesizer(), ColorDense()
+    first = measure(tmp_path, teacher, synthesizer)
+    assert (len(synthesizer.calls), teacher.images) == (4, 12)
+    again = measure(tmp_path, teacher, synthesizer)
+    assert (len(synthesizer.calls), teacher.images) == (4, 12)
     assert again.miou.tolist() == first.miou.tolist()
 
 
 def test_a_damaged_class_is_made_again_and_only_that(tmp_path):
-    painter, teacher = SquarePainter(), ColorDense()
-    measure(tmp_path, teacher, painter)
+    synthesizer, teacher = SquareSynthesizer(), ColorDense()
+    measure(tmp_path, teacher, synthesizer)
     path = store.images_path(tmp_path, "green")
     path.write_bytes(path.read_bytes()[:-7])
-    measure(tmp_path, teacher, painter)
-    assert painter.calls[4:] == ["green"]
+    measure(tmp_path, teacher, synthesizer)
+    assert synthesizer.calls[4:] == ["green"]
     assert teacher.images == 12
 
 
 def test_other_seeds_make_other_images(tmp_path):
-    painter, teacher = SquarePainter(), ColorDense()
-    measure(tmp_path, teacher, painter)
-    measure(tmp_path, teacher, painter, CapabilityConfig(images_per_class=3, seed=5))
-    assert (len(painter.calls), teacher.images) == (8, 24)
+    synthesizer, teacher = SquareSynthesizer(), ColorDense()
+    measure(tmp_path, teacher, synthesizer)
+    measure(
+        tmp_path, teacher, synthesizer, CapabilityConfig(images_per_class=3, seed=5)
+    )
+    assert (len(synthesizer.calls), teacher.images) == (8, 24)
 
 
 def test_table_on_disk_is_what_fusion_reads(tmp_path):
@@ -251,7 +256,7 @@ def test_damaged_table_is_refused(tmp_path):
         store.read_table(path)
 
 
-class FailingPainter(SquarePainter):
+class FailingSynthesizer(SquareSynthesizer):
     """Cannot paint blue."""
 
     def synthesize(self, prompt, word, seeds):
@@ -262,13 +267,15 @@ class FailingPainter(SquarePainter):
 
 def test_processes_leave_the_same_files_and_their_errors_are_told(tmp_path):
     config, done = CapabilityConfig(images_per_class=3), []
-    stage.make_images(tmp_path / "a", VOCABULARY, painter_of(SquarePainter()), config)
-    folder, failing = tmp_path / "b", painter_of(FailingPainter())
+    stage.make_images(
+        tmp_path / "a", VOCABULARY, recipe_of(SquareSynthesizer()), config
+    )
+    folder, failing = tmp_path / "b", recipe_of(FailingSynthesizer())
     with pytest.raises(InputError, match=r"paint: no blue\."):
         stage.make_images(folder, VOCABULARY, failing, config, done.append, workers=2)
     assert done == ["red", "green"]
     assert failing.synthesizer.calls == []  # not in this process
-    rest = painter_of(SquarePainter())
+    rest = recipe_of(SquareSynthesizer())
     stage.make_images(folder, VOCABULARY, rest, config, done.append)
     assert sorted(done[2:]) == sorted(WORDS)
     assert set(rest.synthesizer.calls) <= {"blue", "other furniture"}
@@ -285,9 +292,9 @@ def test_a_killed_process_is_told_in_words(tmp_path, monkeypatch):
     monkeypatch.setattr(
         stage, "worker_pool", lambda workers: contextlib.nullcontext(DeadPool())
     )
-    painter = painter_of(SquarePainter())
+    recipe = recipe_of(SquareSynthesizer())
     with pytest.raises(InputError, match="Lower --threads"):
-        stage.make_images(tmp_path, VOCABULARY, painter, CapabilityConfig(), workers=2)
+        stage.make_images(tmp_path, VOCABULARY, recipe, CapabilityConfig(), workers=2)
 
 
 def test_sheets_show_every_row(tmp_path):

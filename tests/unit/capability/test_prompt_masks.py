@@ -9,13 +9,10 @@ import transformers
 from scipy import ndimage
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
-from sas_jax.capability.prompt_masks import (
-    MaskConfig,
-    coarse_mask,
-    pseudo_masks,
-    sample_points,
-)
-from sas_jax.capability.prompters import GrabCutConfig, GrabCutPrompter, SamPrompter
+from sas_jax.capability.contracts import MaskConfig
+from sas_jax.capability.grabcut import GrabCutConfig, GrabCutPrompter
+from sas_jax.capability.prompt_masks import coarse_mask, pseudo_masks, sample_points
+from sas_jax.capability.sam import SamPrompter
 from sas_jax.errors import ContractError, WeightsMissing
 
 OPEN = MaskConfig(border_px=0)
@@ -194,16 +191,16 @@ def test_sam_gets_rgb_and_points_as_x_y():
     model, processor = tiny_sam()
     image = np.random.default_rng(0).integers(0, 256, (48, 80, 3), np.uint8)
     points = np.array([[12, 10], [20, 40], [30, 60]])
-    given = processor(
+    inputs = processor(
         image,
         input_points=[[[[10, 12], [40, 20], [60, 30]]]],
         input_labels=[[[1, 1, 1]]],
         return_tensors="pt",
     )
     with torch.no_grad():
-        output = model(**given, multimask_output=False)
+        output = model(**inputs, multimask_output=False)
     wanted = processor.image_processor.post_process_masks(
-        output.pred_masks, given["original_sizes"], given["reshaped_input_sizes"]
+        output.pred_masks, inputs["original_sizes"], inputs["reshaped_input_sizes"]
     )[0][0, 0]
     seen = {}
     model.vision_encoder.register_forward_pre_hook(
@@ -214,7 +211,7 @@ def test_sam_gets_rgb_and_points_as_x_y():
     assert mask.shape == (48, 80)
     assert mask.dtype == bool
     assert (mask == wanted.numpy()).all()
-    torch.testing.assert_close(seen["pixels"], given["pixel_values"])
+    torch.testing.assert_close(seen["pixels"], inputs["pixel_values"])
 
 
 def test_sam_without_weights_says_what_to_do(tmp_path):

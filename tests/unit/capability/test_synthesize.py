@@ -1,4 +1,4 @@
-"""Both painters: determinism, guidance, token choice, weights on disk."""
+"""Both synthesizers: determinism, guidance, token choice, weights on disk."""
 
 import pickle
 
@@ -8,17 +8,16 @@ import torch
 from tiny_diffusion import tiny_pipeline, tiny_tokenizer
 
 from sas_jax.capability import attention
-from sas_jax.capability.synthesize import (
-    SmallSynthesizer,
+from sas_jax.capability.stable_diffusion import (
     StableDiffusionConfig,
     StableDiffusionSynthesizer,
-    one_thread,
     prompt_tokens,
 )
 from sas_jax.errors import DamagedFile, InputError, WeightsMissing
 from sas_jax.rooms.painter import diffusion_net, small_diffusion
 from sas_jax.rooms.painter.diffusion_net import SmallDiffusionConfig
 from sas_jax.rooms.painter.small_diffusion import SamplingConfig
+from sas_jax.rooms.painter.synthesizer import SmallSynthesizer, one_thread
 from sas_jax.rooms.painter.token_states import load_token_states
 
 TINY = SmallDiffusionConfig(image_size=32, channels=(8, 16, 16), heads=2)
@@ -35,7 +34,7 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def painter(model):
+def synthesizer(model):
     return SmallSynthesizer(model, SamplingConfig(steps=3))
 
 
@@ -65,9 +64,9 @@ def test_a_fresh_network_sees_every_token_alone():
     torch.testing.assert_close(mixing(joined), states)
 
 
-def test_same_seed_same_bits_and_other_seed_other_image(painter):
-    first = painter.synthesize(PROMPT, "shower curtain", [4, 5])
-    again = painter.synthesize(PROMPT, "shower curtain", [4, 5])
+def test_same_seed_same_bits_and_other_seed_other_image(synthesizer):
+    first = synthesizer.synthesize(PROMPT, "shower curtain", [4, 5])
+    again = synthesizer.synthesize(PROMPT, "shower curtain", [4, 5])
     assert first.images.shape == (2, 32, 32, 3)
     assert first.images.dtype == np.uint8
     assert (first.images == again.images).all()
@@ -78,7 +77,7 @@ def test_same_seed_same_bits_and_other_seed_other_image(painter):
 
 
 @pytest.mark.parametrize("draw", ["synthesize", "redraw"])
-def test_the_network_works_on_one_thread(painter, model, draw):
+def test_the_network_works_on_one_thread(synthesizer, model, draw):
     before, seen = torch.get_num_threads(), []
     hook = model.unet.register_forward_hook(
         lambda *_: seen.append(torch.get_num_threads())
@@ -86,10 +85,10 @@ def test_the_network_works_on_one_thread(painter, model, draw):
     torch.set_num_threads(3)
     try:
         if draw == "synthesize":
-            painter.synthesize(PROMPT, "shower curtain", [0])
+            synthesizer.synthesize(PROMPT, "shower curtain", [0])
         else:
             images = np.zeros((1, 32, 32, 3), np.uint8)
-            painter.redraw(images, PROMPT, "shower curtain", [0], strength=0.7)
+            synthesizer.redraw(images, PROMPT, "shower curtain", [0], strength=0.7)
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
@@ -97,19 +96,21 @@ def test_the_network_works_on_one_thread(painter, model, draw):
     assert seen and set(seen) == {1}
 
 
-def test_a_painter_can_be_sent_to_another_process(painter):
-    sent = pickle.dumps(painter)
+def test_a_painter_can_be_sent_to_another_process(synthesizer):
+    sent = pickle.dumps(synthesizer)
     assert len(sent) < 5e6  # without the tables of token states
     there = pickle.loads(sent)
-    one, two = (p.synthesize(PROMPT, "shower curtain", [0]) for p in (painter, there))
+    one, two = (
+        p.synthesize(PROMPT, "shower curtain", [0]) for p in (synthesizer, there)
+    )
     assert (one.images == two.images).all()
     assert (one.attention == two.attention).all()
-    assert there.spec == painter.spec
+    assert there.spec == synthesizer.spec
 
 
-def test_an_image_hardly_depends_on_its_batch(painter):
-    alone = painter.synthesize(PROMPT, "shower curtain", [5])
-    both = painter.synthesize(PROMPT, "shower curtain", [4, 5])
+def test_an_image_hardly_depends_on_its_batch(synthesizer):
+    alone = synthesizer.synthesize(PROMPT, "shower curtain", [5])
+    both = synthesizer.synthesize(PROMPT, "shower curtain", [4, 5])
     difference = alone.images[0].astype(int) - both.images[1]
     assert np.abs(difference).max() <= 1
     np.testing.assert_allclose(alone.attention[0], both.attention[1], atol=1e-3)
@@ -134,32 +135,32 @@ def test_guidance_extrapolates_from_the_empty_text(model):
 
 
 def test_attention_of_a_class_is_the_mean_over_its_words(model):
-    painter = SmallSynthesizer(model, SamplingConfig(steps=2))
-    made = painter.synthesize(PROMPT, "shower curtain", [3])
+    synthesizer = SmallSynthesizer(model, SamplingConfig(steps=2))
+    made = synthesizer.synthesize(PROMPT, "shower curtain", [3])
     offsets = model.text([PROMPT], TINY.text_length).offsets[0]
     words = [PROMPT[a:b] for a, b in offsets]
     tokens = [i for i, word in enumerate(words) if word in ("shower", "curtain")]
     assert len(tokens) == 2
-    # As the painter does: sums of another number of threads differ by 1e-6 and more.
+    # As it is painted: sums of another number of threads differ by 1e-6 and more.
     with one_thread(), attention.recording(model.unet, guided=True) as store:
         model.sample([PROMPT], [3], SamplingConfig(steps=2))
     wanted = attention.class_maps(store, [tokens], 32)
     np.testing.assert_allclose(made.attention, wanted, atol=1e-6)
 
 
-def test_redraw_keeps_the_image_at_little_strength(painter):
+def test_redraw_keeps_the_image_at_little_strength(synthesizer):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (1, 32, 32, 3), np.uint8)
-    made = painter.redraw(images, PROMPT, "shower curtain", [0], strength=0.01)
+    made = synthesizer.redraw(images, PROMPT, "shower curtain", [0], strength=0.01)
     assert made.images.shape == images.shape
     assert made.attention.shape == (1, 32, 32)
-    anew = painter.redraw(images, PROMPT, "shower curtain", [0], strength=1.0)
+    anew = synthesizer.redraw(images, PROMPT, "shower curtain", [0], strength=1.0)
     assert (anew.images != made.images).any()
 
 
-def test_a_word_that_the_prompt_lacks_is_refused(painter):
+def test_a_word_that_the_prompt_lacks_is_refused(synthesizer):
     with pytest.raises(InputError, match="must contain the word"):
-        painter.synthesize(PROMPT, "chair", [0])
+        synthesizer.synthesize(PROMPT, "chair", [0])
 
 
 def test_weights_survive_the_disk(model, tmp_path):
@@ -208,11 +209,11 @@ def pipeline():
 
 def test_stable_diffusion_paints_by_the_same_contract(pipeline):
     config = StableDiffusionConfig(steps=2, image_size=64, batch=2)
-    painter = StableDiffusionSynthesizer(config, pipeline=pipeline)
-    made = painter.synthesize(PROMPT, "shower curtain", [1, 2, 3])
+    synthesizer = StableDiffusionSynthesizer(config, pipeline=pipeline)
+    made = synthesizer.synthesize(PROMPT, "shower curtain", [1, 2, 3])
     assert made.images.shape == (3, 64, 64, 3)
     assert made.attention.shape == (3, 64, 64)
-    again = painter.synthesize(PROMPT, "shower curtain", [3])
+    again = synthesizer.synthesize(PROMPT, "shower curtain", [3])
     assert np.abs(again.images[0].astype(int) - made.images[2]).max() <= 1
 
 

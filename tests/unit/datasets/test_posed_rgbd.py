@@ -3,11 +3,18 @@ import logging
 import numpy as np
 import pytest
 from PIL import Image
-from scene_files import INTRINSICS, exif, write_frame, write_scannet
+from scene_files import (
+    INTRINSICS,
+    exif,
+    open_capture,
+    scan_of,
+    write_frame,
+    write_scannet,
+)
 from scipy.spatial import cKDTree
 
-from sas_jax.datasets import layouts, posed_rgbd, scannet
-from sas_jax.datasets.scan_keys import capture_key
+from sas_jax.datasets import posed_rgbd, registry
+from sas_jax.datasets.scannet import ScanNet
 from sas_jax.errors import InputError
 from sas_jax.scenes import poses
 from sas_jax.scenes.cloud import VoxelCloud, back_project, estimate_normals
@@ -36,7 +43,7 @@ def write_capture(folder, poses=(LEVEL,), **frame):
 
 
 def test_wall_in_front_of_a_level_camera(tmp_path):
-    scene = posed_rgbd.open_scene(write_capture(tmp_path / "wall"))
+    scene = open_capture(write_capture(tmp_path / "wall"))
     assert scene.name == "wall"
     assert scene.faces is None and scene.labels is None
     np.testing.assert_allclose(scene.points[:, 1], 2, atol=1e-6)
@@ -73,8 +80,8 @@ def test_thinning_keeps_one_mean_point_per_voxel():
 
 
 def test_more_frames_of_the_same_view_add_no_points(tmp_path):
-    one = posed_rgbd.open_scene(write_capture(tmp_path / "one"))
-    many = posed_rgbd.open_scene(write_capture(tmp_path / "many", [LEVEL] * 5))
+    one = open_capture(write_capture(tmp_path / "one"))
+    many = open_capture(write_capture(tmp_path / "many", [LEVEL] * 5))
     np.testing.assert_allclose(many.points, one.points, atol=1e-6)
 
 
@@ -98,11 +105,11 @@ def test_normals_of_very_few_points():
 def test_wrong_depth_scale_is_told_with_a_remedy(tmp_path):
     folder = write_capture(tmp_path / "tum", depth_mm=12000)
     with pytest.raises(InputError, match=r"12\.00 m.*5000 \(2\.40 m\)"):
-        posed_rgbd.open_scene(folder)
-    scene = posed_rgbd.open_scene(folder, 5000)
+        open_capture(folder)
+    scene = open_capture(folder, 5000)
     np.testing.assert_allclose(scene.points[:, 1], 2.4, atol=1e-6)
     with pytest.raises(InputError, match="depth_scale must be > 0"):
-        posed_rgbd.open_scene(folder, 0)
+        open_capture(folder, 0)
 
 
 @pytest.mark.parametrize("odd", ["near", "far", "65535"])
@@ -118,8 +125,8 @@ def test_one_odd_frame_does_not_stop_a_capture(tmp_path, odd):
         depth[:] = 65535
         depth[:, :9] = 2000
     Image.fromarray(depth).save(folder / "depth" / "0.png")
-    scene = posed_rgbd.open_scene(folder)
-    whole = posed_rgbd.open_scene(write_capture(tmp_path / "whole", [LEVEL] * 2))
+    scene = open_capture(folder)
+    whole = open_capture(write_capture(tmp_path / "whole", [LEVEL] * 2))
     wall = scene.points[:, 1] > 1
     np.testing.assert_allclose(scene.points[wall], whole.points, atol=1e-6)
     hand = scene.points[~wall]
@@ -137,19 +144,18 @@ def test_the_largest_number_is_no_reading(tmp_path):
 def test_a_true_close_up_passes_where_the_depth_is_not_checked(tmp_path):
     folder = write_capture(tmp_path / "c", depth_mm=120)
     with pytest.raises(InputError, match=r"0\.12 m over 1 frames.*--nocheck_depth"):
-        posed_rgbd.open_scene(folder)
-    any_depth = posed_rgbd.CloudConfig(plausible_depth_m=None)
-    scene = posed_rgbd.open_scene(folder, config=any_depth)
+        open_capture(folder)
+    scene = open_capture(folder, check_depth=False)
     np.testing.assert_allclose(scene.points[:, 1], 0.12, atol=1e-6)
     far = write_capture(tmp_path / "far", depth_mm=9000)
     with pytest.raises(InputError, match="depth of at most 8 m"):
-        posed_rgbd.open_scene(far, config=any_depth)
+        open_capture(far, check_depth=False)
 
 
 def test_far_readings_make_no_points(tmp_path):
     folder = write_capture(tmp_path / "far", [LEVEL, LEVEL])
     write_frame(folder, 1, LEVEL, depth_mm=9000)
-    assert posed_rgbd.open_scene(folder).points[:, 1].max() < 2.1
+    assert open_capture(folder).points[:, 1].max() < 2.1
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -158,7 +164,7 @@ def test_up_from_cameras_turns_points_and_poses_alike(tmp_path, axis, degrees):
     world = turned(axis, degrees)
     poses = [turned(2, a) @ LEVEL @ turned(0, -10) for a in (0, 90, 180, 270)]
     folder = write_capture(tmp_path / "c", [world @ p for p in poses])
-    scene = posed_rgbd.open_scene(folder, up="camera")
+    scene = open_capture(folder, up="camera")
     frames = list(scene.frames())
     ups = np.array([-f.world_from_camera[:3, 1] for f in frames])
     np.testing.assert_allclose(ups.mean(0)[:2], 0, atol=1e-9)
@@ -190,7 +196,7 @@ def write_room_corner(folder, pitch_deg, world):
 @pytest.mark.parametrize("degrees", [0, 120])
 def test_up_from_surfaces_levels_the_floor(tmp_path, pitch_deg, degrees):
     folder = write_room_corner(tmp_path / "c", pitch_deg, turned(0, degrees))
-    scene = posed_rgbd.open_scene(folder, up="surfaces")
+    scene = open_capture(folder, up="surfaces")
     level = scene.normals[:, 2] > 0.99
     assert level.mean() > 0.05
     assert np.ptp(scene.points[level, 2]) < 0.03
@@ -204,35 +210,35 @@ def test_up_from_surfaces_levels_the_floor(tmp_path, pitch_deg, degrees):
 
 def test_up_from_surfaces_without_any_stays_with_the_cameras(tmp_path):
     folder = write_capture(tmp_path / "wall", [turned(2, 40) @ np.eye(4)])
-    scene = posed_rgbd.open_scene(folder, up="surfaces")
-    expected = posed_rgbd.open_scene(folder, up="camera")
+    scene = open_capture(folder, up="surfaces")
+    expected = open_capture(folder, up="camera")
     np.testing.assert_allclose(scene.points, expected.points, atol=1e-6)
 
 
 def test_lying_world_is_warned_about(tmp_path, caplog):
     folder = write_capture(tmp_path / "c", [np.eye(4)])
     with caplog.at_level(logging.WARNING):
-        posed_rgbd.open_scene(folder)
+        open_capture(folder)
     assert 'up="surfaces"' in caplog.text
     caplog.clear()
-    posed_rgbd.open_scene(folder, up="camera")
+    open_capture(folder, up="camera")
     assert caplog.text == ""
 
 
 def test_bad_frames_are_skipped_and_none_left_is_an_error(tmp_path):
     folder = write_capture(tmp_path / "c", [LEVEL, np.full((4, 4), -np.inf)])
-    scene = posed_rgbd.open_scene(folder)
+    scene = open_capture(folder)
     assert scene.skipped == {"invalid pose": 1}
     (folder / "color" / "0.jpg").write_bytes(b"")
     with pytest.raises(InputError, match=r"none of 2.*unreadable colour"):
-        posed_rgbd.open_scene(folder)
+        open_capture(folder)
 
 
 def test_a_frame_of_another_size_adds_no_points(tmp_path):
-    expected = posed_rgbd.open_scene(write_capture(tmp_path / "a", [LEVEL] * 2))
+    expected = open_capture(write_capture(tmp_path / "a", [LEVEL] * 2))
     folder = write_capture(tmp_path / "b", [LEVEL] * 3)
     write_frame(folder, 1, LEVEL, size_wh=(128, 96))
-    scene = posed_rgbd.open_scene(folder)
+    scene = open_capture(folder)
     assert scene.skipped == {"image of another size": 1}
     np.testing.assert_array_equal(scene.points, expected.points)
 
@@ -240,7 +246,7 @@ def test_a_frame_of_another_size_adds_no_points(tmp_path):
 def test_empty_depth_gives_no_scene(tmp_path):
     folder = write_capture(tmp_path / "c", depth_mm=0)
     with pytest.raises(InputError, match="at least one frame"):
-        posed_rgbd.open_scene(folder)
+        open_capture(folder)
 
 
 @pytest.mark.parametrize("missing", ["color", "depth", "pose", "intrinsic.txt"])
@@ -248,7 +254,7 @@ def test_missing_parts_are_named(tmp_path, missing):
     folder = write_capture(tmp_path / "c")
     (folder / missing).rename(tmp_path / "away")
     with pytest.raises(InputError, match=missing):
-        posed_rgbd.open_scene(folder)
+        open_capture(folder)
 
 
 def test_absurd_positions_are_refused():
@@ -262,19 +268,19 @@ def test_absurd_positions_are_refused():
 
 def test_layouts_are_told_apart(tmp_path):
     folder = write_scannet(tmp_path)
-    scan = layouts.open_folder(folder, image_size_wh=(32, 24), compat="official")
-    official = scannet.open_scene(folder, image_size_wh=(32, 24), compat="official")
+    scan = registry.open_folder(folder, image_size_wh=(32, 24), compat="official")
+    official = ScanNet("official").open(folder, image_size_wh=(32, 24))
     np.testing.assert_array_equal(
         scan.frame_source.intrinsics, official.frame_source.intrinsics
     )
     assert scan.faces is not None and len(scan.points) == 4
     write_capture(tmp_path / "c", depth_mm=12000)
-    capture = layouts.open_folder(
+    capture = registry.open_folder(
         tmp_path / "c", depth_scale=5000, up="camera", annotations=False
     )
     assert capture.faces is None and capture.normals is not None
-    with pytest.raises(InputError, match="got neither"):
-        layouts.open_folder(tmp_path)
+    with pytest.raises(InputError, match="got none of them"):
+        registry.open_folder(tmp_path)
 
 
 ROOM_LOW, ROOM_HIGH = np.array([-2.0, -1.5, 0]), np.array([2.0, 1.5, 2.4])
@@ -306,16 +312,16 @@ def write_room(folder, convention="opencv", count=8, decimals=18, at=(0, 0, 0)):
 
 @pytest.mark.parametrize("convention", poses.CONVENTIONS)
 def test_poses_of_another_convention_are_named(tmp_path, caplog, convention):
-    expected = posed_rgbd.open_scene(write_room(tmp_path / "opencv"))
+    expected = open_capture(write_room(tmp_path / "opencv"))
     folder = write_room(tmp_path / "c", convention)
     assert caplog.text == ""
     if convention != "opencv":
         with pytest.raises(InputError, match=f"--pose_convention={convention}\\."):
-            posed_rgbd.open_scene(folder)
-        posed_rgbd.open_scene(folder, pose_convention="opencv")
+            open_capture(folder)
+        open_capture(folder, pose_convention="opencv")
         assert f"--pose_convention={convention}." in caplog.text
         caplog.clear()
-    scene = posed_rgbd.open_scene(folder, pose_convention=convention)
+    scene = open_capture(folder, pose_convention=convention)
     assert caplog.text == ""
     np.testing.assert_allclose(scene.points, expected.points, atol=1e-5)
     for one, two in zip(scene.frames(), expected.frames(), strict=True):
@@ -334,11 +340,11 @@ def test_the_convention_of_frames_that_are_turned_is_named(
         Image.open(path).save(path, exif=exif(orientation))
     if convention != "opencv":
         with pytest.raises(InputError, match=f"--pose_convention={convention}\\."):
-            posed_rgbd.open_scene(folder)
-    scene = posed_rgbd.open_scene(folder, pose_convention=convention)
+            open_capture(folder)
+    scene = open_capture(folder, pose_convention=convention)
     assert "agreement" not in caplog.text
     assert next(scene.frames()).size_hw == (64, 48)
-    expected = posed_rgbd.open_scene(write_room(tmp_path / "opencv"))
+    expected = open_capture(write_room(tmp_path / "opencv"))
     distance, _ = cKDTree(expected.points).query(scene.points)
     assert len(scene.points) > 1000 and distance.max() < 0.05
 
@@ -348,14 +354,14 @@ def test_frames_that_agree_in_no_convention_are_warned_about(tmp_path, caplog):
     for i in range(0, 8, 2):
         pose = turned(2, 25 * i + 40, (0.5, 0, 1)) @ LEVEL
         np.savetxt(folder / "pose" / f"{i}.txt", pose)
-    posed_rgbd.open_scene(folder)
+    open_capture(folder)
     assert "belong together" in caplog.text
     assert "pose_convention=" not in caplog.text
 
 
 def test_few_or_still_frames_say_nothing_of_poses(tmp_path, caplog):
-    posed_rgbd.open_scene(write_room(tmp_path / "one", count=1))
-    posed_rgbd.open_scene(write_capture(tmp_path / "still", [LEVEL] * 4))
+    open_capture(write_room(tmp_path / "one", count=1))
+    open_capture(write_capture(tmp_path / "still", [LEVEL] * 4))
     assert caplog.text == ""
 
 
@@ -378,12 +384,12 @@ def test_conventions_are_undone(convention):
 
 
 def test_poses_of_three_decimals_are_made_rigid(tmp_path):
-    exact = posed_rgbd.open_scene(write_room(tmp_path / "a"))
+    exact = open_capture(write_room(tmp_path / "a"))
     folder = write_room(tmp_path / "b", decimals=3)
     stored = [np.loadtxt(folder / "pose" / f"{i}.txt")[:3, :3] for i in range(8)]
     off = [np.abs(m @ m.T - np.eye(3)).max() for m in stored]
     assert max(off) > poses.RIGID_TOLERANCE
-    scene = posed_rgbd.open_scene(folder)
+    scene = open_capture(folder)
     assert scene.skipped == {}
     for i, (one, two) in enumerate(zip(scene.frames(), exact.frames(), strict=True)):
         got = one.world_from_camera
@@ -400,7 +406,7 @@ def test_poses_of_three_decimals_are_made_rigid(tmp_path):
 def test_scaled_poses_stay_refused(tmp_path, scale):
     folder = write_capture(tmp_path / "c", [LEVEL, LEVEL])
     np.savetxt(folder / "pose" / "1.txt", LEVEL @ np.diag([scale] * 3 + [1]))
-    assert posed_rgbd.open_scene(folder).skipped == {"invalid pose": 1}
+    assert open_capture(folder).skipped == {"invalid pose": 1}
 
 
 def test_the_cloud_is_made_once_and_kept(tmp_path, caplog):
@@ -415,13 +421,13 @@ def test_the_cloud_is_made_once_and_kept(tmp_path, caplog):
     def open_it(**options):
         read.clear()
         caplog.clear()
-        return posed_rgbd.open_scene(
+        return open_capture(
             folder, up="camera", keep=kept, progress=progress, **options
         )
 
     first, again = open_it(), None
     assert read == [str(i) for i in range(8)]
-    plain = posed_rgbd.open_scene(folder, up="camera")
+    plain = open_capture(folder, up="camera")
     again = open_it()
     assert read == []
     for scene in (first, again):
@@ -430,13 +436,13 @@ def test_the_cloud_is_made_once_and_kept(tmp_path, caplog):
         assert scene.skipped == {"invalid pose": 1}
         for one, two in zip(scene.frames(), plain.frames(), strict=True):
             np.testing.assert_array_equal(one.world_from_camera, two.world_from_camera)
-    assert open_it(frame_stride=3).frame_source.names == ("0", "3", "6")
+    assert open_it(frame_stride=3).frame_source.names == first.frame_source.names
     assert read == ["0", "3", "6"]
     # Each setting that the cloud follows from makes it again, and damage too.
     for options in (
-        {"image_size_wh": (32, 24)},
-        {"config": posed_rgbd.CloudConfig(0.05)},
-        {"interpolation": "nearest"},
+        {"cloud": posed_rgbd.CloudConfig(0.05)},
+        {"depth_scale": 1100.0},
+        {"check_depth": False},
         {"pose_convention": "opencv"},
         {},
     ):
@@ -455,20 +461,24 @@ def test_the_cloud_is_made_once_and_kept(tmp_path, caplog):
 )
 def test_a_kept_cloud_follows_the_files(tmp_path, part):
     folder = write_room(tmp_path / "c", count=4)
-    keys = [capture_key(folder), capture_key(folder, 3)]
+
+    def key(stride=1):
+        return scan_of(folder, frame_stride=stride).key("geometry")
+
+    keys = [key(), key(3)]
     (folder / "notes.md").write_text("of no concern")
-    assert [capture_key(folder), capture_key(folder, 3)] == keys
+    assert [key(), key(3)] == keys
     with open(folder / part, "ab") as file:
         file.write(b" ")
-    assert capture_key(folder) != keys[0]
-    assert (capture_key(folder, 3) != keys[1]) == (part == "intrinsic.txt")
+    assert key() != keys[0]
+    assert (key(3) != keys[1]) == (part == "intrinsic.txt")
 
 
 def test_what_is_said_of_a_capture_is_said_whenever_it_is_opened(tmp_path, caplog):
     folder = write_capture(tmp_path / "c", [np.eye(4)])
     for _ in range(2):
         caplog.clear()
-        posed_rgbd.open_scene(folder, keep=tmp_path / "kept")
+        open_capture(folder, keep=tmp_path / "kept")
         assert 'up="surfaces"' in caplog.text
 
 
@@ -476,9 +486,9 @@ def test_what_is_said_of_a_capture_is_said_whenever_it_is_opened(tmp_path, caplo
 def test_a_kept_cloud_keeps_its_place_on_the_map(tmp_path, up):
     at = np.array([458_000.0, 5_428_000.0, 112.0])
     folder = write_room(tmp_path / "c", at=at)
-    near = posed_rgbd.open_scene(write_room(tmp_path / "near"), up=up)
+    near = open_capture(write_room(tmp_path / "near"), up=up)
     for _ in range(2):
-        scene = posed_rgbd.open_scene(folder, up=up, keep=tmp_path / "kept")
+        scene = open_capture(folder, up=up, keep=tmp_path / "kept")
         assert scene.origin.any() and np.abs(scene.points).max() < 200
         assert len(scene.points) == pytest.approx(len(near.points), rel=0.02)
         points, _ = back_project(next(scene.frames()), 8.0)

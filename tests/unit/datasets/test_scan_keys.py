@@ -1,9 +1,7 @@
 """Keys of a scan follow the files that a stage reads, and no others."""
 
 import pytest
-from scene_files import write_scannet
-
-from sas_jax.datasets.scan_keys import labels_key, views_key
+from scene_files import scan_of, write_scannet
 
 
 @pytest.fixture
@@ -15,7 +13,9 @@ def changed(scan, name):
     """Return which of the keys change with one byte more in a file."""
 
     def keys():
-        return views_key(scan), views_key(scan, 2), labels_key(scan)
+        one = scan_of(scan)
+        views = (one.key("views"), one.key("views", frame_stride=2))
+        return *views, one.key("labels")
 
     before = keys()
     with open(scan / name, "ab") as file:
@@ -44,6 +44,6 @@ def test_a_key_follows_what_its_stage_reads(scan, name, expected):
 
 @pytest.mark.parametrize("name", ["pose/5.txt", "depth/5.png", "color/5.jpg"])
 def test_a_file_that_is_gone_changes_the_key(scan, name):
-    before = views_key(scan)
+    before = scan_of(scan).key("views")
     (scan / name).unlink()
-    assert views_key(scan) != before
+    assert scan_of(scan).key("views") != before

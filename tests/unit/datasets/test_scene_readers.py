@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from scene_files import INTRINSICS, write_frame, write_ply, write_scannet
 
-from sas_jax.datasets import layouts, scannet
+from sas_jax.datasets import registry, scannet_labels
+from sas_jax.datasets.scannet import ScanNet
 from sas_jax.errors import ContractError, InputError
 from sas_jax.scenes.frames import natural_key
 from sas_jax.scenes.labels import MATTERPORT21
@@ -17,7 +18,7 @@ STEM = "scene0000_00_vh_clean_2"
 
 
 def test_scene_of_the_layout(tmp_path):
-    scene = scannet.open_scene(write_scannet(tmp_path), image_size_wh=None)
+    scene = ScanNet().open(write_scannet(tmp_path), image_size_wh=None)
     assert scene.name == "scene0000_00"
     assert scene.points.dtype == np.float32 and scene.points.shape == (4, 3)
     np.testing.assert_array_equal(scene.faces, [[0, 1, 2], [0, 2, 3]])
@@ -35,30 +36,28 @@ def test_scene_of_the_layout(tmp_path):
 
 def test_frames_are_read_when_asked_for(tmp_path):
     folder = write_scannet(tmp_path)
-    scene = scannet.open_scene(folder)
+    scene = ScanNet().open(folder)
     shutil.rmtree(folder / "color")
     with pytest.raises(StopIteration):
         next(scene.frames())
     assert scene.skipped == {"unreadable colour": 3}
 
 
-def test_names_sort_by_number_and_strides_compose(tmp_path):
+def test_names_sort_by_number(tmp_path):
     folder = write_scannet(tmp_path, num_frames=7)  # 0 5 10 15 20 25 30
-    scene = scannet.open_scene(folder, frame_stride=2)
-    assert scene.frame_source.names == ("0", "10", "20", "30")
-    assert [f.name for f in scene.frames(stride=3)] == ["0", "30"]
+    scene = ScanNet().open(folder)
+    assert scene.frame_source.names[::2] == ("0", "10", "20", "30")
+    assert [f.name for f in scene.frames(stride=3)] == ["0", "15", "30"]
     with pytest.raises(InputError, match="stride"):
         next(scene.frames(stride=0))
-    with pytest.raises(InputError, match="frame_stride"):
-        scannet.open_scene(folder, frame_stride=0)
 
 
 def test_colour_and_depth_of_different_size_meet_at_the_asked_size(tmp_path):
     folder = write_scannet(tmp_path, size_wh=(130, 97), depth_wh=(64, 48))
-    frame = next(scannet.open_scene(folder, image_size_wh=(32, 24)).frames())
+    frame = next(ScanNet().open(folder, image_size_wh=(32, 24)).frames())
     assert frame.rgb.shape == (24, 32, 3) and frame.depth_m.shape == (24, 32)
     np.testing.assert_allclose(frame.intrinsics[0], [20, 0, 31.5 * 31 / 63])
-    frame = next(scannet.open_scene(folder, image_size_wh=None).frames())
+    frame = next(ScanNet().open(folder, image_size_wh=None).frames())
     assert frame.rgb.shape[:2] == frame.depth_m.shape == (48, 64)
     # The red ramp runs over the width in both resolutions.
     ramp = frame.rgb[24, :, 0].astype(float)
@@ -68,9 +67,9 @@ def test_colour_and_depth_of_different_size_meet_at_the_asked_size(tmp_path):
 def test_official_takes_one_matrix_for_all_scenes(tmp_path):
     own = np.array([[500.0, 0, 319.5], [0, 500.0, 239.5], [0, 0, 1]])
     folder = write_scannet(tmp_path, size_wh=(640, 480), num_frames=1, intrinsics=own)
-    frame = next(scannet.open_scene(folder, compat="official").frames())
+    frame = next(ScanNet("official").open(folder, image_size_wh=(320, 240)).frames())
     assert frame.intrinsics[0, 0] == pytest.approx(288.9353025)
-    frame = next(scannet.open_scene(folder).frames())
+    frame = next(ScanNet().open(folder, image_size_wh=(320, 240)).frames())
     assert frame.intrinsics[0, 0] == 250
 
 
@@ -92,7 +91,7 @@ def test_unusable_poses_are_skipped_counted_and_logged_once(
 ):
     folder = write_scannet(tmp_path)
     np.savetxt(folder / "pose" / "5.txt", pose)
-    scene = scannet.open_scene(folder)
+    scene = ScanNet().open(folder)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             assert [f.name for f in scene.frames()] == ["0", "10"]
@@ -113,7 +112,7 @@ def test_truncated_images_are_skipped(tmp_path, file, reason, keep):
     Image.fromarray(noise).save(folder / "depth" / "5.png")
     data = (folder / file).read_bytes()
     (folder / file).write_bytes(data[:keep])
-    scene = scannet.open_scene(folder)
+    scene = ScanNet().open(folder)
     assert [f.name for f in scene.frames()] == ["0", "10"]
     assert scene.skipped == {reason: 1}
 
@@ -123,7 +122,7 @@ def test_missing_depth_pose_and_text_poses_are_skipped(tmp_path):
     (folder / "depth" / "0.png").unlink()
     (folder / "pose" / "5.txt").unlink()
     (folder / "pose" / "10.txt").write_text("1 0 0\nabc")
-    scene = scannet.open_scene(folder)
+    scene = ScanNet().open(folder)
     assert list(scene.frames()) == []
     assert scene.skipped == {"missing depth": 1, "missing pose": 1, "invalid pose": 1}
 
@@ -131,7 +130,7 @@ def test_missing_depth_pose_and_text_poses_are_skipped(tmp_path):
 def test_eight_bit_depth_is_refused(tmp_path):
     folder = write_scannet(tmp_path, num_frames=1)
     Image.fromarray(np.zeros((48, 64), np.uint8)).save(folder / "depth" / "0.png")
-    scene = scannet.open_scene(folder)
+    scene = ScanNet().open(folder)
     assert list(scene.frames()) == []
     assert scene.skipped == {"unreadable depth": 1}
 
@@ -140,11 +139,11 @@ def test_depth_of_another_size_than_the_intrinsics_say(tmp_path):
     folder = write_scannet(tmp_path, num_frames=0)
     write_frame(folder, 0, np.eye(4), size_wh=(128, 96))
     with pytest.raises(InputError, match=r"about 64 x 48; got 128 x 96"):
-        next(scannet.open_scene(folder).frames())
+        next(ScanNet().open(folder).frames())
     (folder / "scene0000_00.txt").write_text("depthWidth = 64\ndepthHeight = 50\n")
     write_frame(folder, 0, np.eye(4))
     with pytest.raises(InputError, match=r"64 x 50; got 64 x 48"):
-        next(scannet.open_scene(folder).frames())
+        next(ScanNet().open(folder).frames())
 
 
 @pytest.mark.parametrize("stated", [False, True])
@@ -156,7 +155,7 @@ def test_one_image_of_another_size_is_skipped(tmp_path, odd, stated, size_wh):
     if stated:
         text = "depthWidth = 64\ndepthHeight = 48\n"
         (folder / "scene0000_00.txt").write_text(text)
-    scene = scannet.open_scene(folder, image_size_wh=None)
+    scene = ScanNet().open(folder, image_size_wh=None)
     frames = list(scene.frames())
     assert [f.name for f in frames] == [n for n in ("0", "5", "10") if n != odd]
     assert all(f.size_hw == (48, 64) for f in frames)
@@ -167,7 +166,7 @@ def test_one_of_two_images_fits_the_intrinsics(tmp_path):
     folder = write_scannet(tmp_path, num_frames=2)
     write_frame(folder, 0, np.eye(4), size_wh=(128, 96))
     (folder / "color" / "7.jpg").write_bytes(b"")
-    scene = scannet.open_scene(folder)
+    scene = ScanNet().open(folder)
     assert [f.name for f in scene.frames()] == ["5"]
     assert scene.skipped == {"image of another size": 1, "missing pose": 1}
 
@@ -176,7 +175,7 @@ def test_colour_of_another_size_without_depth(tmp_path):
     folder = write_scannet(tmp_path)
     shutil.rmtree(folder / "depth")
     Image.new("RGB", (32, 24)).save(folder / "color" / "5.jpg")
-    scene = scannet.open_scene(folder)
+    scene = ScanNet().open(folder)
     assert [f.name for f in scene.frames()] == ["0", "10"]
     assert scene.skipped == {"image of another size": 1}
 
@@ -184,16 +183,16 @@ def test_colour_of_another_size_without_depth(tmp_path):
 def test_a_whole_capture_of_another_size_is_an_error(tmp_path):
     folder = write_scannet(tmp_path, size_wh=(128, 96))
     with pytest.raises(InputError, match=r"about 64 x 48; got 128 x 96"):
-        next(scannet.open_scene(folder).frames())
+        next(ScanNet().open(folder).frames())
     write_frame(folder, 0, np.eye(4), size_wh=(100, 90))
     with pytest.raises(InputError, match=r"about 64 x 48; got 128 x 96"):
-        next(scannet.open_scene(folder).frames())
+        next(ScanNet().open(folder).frames())
 
 
 def test_capture_without_depth(tmp_path):
     folder = write_scannet(tmp_path)
     shutil.rmtree(folder / "depth")
-    frame = next(scannet.open_scene(folder).frames())
+    frame = next(ScanNet().open(folder, image_size_wh=(320, 240)).frames())
     assert frame.depth_m is None
     assert frame.rgb.shape == (240, 320, 3)
 
@@ -202,7 +201,7 @@ def test_test_split_has_neither_labels_nor_instances(tmp_path):
     folder = write_scannet(tmp_path)
     (folder / f"{STEM}.labels.ply").unlink()
     (folder / "scene0000_00.aggregation.json").unlink()
-    scene = scannet.open_scene(folder)
+    scene = ScanNet().open(folder)
     assert scene.labels is None and scene.instances is None
 
 
@@ -210,7 +209,7 @@ def test_one_point_and_no_frames(tmp_path):
     folder = tmp_path / "scans" / "scene0000_00"
     folder.mkdir(parents=True)
     write_ply(folder / f"{STEM}.ply", [[1, 2, 3]])
-    scene = scannet.open_scene(folder)
+    scene = ScanNet().open(folder)
     assert scene.points.shape == (1, 3) and scene.faces is None
     assert list(scene.frames()) == [] and scene.frame_source.names == ()
 
@@ -221,7 +220,7 @@ def test_truncated_ply_names_the_file(tmp_path, keep):
     path = folder / f"{STEM}.ply"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError, match=rf"{STEM}\.ply"):
-        scannet.open_scene(folder)
+        ScanNet().open(folder)
 
 
 def test_label_and_point_counts_must_agree(tmp_path):
@@ -229,10 +228,10 @@ def test_label_and_point_counts_must_agree(tmp_path):
     path = folder / f"{STEM}.labels.ply"
     write_ply(path, np.zeros((3, 3)), label=np.ones(3))
     with pytest.raises(InputError, match=r"\(4\).*got 3 labels.*labels\.ply"):
-        scannet.open_scene(folder)
+        ScanNet().open(folder)
     write_ply(path, np.zeros((4, 3)))
     with pytest.raises(InputError, match="no label property"):
-        scannet.open_scene(folder)
+        ScanNet().open(folder)
 
 
 def test_raw_ids_need_the_label_map(tmp_path):
@@ -240,15 +239,15 @@ def test_raw_ids_need_the_label_map(tmp_path):
     path = folder / f"{STEM}.labels.ply"
     write_ply(path, np.zeros((4, 3)), label=np.array([2, 230, 41, 0]))
     with pytest.raises(InputError, match=r"raw ids up to 230.*combined\.tsv"):
-        scannet.open_scene(folder)
+        ScanNet().open(folder)
     table = "id\traw_category\tnyu40id\n2\tchair\t5\n230\twall\t1\n41\tceiling\t22\n"
-    (tmp_path / scannet.LABEL_MAP).write_text(table)
-    np.testing.assert_array_equal(scannet.open_scene(folder).labels, [4, 0, 255, 255])
-    scene = scannet.open_scene(folder, label_set=MATTERPORT21)
+    (tmp_path / scannet_labels.LABEL_MAP).write_text(table)
+    np.testing.assert_array_equal(ScanNet().open(folder).labels, [4, 0, 255, 255])
+    scene = ScanNet().open(folder, label_set=MATTERPORT21)
     np.testing.assert_array_equal(scene.labels, [4, 0, 20, 255])
-    (tmp_path / scannet.LABEL_MAP).write_text("nonsense")
+    (tmp_path / scannet_labels.LABEL_MAP).write_text("nonsense")
     with pytest.raises(InputError, match=r"nyu40id.*combined\.tsv"):
-        scannet.open_scene(folder)
+        ScanNet().open(folder)
 
 
 def relabel(folder, label, names):
@@ -284,9 +283,9 @@ def test_stray_ids_are_unlabelled_and_the_others_stay(
     folder = write_scannet(tmp_path)
     relabel(folder, label, names)
     if table:
-        (tmp_path / scannet.LABEL_MAP).write_text(TABLE)
+        (tmp_path / scannet_labels.LABEL_MAP).write_text(TABLE)
     with caplog.at_level(logging.WARNING):
-        labels = scannet.open_scene(folder).labels
+        labels = ScanNet().open(folder).labels
     expected = [255 if label[0] == 50 else 0, 4, 1, 255]
     np.testing.assert_array_equal(labels, expected)
     (said,) = (record.getMessage() for record in caplog.records)
@@ -309,9 +308,9 @@ def test_raw_ids_are_told_by_what_the_objects_are_called(
     folder = write_scannet(tmp_path)
     relabel(folder, label, names)
     with pytest.raises(InputError, match=r"raw ids up to 230.*combined\.tsv"):
-        scannet.open_scene(folder)
-    (tmp_path / scannet.LABEL_MAP).write_text(TABLE)
-    np.testing.assert_array_equal(scannet.open_scene(folder).labels, expected)
+        ScanNet().open(folder)
+    (tmp_path / scannet_labels.LABEL_MAP).write_text(TABLE)
+    np.testing.assert_array_equal(ScanNet().open(folder).labels, expected)
 
 
 def test_damaged_segments_name_the_file(tmp_path):
@@ -319,10 +318,10 @@ def test_damaged_segments_name_the_file(tmp_path):
     path = folder / f"{STEM}.0.010000.segs.json"
     path.write_text(path.read_text()[:10])
     with pytest.raises(InputError, match=r"segs\.json"):
-        scannet.open_scene(folder)
+        ScanNet().open(folder)
     path.write_text(json.dumps({"segIndices": [1, 2]}))
     with pytest.raises(InputError, match=r"\(4\).*\[2\].*segs\.json"):
-        scannet.open_scene(folder)
+        ScanNet().open(folder)
 
 
 def test_damaged_aggregation_and_intrinsics_name_the_file(tmp_path):
@@ -330,11 +329,11 @@ def test_damaged_aggregation_and_intrinsics_name_the_file(tmp_path):
     path = folder / "intrinsic" / "intrinsic_depth.txt"
     path.write_text("1 2 3")
     with pytest.raises(InputError, match=r"intrinsic_depth\.txt"):
-        scannet.open_scene(folder)
+        ScanNet().open(folder)
     path = folder / "scene0000_00.aggregation.json"
     path.write_text(json.dumps({"segGroups": [{"objectId": 3}]}))
     with pytest.raises(InputError, match="aggregation"):
-        scannet.open_scene(folder)
+        ScanNet().open(folder)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +344,7 @@ def test_segments_that_are_no_integers_name_the_file(tmp_path, segments):
     path = folder / f"{STEM}.0.010000.segs.json"
     path.write_text(json.dumps({"segIndices": segments}))
     with pytest.raises(InputError, match=r"\(4\) is required.*segs\.json"):
-        scannet.open_scene(folder)
+        ScanNet().open(folder)
 
 
 @pytest.mark.parametrize(
@@ -363,16 +362,16 @@ def test_groups_that_make_no_sense_name_the_file(tmp_path, group):
     path = folder / "scene0000_00.aggregation.json"
     path.write_text(json.dumps({"segGroups": [group]}))
     with pytest.raises(InputError, match=r"2\^31.*0000_00\.aggregation\.json\)"):
-        scannet.open_scene(folder)
+        ScanNet().open(folder)
     path.write_text("[" * 100_000)
     with pytest.raises(InputError, match=r"0000_00\.aggregation\.json\)"):
-        scannet.open_scene(folder)
+        ScanNet().open(folder)
 
 
 def test_absurd_labels_name_the_file(tmp_path):
     folder = write_scannet(tmp_path)
     path = folder / f"{STEM}.labels.ply"
-    table = tmp_path / scannet.LABEL_MAP
+    table = tmp_path / scannet_labels.LABEL_MAP
     table.write_text("id\tnyu40id\n2\t5\n")
     header = (
         "ply\nformat ascii 1.0\nelement vertex 4\nproperty float x\nproperty float y\n"
@@ -383,42 +382,42 @@ def test_absurd_labels_name_the_file(tmp_path):
     )
     path.write_text(text)
     # Ids that the map does not know are unlabelled.
-    np.testing.assert_array_equal(scannet.open_scene(folder).labels, [4, 255, 255, 4])
+    np.testing.assert_array_equal(ScanNet().open(folder).labels, [4, 255, 255, 4])
     table.write_text("id\tnyu40id\n2\t99\n")
     with pytest.raises(InputError, match=r"0\.\.40.*combined\.tsv"):
-        scannet.open_scene(folder)
+        ScanNet().open(folder)
     path.write_text(header.format("float") + "0 0 0 nan\n" * 4)
     with pytest.raises(InputError, match=r"labels must be >= 0.*labels\.ply"):
-        scannet.open_scene(folder)
+        ScanNet().open(folder)
     path.write_text(header.format("int") + "0 0 0 -1\n0 0 0 50\n" * 2)
     with pytest.raises(InputError, match=r"labels must be >= 0.*labels\.ply"):
-        scannet.open_scene(folder)
+        ScanNet().open(folder)
 
 
 def test_without_annotations_their_files_are_not_touched(tmp_path):
     folder = write_scannet(tmp_path)
     for file in (f"{STEM}.labels.ply", f"{STEM}.0.010000.segs.json"):
         (folder / file).write_bytes(b"damaged")
-    scene = scannet.open_scene(folder, annotations=False)
+    scene = ScanNet().open(folder, annotations=False)
     assert scene.labels is None and scene.instances is None
     assert len(scene.points) == 4 and len(list(scene.frames())) == 3
-    assert layouts.open_folder(folder, annotations=False).labels is None
+    assert registry.open_folder(folder, annotations=False).labels is None
     with pytest.raises(InputError, match=r"labels\.ply"):
-        layouts.open_folder(folder)
+        registry.open_folder(folder)
 
 
 def test_list_scenes(tmp_path):
     write_scannet(tmp_path)
     (tmp_path / "splits").mkdir()
     (tmp_path / "splits" / "val.txt").write_text("scene0000_00\n")
-    assert scannet.list_scenes(tmp_path, "val") == ["scene0000_00"]
+    assert ScanNet().scan_names(tmp_path, "val") == ["scene0000_00"]
     (tmp_path / "splits" / "train.txt").write_text("scene0000_00\nscene0001_00\n")
     with pytest.raises(InputError, match=r"1 of 2 have none, e\.g\. scene0001_00"):
-        scannet.list_scenes(tmp_path, "train")
+        ScanNet().scan_names(tmp_path, "train")
     for split in ("test", "binary"):
         (tmp_path / "splits" / "binary.txt").write_bytes(b"\xff\xfe")
         with pytest.raises(InputError, match=rf"{split}\.txt"):
-            scannet.list_scenes(tmp_path, split)
+            ScanNet().scan_names(tmp_path, split)
 
 
 def test_scene_and_frame_check_themselves():

@@ -27,7 +27,7 @@ from sas_jax.distill.checkpoint import (
     read_first_stage,
 )
 from sas_jax.distill.config import RunConfig
-from sas_jax.distill.start import Vocabulary, make_world
+from sas_jax.distill.setup import Vocabulary, make_world
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
 from sas_jax.models.minkunet import HEAD, StudentConfig

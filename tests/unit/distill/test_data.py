@@ -9,20 +9,30 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from distill_world import CHANNELS, boxes, tiny_config
-from scene_files import write_scannet
+from scene_files import scan_of, write_scannet
 from text_spaces import point_features
 
 from sas_jax.artefacts import features as store
 from sas_jax.artefacts.superpoints import save_superpoints
 from sas_jax.distill.config import RunConfig
-from sas_jax.distill.data import SceneCache, SceneFiles, read_scannet_points
+from sas_jax.distill.data import SceneCache, SceneFiles
 from sas_jax.errors import InputError
 
 P = 60
 
 
-def points_of(path):
-    return np.random.default_rng(0).uniform(0, 1, (P, 3)).astype(np.float32)
+POINTS = np.random.default_rng(0).uniform(0, 1, (P, 3)).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeScan:
+    """What a training scene needs of a scan."""
+
+    array: np.ndarray = dataclasses.field(default_factory=lambda: POINTS)
+    name: str = "scene"
+
+    def points(self):
+        return self.array
 
 
 @pytest.fixture
@@ -41,11 +51,9 @@ def scene(tmp_path):
     means = store.superpoint_means(features, superpoint)
     store.save_features(tmp_path / "means.safetensors", means, key="m")
     files = SceneFiles(
-        "scene",
-        tmp_path,
+        FakeScan(),
         tmp_path / "points.safetensors",
         tmp_path / "sp.safetensors",
-        read_points=points_of,
     )
     return files, features, superpoint
 
@@ -122,7 +130,7 @@ def test_files_that_disagree_are_named(scene, tmp_path):
     missing = dataclasses.replace(files, features=pathlib.Path(tmp_path / "no"))
     with pytest.raises(InputError, match="no"):
         missing.load(tiny_config())
-    fewer = dataclasses.replace(files, read_points=lambda path: points_of(path)[:-1])
+    fewer = dataclasses.replace(files, scan=FakeScan(POINTS[:-1]))
     with pytest.raises(InputError, match="scene has changed"):
         fewer.load(tiny_config())
 
@@ -130,7 +138,7 @@ def test_files_that_disagree_are_named(scene, tmp_path):
 @pytest.mark.parametrize("kind", ["superpoints", "points", "means"])
 def test_files_of_points_in_another_order_are_refused(scene, tmp_path, kind):
     files, features, superpoint = scene
-    points, order = points_of(tmp_path), np.random.default_rng(2).permutation(P)
+    points, order = POINTS, np.random.default_rng(2).permutation(P)
     if kind == "superpoints":
         path = tmp_path / "sp.safetensors"
         save_superpoints(path, superpoint, key="s", points=points)
@@ -143,7 +151,7 @@ def test_files_of_points_in_another_order_are_refused(scene, tmp_path, kind):
         means = store.superpoint_means(features, superpoint)
         store.save_features(path, means, key="m")
     files.load(tiny_config())
-    turned = dataclasses.replace(files, read_points=lambda path: points[order])
+    turned = dataclasses.replace(files, scan=FakeScan(points[order]))
     with pytest.raises(InputError, match=rf"another geometry.*{path.name}.*run exp"):
         turned.load(tiny_config())
 
@@ -154,7 +162,7 @@ def test_points_of_a_scan_need_the_mesh_only(tmp_path):
         if path.is_file() and path.name != "scene0000_00_vh_clean_2.ply":
             path.write_bytes(b"damaged")
     shutil.rmtree(folder / "intrinsic")
-    assert read_scannet_points(folder).shape == (4, 3)
+    assert scan_of(folder).points().shape == (4, 3)
 
 
 def test_a_damaged_file_is_refused(scene):

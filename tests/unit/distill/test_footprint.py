@@ -11,7 +11,7 @@ from sas_jax import memory
 from sas_jax.distill import step
 from sas_jax.distill.buckets import Bucket
 from sas_jax.distill.footprint import check_memory, step_bytes
-from sas_jax.distill.start import Vocabulary
+from sas_jax.distill.setup import Vocabulary
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
 from sas_jax.models.init import network_shapes

@@ -13,7 +13,8 @@ from sas_jax.distill import initial
 from sas_jax.distill import step as steps
 from sas_jax.distill.checkpoint import Checkpoints, load_student
 from sas_jax.distill.config import RunConfig
-from sas_jax.distill.start import Vocabulary, make_world, start
+from sas_jax.distill.setup import Vocabulary, make_world
+from sas_jax.distill.start import start
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
 from sas_jax.models.init import variable_shapes

@@ -19,7 +19,7 @@ from sas_jax.distill.factored import FactoredFeatures
 from sas_jax.distill.objective import StepInputs, class_logits, step_config
 from sas_jax.distill.progress import NonFiniteLoss
 from sas_jax.distill.schedule import Schedule, Stage, learning_rate
-from sas_jax.distill.start import Vocabulary
+from sas_jax.distill.setup import Vocabulary
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
 from sas_jax.models.init import init_student

@@ -1,5 +1,7 @@
 """Means over seeds, correlations and claims against hand numbers."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -71,4 +73,11 @@ def test_rows_of_different_scenes_make_no_table():
     summary.check_same_scenes([one, other])
     other.counts["b"] = other.counts.pop("a")
     with pytest.raises(InputError, match=r"same scenes, got 2 .*e\.g\. a\."):
+        summary.check_same_scenes([one, other])
+
+
+def test_rows_of_different_classes_make_no_table():
+    one = evaluation([[1, 0, 0], [0, 1, 0]])
+    other = dataclasses.replace(one, label_set="others")
+    with pytest.raises(InputError, match=r"same classes, got .* and others for"):
         summary.check_same_scenes([one, other])

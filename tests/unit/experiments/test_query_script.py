@@ -15,7 +15,7 @@ from text_spaces import in_minilm, point_features, space
 
 from sas_jax.artefacts import features as store
 from sas_jax.artefacts.features import Features
-from sas_jax.datasets import layouts
+from sas_jax.datasets import registry
 from sas_jax.errors import InputError, WeightsMissing
 from sas_jax.scenes.scene import Scene
 from sas_jax.text import minilm_files
@@ -100,7 +100,7 @@ def test_a_scene_is_named_by_its_folder(root, world, monkeypatch):
     assert written(world) == [f"{NAME}/a_chair.ply"]
     monkeypatch.chdir(folder / "color")
     for path in ("..", "../.", f"../../{NAME}", f"../../{NAME}/color/.."):
-        assert layouts.open_folder(path).name == NAME
+        assert registry.open_folder(path).name == NAME
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_names_in_flags_lead_nowhere_else(root, monkeypatch, flag, value):
     with flagsaver.flagsaver(**{flag: [value] if flag == "scenes" else value}):
         flags.FLAGS.mark_as_parsed()
         with pytest.raises(InputError, match=f"--{flag} must be a plain name"):
-            settings.labelled_folders()
+            settings.labelled_scans()
 
 
 def test_a_capture_is_read_once_for_all_questions(root, world):
@@ -128,7 +128,7 @@ def test_a_capture_is_read_once_for_all_questions(root, world):
         pose = np.array([[1, 0, 0, i], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])
         write_frame(folder, i, pose)
     np.savetxt(folder / "intrinsic.txt", INTRINSICS)
-    scene = layouts.open_folder(folder, frame_stride=2)
+    scene = registry.open_folder(folder, frame_stride=2)
     count = len(scene.points)
     features = point_features(
         np.ones((count, 384), np.float16),
@@ -209,4 +209,4 @@ def test_a_link_keeps_its_own_name(tmp_path):
     folder = write_scannet(tmp_path / "elsewhere")
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / NAME).symlink_to(folder)
-    assert layouts.open_folder(tmp_path / "scans" / NAME).name == NAME
+    assert registry.open_folder(tmp_path / "scans" / NAME).name == NAME

@@ -113,6 +113,7 @@ def run(root, folder, script, *extra, prefix=()):
         (["--arch=MinkUNet18C"], "arch"),
         (["--strategy=capabilty"], "strategy"),
         (["--impl=fast"], "impl"),
+        (["--point_prompter=samm"], "grabcut, sam, got samm"),
     ],
 )
 def test_the_pipeline_checks_flags_before_its_first_stage(
@@ -146,6 +147,7 @@ def test_a_missing_extra_is_named_in_one_line(root, tmp_path, script):
         ("extract_features", ["--teacher_weights=foo"], "--teacher_weights"),
         ("measure_capability", ["--teacher_weights=room-dense=x"], "--teacher_weights"),
         ("extract_features", ["--image_size=320"], "--image_size"),
+        ("measure_capability", ["--synthesizer=smal"], "--synthesizer"),
     ],
 )
 def test_wrong_models_are_named_before_any_work(root, tmp_path, script, extra, message):

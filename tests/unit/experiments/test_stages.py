@@ -14,7 +14,7 @@ from text_spaces import in_minilm, point_features, space
 from sas_jax.artefacts import features as store
 from sas_jax.artefacts import files
 from sas_jax.artefacts.superpoints import load_superpoints, save_superpoints
-from sas_jax.datasets import scannet
+from sas_jax.datasets.scannet import ScanNet
 from sas_jax.errors import InputError
 from sas_jax.fusion.fuse import FuseConfig, fuse
 from sas_jax.fusion.stage import CAPABILITY, fuse_scene, fused_key, load_capability
@@ -127,7 +127,7 @@ def test_make_superpoints_makes_once(root, data):
         done = run_script(root, "make_superpoints", *flags_of(data))
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[1].split()[:4] == ["1", made, "1", "4"]
-    scene = scannet.open_scene(data / "data" / "scans" / "scene0000_00")
+    scene = ScanNet().open(data / "data" / "scans" / "scene0000_00")
     np.testing.assert_array_equal(load_superpoints(path), segment_scene(scene))
     path.write_bytes(path.read_bytes()[:-1])  # damaged: made again, not read
     done = run_script(root, "make_superpoints", *flags_of(data))
@@ -208,7 +208,7 @@ def test_scores_are_of_one_split_and_of_methods_that_were_made(root, data):
 
 def save_again(folder):
     """Write a scan's mesh and labels in another order, as an editor may."""
-    scene, order = scannet.open_scene(folder), np.array([2, 0, 3, 1])
+    scene, order = ScanNet().open(folder), np.array([2, 0, 3, 1])
     stem = folder / f"{folder.name}_vh_clean_2"
     faces = np.argsort(order)[scene.faces]
     write_ply(f"{stem}.ply", scene.points[order], faces, colors=scene.colors[order])
@@ -219,7 +219,7 @@ def save_again(folder):
 def test_features_of_a_mesh_in_another_order_are_used_nowhere(root, data):
     folder = data / "data" / "scans" / "scene0000_00"
     arguments = (*flags_of(data), "--teachers=a", "--strategy=add")
-    geometry = store.geometry_of(scannet.open_scene(folder).points)
+    geometry = store.geometry_of(ScanNet().open(folder).points)
     features = point_features(
         np.eye(4, 384, dtype=np.float16),
         np.arange(4, dtype=np.int32),

@@ -9,7 +9,7 @@ import pytest
 from distill_world import boxes, tiny_config
 from scene_files import write_scannet
 
-from sas_jax.distill import start
+from sas_jax.distill import setup, start, step
 from sas_jax.distill.checkpoint import Checkpoints
 from sas_jax.distill.config import RunConfig
 from sas_jax.distill.history import History
@@ -28,13 +28,13 @@ def write_run(folder):
     """Write a run that has done no step."""
     rows = np.eye(2, minilm_files.DIM, dtype=np.float32)
     config = tiny_config(student=StudentConfig("MinkUNet14S", out_dim=minilm_files.DIM))
-    vocabulary = start.Vocabulary(("wall", "floor"), rows, minilm_files.SPACE)
+    vocabulary = setup.Vocabulary(("wall", "floor"), rows, minilm_files.SPACE)
     source = boxes(1)
     run = RunConfig(progress=False)
     # The boxes' features have other channels; nothing is learned from them here.
-    world = start.World(
+    world = setup.World(
         *(config, run, vocabulary, {source[0].name: "key"}),
-        *(None, None, None, start.step.make_network(config), ()),
+        *(None, None, None, step.make_network(config), ()),
     )
     state = create_state(world.network, config)
     checkpoints = Checkpoints(folder / "checkpoints")

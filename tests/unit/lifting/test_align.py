@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import ContractError, InputError
-from sas_jax.lifting.align import (
-    adjectives_of,
-    align,
-    clean_label,
-    official_sentence,
-    reword,
-)
+from sas_jax.lifting.align import align
 from sas_jax.teachers.contracts import Segments
 
 
@@ -30,61 +24,6 @@ class LetterTower:
                 if letter.isalpha():
                     row[ord(letter) - ord("a")] += 1
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-@pytest.mark.parametrize(
-    ("caption", "label", "expected"),
-    [
-        ("a wooden bench", "table", "a wooden table"),
-        ("a large dark brown bench", "sofa", "a large dark brown sofa"),
-        (
-            "A white, modern coffee table with a red vase on it.",
-            "desk",
-            "a white modern desk with a red vase on it",
-        ),
-        ("orange", "chair", "an orange chair"),
-        ("a chair", "apple", "an apple"),
-        ("", "bed", "a bed"),
-        ("a black and white cat sitting on a sofa", "pillow", None),
-        ("the bench and", "wall-other-merged", "a wall"),
-        ("an old armchair, next to a window", "chair", "an old chair next to a window"),
-        ("a red thing in a scene", "other furniture", "other"),
-    ],
-)
-def test_the_noun_goes_and_the_adjectives_stay(caption, label, expected):
-    if expected is None:
-        expected = "a black and white pillow sitting on a sofa"
-    assert reword(caption, label) == expected
-
-
-def test_adjectives_come_in_order_and_once():
-    assert adjectives_of("a Red wooden bench, red and small") == [
-        "red",
-        "wooden",
-        "small",
-    ]
-    assert adjectives_of("") == []
-
-
-def test_the_official_sentence():
-    assert official_sentence(["red", "wooden"], "table") == (
-        "a red and wooden table in a scene"
-    )
-    assert official_sentence([], "floor-wood") == "a floor-wood in a scene"
-    assert official_sentence(["red"], "others") == "other"
-
-
-@pytest.mark.parametrize(
-    ("label", "expected"),
-    [
-        ("wall-other-merged", "wall"),
-        ("door-stuff", "door"),
-        ("bed", "bed"),
-        ("floor-wood", "floor-wood"),
-    ],
-)
-def test_panoptic_suffixes_are_stripped(label, expected):
-    assert clean_label(label) == expected
 
 
 def segments(**changes) -> Segments:
@@ -116,8 +55,8 @@ def test_without_captions_the_label_stands_in_the_prompt():
 def test_official_takes_nouns_from_the_semantic_map_and_no_adjective_for_void():
     tower = LetterTower()
     label_map = np.array([[1, 0, 1], [1, 0, 0]], np.int32)
-    given = segments(label_map=label_map, label_names=("table", "wall"))
-    coded = align(given, tower, compat="official")
+    annotated = segments(label_map=label_map, label_names=("table", "wall"))
+    coded = align(annotated, tower, compat="official")
     sentence = np.array(tower.texts)[coded.index]
     assert sentence.tolist() == [
         ["a wall in a scene", "a wooden table in a scene", "a wooden wall in a scene"],

@@ -8,6 +8,7 @@ from text_spaces import space
 
 from sas_jax.artefacts.features import geometry_of
 from sas_jax.errors import InputError
+from sas_jax.lifting import extract
 from sas_jax.lifting.extract import (
     ExtractConfig,
     extract_scene,
@@ -66,6 +67,11 @@ class Frames:
         return next(frame for frame in self.frames if frame.name == name)
 
 
+def extract_one(scene, teacher, config, **more):
+    (features,) = extract_scene(scene, [teacher], config, **more)
+    return features
+
+
 def frame(name, colour, shift_x=0.0):
     """See the plane z = 2 with 8 x 6 pixels, one pixel per 0.25 m."""
     pose = np.eye(4)
@@ -84,13 +90,13 @@ def scene(frames):
 
 def test_features_say_of_which_points_they_are():
     seen = scene([frame("a", (255, 0, 0))])
-    features = extract_scene(seen, ColourTeacher(), NO_BORDER)
+    features = extract_one(seen, ColourTeacher(), NO_BORDER)
     assert features.geometry == geometry_of(seen.points)
 
 
 def test_a_point_gets_the_mean_over_the_frames_that_see_it():
     frames = [frame("a", (255, 0, 0)), frame("b", (0, 255, 0), shift_x=1.0)]
-    features = extract_scene(scene(frames), ColourTeacher(), NO_BORDER)
+    features = extract_one(scene(frames), ColourTeacher(), NO_BORDER)
     # Point 0 leaves the second image; point 2 lies behind the plane, 3 far outside.
     assert features.point_index.tolist() == [0, 1]
     assert features.counts.tolist() == [1, 2]
@@ -103,8 +109,8 @@ def test_the_batch_size_changes_nothing(batch_size):
     frames = [frame(str(i), (40 * i, 255 - 40 * i, 7)) for i in range(5)]
     config = dataclasses.replace(NO_BORDER, batch_size=batch_size)
     teacher, seen = ColourTeacher(), []
-    features = extract_scene(scene(frames), teacher, config, on_frame=seen.append)
-    expected = extract_scene(scene(frames), ColourTeacher(), NO_BORDER)
+    features = extract_one(scene(frames), teacher, config, on_frame=seen.append)
+    expected = extract_one(scene(frames), ColourTeacher(), NO_BORDER)
     np.testing.assert_array_equal(features.feat, expected.feat)
     assert [f.name for f in seen] == ["0", "1", "2", "3", "4"]
     assert max(teacher.batches) == min(batch_size, 5)
@@ -113,12 +119,12 @@ def test_the_batch_size_changes_nothing(batch_size):
 def test_the_stride_takes_every_nth_frame():
     frames = [frame(str(i), (255 if i % 2 else 0, 0, 0)) for i in range(4)]
     config = dataclasses.replace(NO_BORDER, frame_stride=2)
-    features = extract_scene(scene(frames), ColourTeacher(), config)
+    features = extract_one(scene(frames), ColourTeacher(), config)
     assert not features.feat.any() and features.counts.tolist() == [2, 2]
 
 
 def test_masks_are_aligned_and_void_pixels_do_not_count():
-    features = extract_scene(scene([frame("a", 9)]), LeftRightTeacher(), NO_BORDER)
+    features = extract_one(scene([frame("a", 9)]), LeftRightTeacher(), NO_BORDER)
     assert features.point_index.tolist() == [0]
     text = LeftRightTeacher().encode_text(["a bed in a scene"])
     np.testing.assert_allclose(features.feat, text, atol=1e-3)
@@ -131,15 +137,36 @@ def test_the_captioner_is_asked_about_each_image():
         def caption(self, image, segments):
             return ["a red thing"] * len(segments.labels)
 
-    (coded,) = feature_images(
+    (lifted,) = feature_images(
         [np.zeros((4, 6, 3), np.uint8)], LeftRightTeacher(), Captioner()
     )
     text = LeftRightTeacher().encode_text(["a red bed"])
-    np.testing.assert_array_equal(coded.codebook, text.astype(np.float16))
+    np.testing.assert_array_equal(lifted.codebook, text.astype(np.float16))
+
+
+def test_frames_are_read_and_projected_once_for_all_teachers(monkeypatch):
+    seen = scene([frame(str(i), (40 * i, 9, 255), 0.3 * i) for i in range(5)])
+    read, projected = [], []
+    serve, plain = seen.frame_source.read, extract.project
+    monkeypatch.setattr(
+        Frames, "read", lambda self, name: read.append(name) or serve(name)
+    )
+    monkeypatch.setattr(
+        extract, "project", lambda p, f, **k: projected.append(f) or plain(p, f, **k)
+    )
+    teachers = [LeftRightTeacher(), ColourTeacher(), LeftRightTeacher()]
+    together = extract_scene(seen, teachers, NO_BORDER)
+    assert len(read) == len(projected) == 5
+    for teacher, features in zip(teachers, together, strict=True):
+        alone = extract_one(seen, type(teacher)(), NO_BORDER)
+        for field in ("feat", "row", "counts"):
+            ours, theirs = getattr(features, field), getattr(alone, field)
+            assert ours.dtype == theirs.dtype and ours.tobytes() == theirs.tobytes()
+        assert (features.space, features.geometry) == (alone.space, alone.geometry)
 
 
 def test_a_scene_that_nobody_sees_has_no_rows():
-    features = extract_scene(scene([]), ColourTeacher(), NO_BORDER)
+    features = extract_one(scene([]), ColourTeacher(), NO_BORDER)
     assert features.feat.shape == (0, 3) and not features.seen.any()
 
 
@@ -154,7 +181,7 @@ def test_a_teacher_without_features_is_refused(changes, message):
     teacher = ColourTeacher()
     teacher.spec = dataclasses.replace(SPEC, **changes)
     with pytest.raises(InputError, match=message):
-        extract_scene(scene([frame("a", 0)]), teacher, NO_BORDER)
+        extract_one(scene([frame("a", 0)]), teacher, NO_BORDER)
 
 
 def test_the_key_follows_all_that_changes_features():

@@ -4,7 +4,7 @@ from text_spaces import space
 
 from sas_jax.errors import ContractError, InputError
 from sas_jax.lifting import lift
-from sas_jax.lifting.lift import VOID, Coded, LiftConfig, Lifter
+from sas_jax.lifting.lift import VOID, LiftConfig, Lifter, MaskFeatures
 
 HW = (12, 16)
 
@@ -78,7 +78,7 @@ def test_coded_equals_dense_where_masks_cover_everything():
     dense, coded = Lifter(30, space(6)), Lifter(30, space(6))
     for pixel, visible in random_views(rng, 30, 3):
         dense.add(pixel, visible, codebook[index], image_hw=HW)
-        coded.add(pixel, visible, Coded(codebook, index), image_hw=HW)
+        coded.add(pixel, visible, MaskFeatures(codebook, index), image_hw=HW)
     a, b = dense.result(), coded.result()
     np.testing.assert_array_equal(a.feat, b.feat)
     np.testing.assert_array_equal(a.counts, b.counts)
@@ -94,10 +94,10 @@ def test_void_is_no_view_in_the_paper_and_zeros_officially(compat, counts, featu
     lifter = Lifter(3, space(1), compat)
     code = np.full((1, 1), 4, np.float16)
     masks = np.array([[0, 0], [VOID, VOID]])
-    lifter.add(pixel, visible, Coded(code, masks), image_hw=(2, 2))
-    lifter.add(pixel, ~visible, Coded(code, masks), image_hw=(2, 2))
+    lifter.add(pixel, visible, MaskFeatures(code, masks), image_hw=(2, 2))
+    lifter.add(pixel, ~visible, MaskFeatures(code, masks), image_hw=(2, 2))
     first = np.array([True, False, False])
-    lifter.add(pixel, first, Coded(code, masks[::-1]), image_hw=(2, 2))
+    lifter.add(pixel, first, MaskFeatures(code, masks[::-1]), image_hw=(2, 2))
     result = lifter.result()
     np.testing.assert_array_equal(result.counts, counts)
     assert result.feat[0, 0] == feature
@@ -107,7 +107,7 @@ def test_void_is_no_view_in_the_paper_and_zeros_officially(compat, counts, featu
 
 def test_image_without_any_mask():
     lifter = Lifter(2, space(3))
-    empty = Coded(np.zeros((0, 3), np.float16), np.full(HW, VOID))
+    empty = MaskFeatures(np.zeros((0, 3), np.float16), np.full(HW, VOID))
     lifter.add(np.zeros((2, 2), np.int32), np.ones(2, bool), empty, image_hw=HW)
     assert len(lifter.result().point_index) == 0
 
@@ -121,7 +121,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ContractError, match="size_hw"):
         Lifter(2, space(3)).add(pixel + 12, visible, np.zeros((*HW, 3)), image_hw=HW)
     with pytest.raises(ContractError, match=r"-1\.\.1, got -1\.\.2"):
-        Coded(np.zeros((2, 3), np.float16), np.array([[-1, 2]]))
+        MaskFeatures(np.zeros((2, 3), np.float16), np.array([[-1, 2]]))
     for bad in (np.nan, np.inf, 1e30):
         lifter = Lifter(2, space(3))
         lifter.add(pixel, visible, np.full((*HW, 3), bad, np.float32), image_hw=HW)

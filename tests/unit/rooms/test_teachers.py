@@ -16,6 +16,7 @@ import torch
 
 from sas_jax.artefacts.files import content_key
 from sas_jax.errors import ContractError, DamagedFile, InputError, WeightsMissing
+from sas_jax.registry import LoadOptions
 from sas_jax.rooms.teachers import data as rooms_data
 from sas_jax.rooms.teachers import dense as rooms_dense
 from sas_jax.rooms.teachers import measure as rooms_measure
@@ -89,7 +90,7 @@ def test_dense_features_are_unit_vectors_on_half_the_working_size(images):
 
 
 def test_the_short_way_to_unit_vectors_is_the_long_one():
-    net, _ = rooms_nets.build(rooms_dense.DENSE_NET, "random:2", "cpu")
+    net, _ = rooms_nets.build(rooms_dense.DENSE_NET, LoadOptions("random:2"), "none")
     images = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         long_way = net(images)["embedding"].permute(0, 2, 3, 1)
@@ -325,10 +326,10 @@ def test_iou_of_a_known_confusion():
 
 
 def test_weights_survive_the_file_and_other_files_are_refused(tmp_path, images):
-    net, _ = rooms_nets.build(MASK_NET, "random:1", "cpu")
+    net, _ = rooms_nets.build(MASK_NET, LoadOptions("random:1"), "none")
     path = tmp_path / "net.safetensors"
     rooms_nets.save_weights(net, path, {"training": "{}"})
-    loaded, identity = rooms_nets.build(MASK_NET, str(path), "cpu")
+    loaded, identity = rooms_nets.build(MASK_NET, LoadOptions(str(path)), "none")
     assert identity.startswith("content:")
     pair = (RoomsMask(n, "x").segment(images[:1])[0] for n in (net, loaded))
     one, two = pair
@@ -370,7 +371,7 @@ def test_looking_at_a_target_puts_it_in_the_middle():
     assert seen[2] > 0 and pose[2, 1] < 0  # image rows grow downwards
 
 
-SHIPPED = registry.entry("rooms-dense").weights
+SHIPPED = rooms_nets.SHIPPED / "rooms_dense.safetensors"
 
 
 @pytest.mark.skipif(not SHIPPED.exists(), reason="no trained weights are shipped")
@@ -382,7 +383,6 @@ def test_the_shipped_teacher_knows_a_room_it_never_saw(name, bar):
     teacher = registry.load(name)
     iou = rooms_measure.iou_per_class(rooms_measure.confusion(teacher, room))
     assert np.mean(list(iou.values())) > bar
-    meta = json.loads(
-        registry.entry(name).weights.with_suffix(".safetensors.json").read_text()
-    )
+    manifest = f"{name.replace('-', '_')}.safetensors.json"
+    meta = json.loads((rooms_nets.SHIPPED / manifest).read_text())
     assert "held_out_iou" in meta["meta"]

@@ -5,10 +5,16 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from scene_files import INTRINSICS, exif, write_frame, write_scannet
+from scene_files import (
+    INTRINSICS,
+    exif,
+    open_capture,
+    scan_of,
+    write_frame,
+    write_scannet,
+)
 
-from sas_jax.datasets import posed_rgbd, scannet
-from sas_jax.datasets.scan_keys import views_key
+from sas_jax.datasets.scannet import ScanNet
 from sas_jax.errors import InputError
 from sas_jax.lifting.project import project
 from sas_jax.scenes.color_views import (
@@ -57,10 +63,10 @@ def test_turned_pixels_are_those_of_the_upright_image(
     to_png(folder)
     if not depth:
         shutil.rmtree(folder / "depth")
-    expected = list(scannet.open_scene(folder, image_size_wh=size_wh).frames())
+    expected = list(ScanNet().open(folder, image_size_wh=size_wh).frames())
     for path in (folder / "color").iterdir():
         store_turned(path, orientation)
-    frames = list(scannet.open_scene(folder, image_size_wh=size_wh).frames())
+    frames = list(ScanNet().open(folder, image_size_wh=size_wh).frames())
     assert len(frames) == 3
     for frame, wanted in zip(frames, expected, strict=True):
         assert_same(frame, wanted)
@@ -86,7 +92,7 @@ def test_the_camera_turns_with_pixels_that_fit_it_as_stored(
     tmp_path, orientation, depth, stated
 ):
     folder = phone_capture(tmp_path, orientation, depth=depth, stated=stated)
-    scene = scannet.open_scene(folder, image_size_wh=(32, 24))
+    scene = ScanNet().open(folder, image_size_wh=(32, 24))
     frame = next(scene.frames())
     assert frame.rgb.shape == (32, 24, 3)
     # What asks for poses alone sees the upright camera.
@@ -94,7 +100,7 @@ def test_the_camera_turns_with_pixels_that_fit_it_as_stored(
     np.testing.assert_array_equal(pose, frame.world_from_camera)
     for path in (folder / "color").iterdir():
         Image.open(path).save(path, exif=exif(1))
-    plain = next(scannet.open_scene(folder, image_size_wh=(32, 24)).frames())
+    plain = next(ScanNet().open(folder, image_size_wh=(32, 24)).frames())
     np.testing.assert_array_equal(frame.rgb, np.rot90(plain.rgb, -BACK[orientation]))
     # The same points have the same colours and depths.
     points = (
@@ -113,7 +119,7 @@ def test_the_camera_turns_with_pixels_that_fit_it_as_stored(
 
 def test_mirrored_pixels_of_the_sensor_stay_as_stored(tmp_path):
     folder = phone_capture(tmp_path, 5)
-    frame = next(scannet.open_scene(folder, image_size_wh=None).frames())
+    frame = next(ScanNet().open(folder, image_size_wh=None).frames())
     assert frame.rgb.shape == (48, 64, 3)
     np.testing.assert_array_equal(frame.intrinsics, INTRINSICS)
 
@@ -124,7 +130,7 @@ def test_portrait_frames_keep_their_shape(tmp_path):
         size_wh=(48, 64),
         intrinsics=[[40.0, 0, 23.5], [0, 40, 31.5], [0, 0, 1]],
     )
-    frame = next(scannet.open_scene(folder, image_size_wh=(32, 24)).frames())
+    frame = next(ScanNet().open(folder, image_size_wh=(32, 24)).frames())
     assert frame.rgb.shape == (32, 24, 3) and frame.depth_m.shape == (32, 24)
     assert frame.intrinsics[0, 0] == frame.intrinsics[1, 1] == 20
 
@@ -168,11 +174,11 @@ def test_colour_of_another_shape_is_refused(tmp_path):
     folder = capture(tmp_path / "c", **WIDE)
     message = r"64 x 48 \(within 2 %\); got 96 x 54 .*intrinsic_color\.txt"
     with pytest.raises(InputError, match=message) as error:
-        posed_rgbd.open_scene(folder)
+        open_capture(folder)
     assert not isinstance(error.value, BadFrame)
     np.savetxt(folder / "intrinsic_color.txt", WIDE_INTRINSICS * [[4], [4], [1]])
     with pytest.raises(InputError, match=r"about 381 x 213; got 96 x 54"):
-        posed_rgbd.open_scene(folder)
+        open_capture(folder)
 
 
 @pytest.mark.parametrize(
@@ -182,16 +188,16 @@ def test_colour_of_another_shape_is_refused(tmp_path):
 def test_two_percent_of_the_shape_are_allowed(tmp_path, size_wh, fits):
     folder = capture(tmp_path / "c", size_wh=size_wh, depth_wh=(64, 48))
     if fits:
-        assert posed_rgbd.open_scene(folder).points.shape[1] == 3
+        assert open_capture(folder).points.shape[1] == 3
         return
     with pytest.raises(InputError, match="within 2 %"):
-        posed_rgbd.open_scene(folder)
+        open_capture(folder)
 
 
 def test_one_frame_of_another_shape_is_skipped(tmp_path):
     folder = capture(tmp_path / "c")
     Image.new("RGB", (96, 54)).save(folder / "color" / "1.jpg")
-    scene = posed_rgbd.open_scene(folder)
+    scene = open_capture(folder)
     assert scene.skipped == {"colour of another shape": 1}
 
 
@@ -207,7 +213,7 @@ def test_both_intrinsics_bring_colour_to_depth(tmp_path, caplog):
         Image.fromarray(ramp(96, 54)).save(path.with_suffix(".png"))
         path.unlink()
     np.savetxt(folder / "intrinsic_color.txt", WIDE_INTRINSICS)
-    frame = next(posed_rgbd.open_scene(folder).frames())
+    frame = next(open_capture(folder).frames())
     assert [r.message for r in caplog.records if "color_from_depth" in r.message]
     v, u = np.mgrid[:48, :64]
     column = np.rint((u - 31.5) / 40 * 30 + 47.5)
@@ -222,13 +228,13 @@ def test_both_intrinsics_bring_colour_to_depth(tmp_path, caplog):
     moved[0, 3] = -0.2
     np.savetxt(folder / "color_from_depth.txt", moved)
     caplog.clear()
-    frame = next(posed_rgbd.open_scene(folder).frames())
+    frame = next(open_capture(folder).frames())
     assert not [r for r in caplog.records if "color_from_depth" in r.message]
     np.testing.assert_array_equal(frame.rgb[..., 0], 2 * (column - 3))
     moved[0, 0] = 2
     np.savetxt(folder / "color_from_depth.txt", moved)
     with pytest.raises(InputError, match=r"color_from_depth\.txt") as error:
-        posed_rgbd.open_scene(folder)
+        open_capture(folder)
     assert not isinstance(error.value, BadFrame)
 
 
@@ -251,19 +257,19 @@ def test_what_colour_does_not_show_has_no_depth():
 @pytest.mark.parametrize("suffix", [".PNG", ".Png", ".tif", ".tiff"])
 def test_depth_of_other_suffixes_is_found_and_counts(tmp_path, suffix):
     folder = write_scannet(tmp_path)
-    expected = list(scannet.open_scene(folder).frames())
-    key = views_key(folder)
+    expected = list(ScanNet().open(folder).frames())
+    key = scan_of(folder).key("views")
     for path in list((folder / "depth").iterdir()):
         image = Image.open(path)
         path.unlink()
         image.save(path.with_suffix(suffix))
-    scene = scannet.open_scene(folder)
+    scene = ScanNet().open(folder)
     for frame, wanted in zip(scene.frames(), expected, strict=True):
         assert_same(frame, wanted)
-    changed = views_key(folder)
+    changed = scan_of(folder).key("views")
     assert changed != key
     path.with_suffix(suffix).write_bytes(b"")
-    assert views_key(folder) != changed
+    assert scan_of(folder).key("views") != changed
     assert len(list(scene.frames())) == 2 and scene.skipped == {"unreadable depth": 1}
 
 

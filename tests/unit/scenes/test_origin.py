@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from scene_files import INTRINSICS, write_frame, write_scannet
+from scene_files import INTRINSICS, open_capture, write_frame, write_scannet
 
-from sas_jax.datasets import posed_rgbd, scannet
+from sas_jax.datasets.scannet import ScanNet
 from sas_jax.scenes.origin import choose_origin
 from sas_jax.scenes.ply import read_ply
 from sas_jax.scenes.ply_write import write_ply
@@ -77,10 +77,10 @@ def move_scan(folder, by):
 
 def test_a_scan_in_map_coordinates_is_the_scan(tmp_path):
     folder = write_scannet(tmp_path)
-    plain = scannet.open_scene(folder)
+    plain = ScanNet().open(folder)
     frames = list(plain.frames())
     move_scan(folder, UTM)
-    scene = scannet.open_scene(folder)
+    scene = ScanNet().open(folder)
     np.testing.assert_array_equal(scene.origin, ROUND)
     shift = UTM - ROUND
     np.testing.assert_allclose(scene.points, plain.points + shift, atol=1e-5)
@@ -114,9 +114,9 @@ def test_a_capture_in_map_coordinates_is_the_capture(tmp_path, up):
     poses = [looking_down(degrees) for degrees in (0, 90, 180, 270)]
     far = np.eye(4)
     far[:3, 3] = UTM if up == "z" else UTM[[2, 0, 1]]
-    plain = posed_rgbd.open_scene(write_capture(tmp_path / "a", poses), up=up)
+    plain = open_capture(write_capture(tmp_path / "a", poses), up=up)
     folder = write_capture(tmp_path / "b", [far @ pose for pose in poses])
-    scene = posed_rgbd.open_scene(folder, up=up)
+    scene = open_capture(folder, up=up)
     assert np.abs(scene.origin).max() > 5e6 and np.abs(scene.points).max() < 600
     assert not plain.origin.any()
     # The world of the result is the input's, turned upright.

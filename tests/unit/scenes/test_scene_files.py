@@ -5,6 +5,7 @@ import pytest
 from scene_files import write_frame, write_ply
 
 from sas_jax.datasets import scannet
+from sas_jax.datasets.scannet import ScanNet
 from sas_jax.errors import InputError
 from sas_jax.scenes import images
 from sas_jax.scenes.ply import read_ply
@@ -38,7 +39,7 @@ def test_area_interpolation_averages():
 
 def test_missing_mesh_and_scene_without_vertices(tmp_path):
     with pytest.raises(InputError, match=r"must exist.*nowhere_vh_clean_2\.ply"):
-        scannet.open_scene(tmp_path / "nowhere")
+        ScanNet().open(tmp_path / "nowhere")
     write_ply(tmp_path / "empty.ply", np.zeros((0, 3)))
     with pytest.raises(InputError, match=r"empty\.ply.*P >= 1"):
         read_ply(tmp_path / "empty.ply")

@@ -7,7 +7,6 @@ pytest.importorskip("cv2")
 pytest.importorskip("webcolors")
 
 from sas_jax.errors import ContractError
-from sas_jax.lifting.align import adjectives_of, is_adjective, reword
 from sas_jax.teachers.captions import (
     COLOUR_WORDS,
     CaptionConfig,
@@ -16,6 +15,7 @@ from sas_jax.teachers.captions import (
     colour_name,
 )
 from sas_jax.teachers.contracts import Segments
+from sas_jax.text.wording import adjectives_of, is_adjective, reword
 
 RED, GREY = (200, 30, 30), (128, 128, 128)
 

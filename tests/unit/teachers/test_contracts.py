@@ -64,10 +64,13 @@ def test_every_field_of_a_spec_changes_its_key():
     [
         "sas_jax.text.vocabulary",
         "sas_jax.text.minilm_files",
+        "sas_jax.text.wording",
         "sas_jax.teachers.contracts",
         "sas_jax.teachers.registry",
         "sas_jax.lifting.align",
         "sas_jax.lifting.extract",
+        "sas_jax.capability.contracts",
+        "sas_jax.capability.registry",
     ],
 )
 def test_these_modules_import_neither_torch_nor_transformers_nor_flax(module):

@@ -29,8 +29,17 @@ def test_missing_modules_are_named(monkeypatch):
 
 def test_missing_weights_say_how_to_get_them(tmp_path):
     pytest.importorskip("torch")
-    with pytest.raises(WeightsMissing, match="pretrain_rooms"):
+    with pytest.raises(WeightsMissing, match="teacher_weights=rooms-dense="):
         registry.load("rooms-dense", weights=str(tmp_path / "no.safetensors"))
+
+
+def test_missing_shipped_weights_say_how_to_make_them(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    from sas_jax.rooms.teachers import nets
+
+    monkeypatch.setattr(nets, "SHIPPED", tmp_path)
+    with pytest.raises(WeightsMissing, match="pretrain_rooms"):
+        registry.load("rooms-mask")
 
 
 @pytest.mark.parametrize("name", list(registry.ENTRIES))
@@ -38,7 +47,9 @@ def test_every_row_loads_with_what_it_says(name):
     row = registry.entry(name)
     if missing := registry.missing_needs(row):
         pytest.skip(f"not installed here: {', '.join(missing)}")
-    model = registry.load(name, weights="random:0" if row.weights else None)
+    model = registry.load(
+        name, weights=None if row.contract == "captioner" else "random:0"
+    )
     if row.contract == "captioner":
         assert model.id and hasattr(model, "caption")
     else:

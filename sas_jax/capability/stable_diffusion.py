@@ -1,26 +1,20 @@
-"""Synthesis: a prompt and seeds become images of a class, each with a map of it.
-
-One contract, two models: the small diffusion model of the embedded world and Stable
-Diffusion through diffusers. Both are run under `attention.recording`.
-"""
+"""The synthesizer Stable Diffusion, 1.x or 2.x, through diffusers."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
 
 from sas_jax.artefacts import files
 from sas_jax.capability import attention
 from sas_jax.capability.attention import AttentionConfig
+from sas_jax.capability.contracts import MaskConfig, Synthesized, SynthesizerOptions
 from sas_jax.errors import InputError, WeightsMissing
-from sas_jax.rooms.painter import small_diffusion
-from sas_jax.rooms.painter.small_diffusion import SamplingConfig, SmallDiffusion
+from sas_jax.registry import said
 from sas_jax.teachers.text import word_tokens
 from sas_jax.teachers.weights_id import settings_of, weights_id
 
@@ -28,125 +22,6 @@ if TYPE_CHECKING:
     import diffusers
 
 STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-
-
-@dataclasses.dataclass(frozen=True)
-class Synthesized:
-    """Images of one class.
-
-    Attributes:
-      images: uint8 [m, S, S, 3].
-      attention: float32 [m, S, S] in [0, 1]: where the class's words act.
-      prompt: text that they were made from.
-      seeds: one per image.
-    """
-
-    images: UInt8[np.ndarray, "m S S 3"]
-    attention: Float[np.ndarray, "m S S"]
-    prompt: str
-    seeds: tuple[int, ...]
-
-
-class Synthesizer(Protocol):
-    """Paint images of a class.
-
-    Attributes:
-      spec: everything that changes the images; it goes into cache keys.
-    """
-
-    spec: dict
-
-    def synthesize(self, prompt: str, word: str, seeds: Sequence[int]) -> Synthesized:
-        """Paint one image per seed.
-
-        Args:
-          prompt: full text, which contains `word`.
-          word: class name; its tokens' attention is kept.
-          seeds: one per image; the same seed gives the same image.
-        """
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Let PyTorch work on one thread of the CPU.
-
-    Several threads add up in another order. That moves the last bits of an image, and
-    GrabCut makes hundreds of pixels of them.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-class SmallSynthesizer:
-    """Paint with the small diffusion model; a class is one batch.
-
-    Deterministic: yes, for any number of threads: it uses one. Several processes, each
-    with its own classes, use the other cores (see `run.make_images`).
-    """
-
-    def __init__(
-        self,
-        model: SmallDiffusion | None = None,
-        sampling: SamplingConfig | None = None,
-        config: AttentionConfig | None = None,
-    ) -> None:
-        """Take a model (default: the shipped one) and how to run it."""
-        self._model = model or small_diffusion.load()
-        self._sampling = sampling or SamplingConfig()
-        self._config = config or AttentionConfig()
-        self.spec = {
-            "model": "small_diffusion",
-            "weights": self._model.weights_id,
-            "sampling": files.canonical(self._sampling),
-            "attention": files.canonical(self._config),
-        }
-
-    def synthesize(self, prompt: str, word: str, seeds: Sequence[int]) -> Synthesized:
-        """See `Synthesizer`."""
-        return self._run(
-            prompt,
-            word,
-            seeds,
-            lambda texts: self._model.sample(texts, seeds, self._sampling),
-        )
-
-    def redraw(
-        self,
-        images: UInt8[np.ndarray, "m S S 3"],
-        prompt: str,
-        word: str,
-        seeds: Sequence[int],
-        strength: float,
-    ) -> Synthesized:
-        """Noise given images part of the way and paint over them with a prompt.
-
-        Where the content of an image is known, this measures how well attention
-        finds it.
-        """
-        return self._run(
-            prompt,
-            word,
-            seeds,
-            lambda texts: self._model.redraw(
-                images, texts, seeds, strength, self._sampling
-            ),
-        )
-
-    def _run(self, prompt, word, seeds, draw) -> Synthesized:
-        length = self._model.config.text_length
-        offsets = self._model.text([prompt], length).offsets[0]
-        tokens = [word_tokens(prompt, word, offsets)] * len(seeds)
-        guided = self._sampling.guidance != 1
-        with one_thread():
-            with attention.recording(self._model.unet, guided=guided) as store:
-                images = draw([prompt] * len(seeds))
-            edge = images.shape[1]
-            maps = attention.class_maps(store, tokens, edge, self._config, word)
-        return Synthesized(images, maps.numpy(), prompt, tuple(int(s) for s in seeds))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +52,10 @@ class StableDiffusionSynthesizer:
 
     Deterministic: for one device and, on the CPU, one number of threads.
     """
+
+    masks = MaskConfig()
+    one_thread = False
+    judge = None
 
     def __init__(
         self,
@@ -297,3 +176,14 @@ def _check_tokenizer(pipeline) -> None:
             f"stable diffusion: the tokenizer must have {want} entries, got {have}. "
             "Download the model's tokenizer folder too."
         )
+
+
+def load(options: SynthesizerOptions) -> StableDiffusionSynthesizer:
+    """Load the synthesizer for the registry; raises as its class."""
+    config = said(
+        StableDiffusionConfig(device=options.device),
+        model=options.weights,
+        steps=options.steps,
+        guidance=options.guidance,
+    )
+    return StableDiffusionSynthesizer(config, AttentionConfig(options.compat))

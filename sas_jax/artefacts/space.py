@@ -5,8 +5,7 @@ them is a number all the same. So all that lives in a text space says in which.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float
@@ -78,24 +77,6 @@ class TextFeatures:
                 f"text features: rows of {self.space} are required, got "
                 f"{list(self.rows.shape)}. Encode the texts with that tower."
             )
-
-
-class TextTower(Protocol):
-    """Encodes texts in one space.
-
-    Attributes:
-      space: of all vectors.
-    """
-
-    space: TextSpace
-
-    def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "n C"]:
-        """Return one unit vector per text, f32, in the order given."""
-        ...
-
-    def check(self, texts: Sequence[str]) -> None:
-        """Raise InputError naming texts of which the tower knows no word."""
-        ...
 
 
 def one_space(where: str, spaces: Mapping[str, TextSpace]) -> TextSpace:

@@ -1,0 +1,146 @@
+"""Data sets by name: a new one is a module and a line here.
+
+Which one a folder holds is asked of each in this order; see `contracts.Dataset`.
+"""
+
+import dataclasses
+import importlib
+import pathlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from sas_jax.datasets.contracts import Dataset, Scan
+from sas_jax.errors import InputError
+from sas_jax.scenes.labels import LabelSet
+from sas_jax.scenes.scene import Scene
+
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
+DATASETS: dict[str, str] = {
+    "scannet": "sas_jax.datasets.scannet:ScanNet",
+    "posed_rgbd": "sas_jax.datasets.posed_rgbd:PosedRgbd",
+}
+"""Name -> `module:class` of the data set."""
+
+
+def load(name: str, settings: Mapping[str, Any] | None = None) -> Dataset:
+    """Return a data set.
+
+    Args:
+      name: in the table.
+      settings: values of its fields; those that it does not have are left out, so that
+        the settings of all data sets may stand together.
+
+    Raises:
+      InputError: for an unknown name, listing what is known.
+    """
+    if name not in DATASETS:
+        raise InputError(
+            f"datasets: a data set must be {_known()}; got {name}. Correct the name, "
+            "or add the data set to sas_jax/datasets/registry.py."
+        )
+    kind = _class(name)
+    return kind(**{k: v for k, v in (settings or {}).items() if k in _fields(kind)})
+
+
+def of_root(root: pathlib.Path, settings: Mapping[str, Any] | None = None) -> Dataset:
+    """Return the data set that a folder of scans holds.
+
+    Args:
+      root: of all scans.
+      settings: as in `load`.
+
+    Raises:
+      InputError: when no data set knows the folder, listing their layouts.
+    """
+    return _recognised("root", root, lambda dataset: dataset.is_root(root), settings)
+
+
+def scan_at(
+    path: str | pathlib.Path,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    name: str | None = None,
+) -> Scan:
+    """Return the scan that lies at a place, of whichever data set it is.
+
+    Args:
+      path: folder or file; its name is the scan's.
+      settings: as in `load`.
+      name: of the data set, where it is known.
+
+    Raises:
+      InputError: when no data set knows it, listing their layouts.
+    """
+    path = pathlib.Path(path).absolute()
+    if path.name == "..":  # the name is the scene's, and that of its artefacts
+        path = path.resolve()
+    if name is not None:
+        dataset = load(name, settings)
+    else:
+        dataset = _recognised("scan", path, lambda d: d.is_scan(path), settings)
+    return Scan(dataset, path.stem if path.is_file() else path.name, path)
+
+
+def open_folder(
+    path: str | pathlib.Path,
+    *,
+    image_size_wh: tuple[int, int] | None = None,
+    label_set: LabelSet | None = None,
+    annotations: bool = True,
+    **settings: Any,
+) -> Scene:
+    """Open a scan, whatever its layout is, by looking at what lies there.
+
+    Args:
+      path: folder or file of one scan; its name is the scene's.
+      image_size_wh: size of the frames, None as they are stored.
+      label_set: what labels are mapped to; None for the data set's first one.
+      annotations: read labels and instances where there are any.
+      **settings: fields of the data set that it turns out to be, such as
+        `depth_scale` of `posed_rgbd.PosedRgbd`; those of other data sets do nothing.
+
+    Raises:
+      InputError: for a folder that no data set knows, a setting that none has, and
+        what the readers raise.
+    """
+    known = {field for name in DATASETS for field in _fields(_class(name))}
+    if wrong := sorted(settings.keys() - known):
+        raise InputError(
+            f"datasets: settings must be of {', '.join(sorted(known))}, got "
+            f"{', '.join(wrong)}. Correct the name."
+        )
+    return scan_at(path, settings).open(
+        image_size_wh=image_size_wh, label_set=label_set, annotations=annotations
+    )
+
+
+def _recognised(
+    what: str,
+    path: pathlib.Path,
+    knows: Callable[[Dataset], bool],
+    settings: Mapping[str, Any] | None,
+) -> Dataset:
+    for name in DATASETS:
+        dataset = load(name, settings)
+        if knows(dataset):
+            return dataset
+    wanted = {"root": "a folder of scans", "scan": "a scan"}[what]
+    raise InputError(
+        f"datasets: {wanted} of a known layout is required, {_known()}; got none of "
+        f"them ({path}). Check the path, or name the data set: --dataset."
+    )
+
+
+def _known() -> str:
+    return " or ".join(f"{name} [{_class(name).layout}]" for name in DATASETS)
+
+
+def _fields(kind: type[Dataset]) -> Iterable[str]:
+    return [field.name for field in dataclasses.fields(kind)]
+
+
+def _class(name: str) -> type[Dataset]:
+    module, attribute = DATASETS[name].split(":")
+    return getattr(importlib.import_module(module), attribute)

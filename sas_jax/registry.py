@@ -1,0 +1,80 @@
+"""Models by name: tables of `module:function`, and what the functions are told.
+
+A table is plain text, so that listing names imports nothing; the module of a model is
+imported when the model is loaded. A new one is a file and a line in its table.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TypeVar
+
+from sas_jax.errors import InputError
+
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
+Config = TypeVar("Config")
+Compat = Literal["paper", "official"]
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadOptions:
+    """What every loader is told; a model uses what it knows.
+
+    Attributes:
+      weights: file, folder or hub id; `random:<seed>` where a model can be tried
+        without training. None means the model's own.
+      device: `cpu` or `cuda:<n>`.
+    """
+
+    weights: str | None = None
+    device: str = "cpu"
+
+
+def said(config: Config, **values: object) -> Config:
+    """Return a frozen configuration with those of the values that are not None."""
+    known = {name: value for name, value in values.items() if value is not None}
+    return dataclasses.replace(config, **known)
+
+
+def check_name(name: str, known: Iterable[str], what: str, flag: str) -> None:
+    """Raise InputError, listing the known names, unless a name is one of them.
+
+    Args:
+      name: asked for.
+      known: all names.
+      what: says what they name, e.g. "a synthesizer".
+      flag: where users say it.
+    """
+    known = list(known)
+    if name not in known:
+        raise InputError(
+            f"registry: {what} must be one of {', '.join(known)}, got {name}. "
+            f"Correct {flag}."
+        )
+
+
+def load(
+    table: Mapping[str, str], name: str, options: Any, *, what: str, flag: str
+) -> Any:
+    """Load what a table names.
+
+    Args:
+      table: name -> `module:function`.
+      name: a key of it.
+      options: handed to the function.
+      what: see `check_name`.
+      flag: see `check_name`.
+
+    Raises:
+      InputError: for an unknown name, and as the function says.
+    """
+    check_name(name, table, what, flag)
+    return function_of(table[name])(options)
+
+
+def function_of(loader: str) -> Callable:
+    """Import `module:function` and return the function."""
+    module, function = loader.split(":")
+    return getattr(importlib.import_module(module), function)
