@@ -102,7 +102,7 @@ def run_groups(
         remove_left(folder)
     tally, waiting, first = Tally(), list(groups), True
     while waiting:
-        left = []
+        left: list[Sequence[Job]] = []
         for group in waiting:
             due = _not_current(group, tally, verify and first)
             if others := _make_claimed(due, make, tally, verify):

@@ -12,7 +12,7 @@ Map coordinates are too large for f32: points and poses are relative to the scen
 import collections
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -183,7 +183,7 @@ class Scene:
 
 
 def usable_frames(
-    source: FrameSource, names: Sequence[str], skipped: dict[str, str]
+    source: FrameSource, names: Iterable[str], skipped: dict[str, str]
 ) -> Iterator[Frame]:
     """Yield the named frames that can be used; note the others with their reason.
 

@@ -198,7 +198,9 @@ def _start(
         heads = [_NETS[model].heads for model in config.teachers]
         net = RoomsNet(NetConfig(heads={k: v for h in heads for k, v in h.items()}))
     keys = [load_weights(net, path, missing_heads=True) for path in initial]
-    net = net.to(memory_format=torch.channels_last)
+    net = net.to(  # type: ignore[call-overload]  # the stub knows no format
+        memory_format=torch.channels_last
+    )
     optimiser = torch.optim.AdamW(
         net.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
