@@ -224,8 +224,10 @@ def _loss(config: TrainConfig, frames: RoomFrames) -> Callable:
             )
         parts.append((model, tables, compute))
 
-    def loss_of(net, pixels, batch, rng):
-        trunk, total, terms = net.trunk(pixels), 0.0, {}
+    def loss_of(net, pixels, batch, rng) -> tuple[torch.Tensor, dict[str, float]]:
+        trunk = net.trunk(pixels)
+        total: Any = 0.0
+        terms: dict[str, float] = {}
         for model, tables, compute in parts:
             label = tables(batch.frame, batch.label, batch.instance)
             told = dataclasses.replace(batch, label=label)
