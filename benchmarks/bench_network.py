@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from sas_jax import native_library
 from sas_jax.distill import losses
 from sas_jax.distill.factored import FactoredFeatures
-from sas_jax.models.minkunet import HEAD, MinkUNet, StudentConfig, constant_features
+from sas_jax.models.config import StudentConfig
+from sas_jax.models.minkunet import HEAD, MinkUNet, constant_features
 from sas_jax.sparse.plan import build_plan
 
 WHAT = ("forward", "train", "distill")

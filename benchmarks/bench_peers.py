@@ -26,7 +26,8 @@ import torch
 from spconv import __version__ as spconv_version
 
 from sas_jax import native_library
-from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
+from sas_jax.models.config import StudentConfig
+from sas_jax.models.minkunet import MinkUNet, constant_features
 from sas_jax.sparse.conv import sparse_conv
 from sas_jax.sparse.plan import build_plan
 

@@ -18,7 +18,8 @@ import measure
 import scene
 from jax.profiler import ProfileData
 
-from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
+from sas_jax.models.config import StudentConfig
+from sas_jax.models.minkunet import MinkUNet, constant_features
 from sas_jax.sparse.plan import build_plan
 
 _KINDS = {

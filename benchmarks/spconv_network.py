@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from sas_jax.models.minkunet import ARCHITECTURES, ENTRIES, STEM_WIDTH
+from sas_jax.models.config import ARCHITECTURES, STEM_WIDTH
+from sas_jax.models.minkunet import ENTRIES
 
 # Voxels of all levels start at a multiple of the coarsest voxel's edge.
 COARSEST = 16

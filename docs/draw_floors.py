@@ -16,7 +16,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PICTURE = pathlib.Path(__file__).with_name("floors.svg")
 
 FLOORS = (
-    ("errors", "extras", "memory", "native_library", "registry", "artefacts", "text"),
+    (
+        *("errors", "checks", "extras", "stages", "memory", "native_library"),
+        *("registry", "artefacts", "text"),
+    ),
     ("scenes", "sparse", "models"),
     ("datasets", "superpoints", "view", "teachers"),
     ("lifting", "fusion"),

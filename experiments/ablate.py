@@ -8,9 +8,9 @@ figures and `results.json` are in <workspace>/report/.
 
 import pipeline
 import settings
-import stage_flags as given
+import stage_flags
 from absl import flags
 
 if __name__ == "__main__":
-    flags.set_default(given.STUDENT_SEEDS, ["0", "1", "2"])
+    flags.set_default(stage_flags.STUDENT_SEEDS, ["0", "1", "2"])
     settings.run(pipeline.main)

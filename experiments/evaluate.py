@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 import settings
-import stage_flags as given
+import stage_flags
 from absl import flags
 from student_names import chosen_file
 from tqdm import tqdm
@@ -29,6 +29,7 @@ from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import InputError
 from sas_jax.evaluate import protocol, semantic
 from sas_jax.scenes.scene import Scene
+from sas_jax.stages import command
 
 _METHODS = flags.DEFINE_list("methods", [], "What to score; default: all there is.")
 
@@ -43,8 +44,8 @@ def main() -> None:
     if not methods:
         raise InputError(
             f"evaluate: something to score is required, got no features and no student "
-            f"of these scenes ({settings.workspace()}). Run "
-            "experiments/extract_features.py first."
+            f"of these scenes ({settings.workspace().root}). Run first: "
+            f"{command('extract_features')}"
         )
     _print([_evaluate(name, scenes) for name in methods])
 
@@ -58,13 +59,13 @@ def label_keys() -> dict[Scan, str]:
 def _found(scans: list[Scan]) -> list[str]:
     """Return the methods that can be scored on these scenes."""
     workspace = settings.workspace()
-    places = [*workspace.glob("features/*/"), *workspace.glob("fused/*/")]
-    kinds = {"features": "teacher", "fused": "fused"}
+    made = [f"teacher/{name}" for name in workspace.teachers()]
+    made += [f"fused/{name}" for name in workspace.fusions()]
     methods, partial = [], []
-    for place in sorted(places):
-        count = sum(_cache(place, scan).exists() for scan in scans)
+    for method in made:
+        count = sum(_cache(method, scan.name).exists() for scan in scans)
         chosen = methods if count == len(scans) else partial
-        chosen += [f"{kinds[place.parent.name]}/{place.name}"] * (count > 0)
+        chosen += [method] * (count > 0)
     runs, unfinished = settings.students()
     if partial:
         print(f"left out, without features of every scene: {', '.join(partial)}")
@@ -75,12 +76,16 @@ def _found(scans: list[Scan]) -> list[str]:
     return [*methods, *(f"student/{run}" for run in runs)]
 
 
-def _cache(place: pathlib.Path, scan: Scan) -> pathlib.Path:
-    return place / f"{scan.name}.safetensors"
+def _cache(method: str, scene: str) -> pathlib.Path:
+    """Return the file of a scene's features, by a teacher or by a fusion."""
+    kind, _, item = method.partition("/")
+    workspace = settings.workspace()
+    place = workspace.features if kind == "teacher" else workspace.fused
+    return place(item, scene)
 
 
 def _evaluate(name, scenes) -> protocol.Evaluation:
-    if not given.SCENES.value and (found := kept(name, scenes)) is not None:
+    if not stage_flags.SCENES.value and (found := kept(name, scenes)) is not None:
         return found
     predict, sources, texts = _predictor(name, list(scenes))
     opened = (
@@ -88,7 +93,7 @@ def _evaluate(name, scenes) -> protocol.Evaluation:
         for scan in tqdm(scenes, desc=name, unit="scene")
     )
     found = protocol.evaluate(name, opened, predict, settings.label_set())
-    if not given.SCENES.value:
+    if not stage_flags.SCENES.value:
         protocol.save(_path(name), found, _key(sources[-1], scenes, texts))
     return found
 
@@ -107,8 +112,7 @@ def kept(name: str, scenes: dict[Scan, str]) -> protocol.Evaluation | None:
 
 
 def _path(name: str) -> pathlib.Path:
-    folder = settings.workspace() / "eval" / given.EVAL_SPLIT.value
-    return folder / f"{name.replace('/', '-')}.json"
+    return settings.workspace().scores(stage_flags.EVAL_SPLIT.value, name)
 
 
 def _key(source, scenes, texts) -> str:
@@ -139,16 +143,14 @@ def _predictor(
         texts = settings.class_texts(settings.student_space(item))
         predict = functools.partial(settings.predict_student, item, texts=texts)
         return predict, sources, texts
-    place = "features" if kind == "teacher" else "fused"
-    folder = settings.workspace() / place / item
-    paths = {scan.name: _cache(folder, scan) for scan in scans}
-    missing = [name for name, path in paths.items() if not path.exists()]
+    paths = {scan.name: _cache(name, scan.name) for scan in scans}
+    missing = [path for path in paths.values() if not path.exists()]
     if missing:
         stage = "extract_features" if kind == "teacher" else "fuse_features"
         raise InputError(
             f"evaluate: features of every scene are required, got none of "
-            f"{len(missing)} of {len(paths)}, e.g. {missing[0]} ({folder}). "
-            f"Run experiments/{stage}.py for them, or correct --methods."
+            f"{len(missing)} of {len(paths)} ({missing[0]}). Correct --methods, or run "
+            f"for them: {command(stage)}"
         )
 
     texts = settings.class_texts(space_of(next(iter(paths.values()))))

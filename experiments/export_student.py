@@ -11,17 +11,17 @@ where evaluate.py has measured this very checkpoint. query.py and evaluate.py ta
 
 import evaluate
 import settings
-import stage_flags as given
+import stage_flags
 from absl import flags
 
 from sas_jax.artefacts.files import read_json
+from sas_jax.artefacts.workspace import CONFIG
 from sas_jax.distill.checkpoint import load_student
 from sas_jax.distill.train import CONFIG_SCHEMA
 from sas_jax.errors import InputError
 from sas_jax.models.student_card import read_card
 from sas_jax.models.student_file import write_student
 
-_RUN = flags.DEFINE_string("run", "full-seed0", "Run whose student to write.")
 _OUT = flags.DEFINE_string("out", None, "File, .safetensors.", required=True)
 _DATA = flags.DEFINE_string(
     "data_note", None, "What it was trained on; default: the names of its scenes."
@@ -29,11 +29,11 @@ _DATA = flags.DEFINE_string(
 
 
 def main() -> None:
-    folder = settings.checkpoints(_RUN.value)
-    student = load_student(folder)
+    workspace, run = settings.workspace(), stage_flags.RUN.value
+    student = load_student(workspace.checkpoints(run))
     data = _DATA.value
     if data is None:
-        record = read_json(folder.parent / "config.json", schema=CONFIG_SCHEMA)
+        record = read_json(workspace.run(run) / CONFIG, schema=CONFIG_SCHEMA)
         data = _scenes(list(record["scenes"]))
     write_student(_OUT.value, student, data=data, scores=_scores())
     print(f"{read_card(_OUT.value).table()}\nstudent: {_OUT.value}")
@@ -49,11 +49,11 @@ def _scores() -> dict[str, float]:
     """Return the scores of the newest checkpoint, where they are up to date."""
     try:
         scenes = evaluate.label_keys()
-        found = evaluate.kept(f"student/{_RUN.value}", scenes)
+        found = evaluate.kept(f"student/{stage_flags.RUN.value}", scenes)
     except InputError as error:
         print(f"without scores: {error}")
         return {}
-    split = given.EVAL_SPLIT.value
+    split = stage_flags.EVAL_SPLIT.value
     if found is None:
         print(f"without scores: none of this checkpoint on {split}; see evaluate.py")
         return {}

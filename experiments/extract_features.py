@@ -12,7 +12,6 @@ rows: a missing file always means that nobody tried.
 """
 
 import dataclasses
-import pathlib
 import time
 from collections.abc import Sequence
 
@@ -24,9 +23,10 @@ from tqdm import tqdm
 from sas_jax.artefacts.features import save_features
 from sas_jax.artefacts.files import write_json
 from sas_jax.artefacts.stage import Job, run_groups
+from sas_jax.artefacts.workspace import CONFIG
 from sas_jax.datasets.contracts import Scan
-from sas_jax.lifting.extract import ExtractConfig, extract_scene, extraction_key
-from sas_jax.lifting.lift import LiftConfig
+from sas_jax.lifting.config import ExtractConfig
+from sas_jax.lifting.extract import extract_scene, extraction_key
 from sas_jax.teachers import registry
 from sas_jax.teachers.contracts import Captioner, DenseTeacher, MaskTeacher
 
@@ -70,15 +70,7 @@ class Models:
 def main() -> None:
     settings.check_teachers()
     torch.set_num_threads(stage_flags.THREADS.value)
-    config = ExtractConfig(
-        lift=LiftConfig(
-            stage_flags.OCCLUSION.value,
-            stage_flags.BORDER_PX.value,
-            stage_flags.COMPAT.value,
-        ),
-        frame_stride=stage_flags.FRAME_STRIDE.value,
-        image_size_wh=settings.image_size_wh(),
-    )
+    config = stage_flags.EXTRACT.make(lift=stage_flags.LIFT.make())
     scans = _progress(settings.scans(stage_flags.SPLITS.value))
     stride, memo = config.frame_stride, settings.memo()
     keys = {s: s.key("views", frame_stride=stride, memo=memo) for s in scans}
@@ -90,17 +82,13 @@ def main() -> None:
     )
     rows, passes = _run(keys, models)
     _write_configs(models)
-    _print_table(rows)
+    print(settings.table([dataclasses.asdict(row) for row in rows]))
     print()
-    _print_table([passes])
+    print(settings.table([dataclasses.asdict(passes)]))
 
 
 def _progress(scans: list[Scan]) -> tqdm:
     return tqdm(scans, desc="checksums", unit="scene", leave=False)
-
-
-def _folder(teacher: str) -> pathlib.Path:
-    return settings.workspace() / "features" / teacher
 
 
 def _run(scans: dict[Scan, str], models: Models) -> tuple[list[Row], Passes]:
@@ -118,7 +106,7 @@ def _run(scans: dict[Scan, str], models: Models) -> tuple[list[Row], Passes]:
         run_groups(groups, make, verify=verify, progress=bar.update)
     for row in rows.values():
         row.current = len(scans) - row.made
-        files = [_folder(row.teacher) / f"{name}.safetensors" for name in scan_of]
+        files = [settings.workspace().features(row.teacher, name) for name in scan_of]
         row.megabytes = sum(file.stat().st_size for file in files) / 1e6
     return list(rows.values()), passes
 
@@ -128,7 +116,7 @@ def _jobs(scene: str, scan_key: str, models: Models) -> list[Job]:
     return [
         Job(
             scene,
-            _folder(name) / f"{scene}.safetensors",
+            settings.workspace().features(name, scene),
             extraction_key(scan_key, teacher, models.config, models.captioner),
         )
         for name, teacher in models.teachers.items()
@@ -173,17 +161,9 @@ def _write_configs(models: Models) -> None:
             "captioner": models.captioner.id,
             "extract": models.config,
         }
-        path, schema = _folder(name) / "config.json", "sas_jax.extract_config/1"
+        path = settings.workspace().features_of(name) / CONFIG
+        schema = "sas_jax.extract_config/1"
         write_json(path, facts, key=name, schema=schema)
-
-
-def _print_table(rows: Sequence[Row | Passes]) -> None:
-    columns = [field.name for field in dataclasses.fields(rows[0])]
-    print("  ".join(f"{c:>14}" for c in columns))
-    for row in rows:
-        values = (getattr(row, c) for c in columns)
-        cells = (f"{v:.1f}" if isinstance(v, float) else str(v) for v in values)
-        print("  ".join(f"{cell:>14}" for cell in cells))
 
 
 if __name__ == "__main__":

@@ -3,28 +3,24 @@
     python experiments/fuse_features.py --flagfile=rooms.flags --strategy=capability
 
 Writes <workspace>/fused/<strategy>/<scene>.safetensors. Scenes that are up to date
-are skipped, so a killed run goes on where it stopped.
+are skipped, so a killed run goes on where it stopped; several workers share the rest.
 """
 
 import pathlib
-import time
 
 import numpy as np
 import settings
-import stage_flags as given
+import stage_flags
 from absl import flags
-from tqdm import tqdm
 
-from sas_jax.artefacts.features import (
-    save_features,
-    space_of,
-)
-from sas_jax.artefacts.lock import workspace_lock
+from sas_jax.artefacts.features import save_features, space_of
 from sas_jax.artefacts.space import TextFeatures, TextSpace, one_space
-from sas_jax.datasets.contracts import Scan
+from sas_jax.artefacts.stage import Job
+from sas_jax.capability.store import table_path
 from sas_jax.errors import InputError
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.fusion.stage import fuse_scene, fused_key, load_capability
+from sas_jax.stages import command
 from sas_jax.text.vocabulary import Vocabulary, vocabulary
 
 _LEVEL = flags.DEFINE_enum(
@@ -33,30 +29,33 @@ _LEVEL = flags.DEFINE_enum(
 
 
 def main() -> None:
-    words = vocabulary(given.VOCABULARY.value)
-    config = FuseConfig(
-        given.STRATEGY.value,
-        given.TAU.value,
-        given.COMPAT.value,
-        words.other_index,
-        given.TEACHER.value,
-    )
-    capability, texts = _tables(words, config)
-    label = settings.fused_name()
-    folder = settings.workspace() / "fused" / label
-    made, missing, size, start = 0, [], 0, time.monotonic()
-    scans = settings.scans(given.SPLITS.value)
-    with workspace_lock(folder):
-        for scan in tqdm(scans, desc=f"fuse {label}", unit="scene"):
-            path = folder / f"{scan.name}.safetensors"
-            inputs = _inputs(scan.name)
-            if inputs is None:
-                missing.append(scan.name)
-                continue
-            made += _fuse(path, scan, *inputs, capability, texts, config)
-            size += path.stat().st_size
-    _check_missing(missing, len(scans))
-    _print_table(label, len(scans), made, len(missing), size, time.monotonic() - start)
+    words = vocabulary(stage_flags.VOCABULARY.value)
+    config = stage_flags.FUSE.make(other_index=words.other_index)
+    tables = _tables(words, config)
+    label, workspace = settings.fused_name(), settings.workspace()
+    scans = {s.name: s for s in settings.scans(stage_flags.SPLITS.value)}
+    inputs = {name: found for name in scans if (found := _inputs(name)) is not None}
+    _check_missing([name for name in scans if name not in inputs], len(scans))
+
+    def make(job: Job) -> None:
+        points = scans[job.name].points()
+        fused = fuse_scene(*inputs[job.name], *tables, config, points)
+        save_features(job.path, fused, key=job.key, meta={"strategy": config.strategy})
+
+    jobs = [
+        Job(name, workspace.fused(label, name), fused_key(*found, *tables, config))
+        for name, found in inputs.items()
+    ]
+    tally = settings.run_scenes(f"fuse {label}", jobs, make)
+    row = {
+        "strategy": label,
+        "scenes": len(scans),
+        "made": tally.made,
+        "without": len(scans) - len(inputs),
+        "MB": tally.megabytes,
+        "seconds": tally.seconds,
+    }
+    print(settings.table([row]))
 
 
 def _tables(
@@ -68,42 +67,30 @@ def _tables(
     texts = settings.text_encoder(_space())(words.prompts())
     if config.strategy == "linear":
         return None, texts
-    folder = settings.workspace() / "capability"
-    paths = {teacher: folder / f"{teacher}.json" for teacher in given.TEACHERS.value}
+    folder = settings.workspace().capability
+    paths = {t: table_path(folder, t) for t in stage_flags.TEACHERS.value}
     return load_capability(paths, words.names, texts.space), texts
 
 
 def _space() -> TextSpace:
     """Return the text space of the teachers' features, by a file of each teacher."""
-    folder, spaces = settings.workspace() / "features", {}
-    for teacher in given.TEACHERS.value:
-        for path in sorted((folder / teacher).glob("*.safetensors"))[:1]:
+    workspace, spaces = settings.workspace(), {}
+    for teacher in stage_flags.TEACHERS.value:
+        for path in sorted(workspace.features_of(teacher).glob("*.safetensors"))[:1]:
             spaces[f"the features of {teacher}"] = space_of(path)
     if not spaces:
-        raise _no_features(len(settings.scans(given.SPLITS.value)))
+        raise _no_features(len(settings.scans(stage_flags.SPLITS.value)))
     return one_space("fuse_features", spaces)
 
 
 def _inputs(name: str) -> tuple[dict[str, pathlib.Path], pathlib.Path | None] | None:
     """Return the files that a scene is fused from, None when no teacher has any."""
     workspace = settings.workspace()
-    folder = workspace / "features"
-    paths = {t: folder / t / f"{name}.safetensors" for t in given.TEACHERS.value}
+    paths = {t: workspace.features(t, name) for t in stage_flags.TEACHERS.value}
     if not any(path.exists() for path in paths.values()):
         return None
-    superpoints = workspace / "superpoints" / f"{name}.safetensors"
+    superpoints = workspace.superpoints(name)
     return paths, superpoints if _LEVEL.value == "superpoint" else None
-
-
-def _fuse(path, scan: Scan, features, superpoints, capability, texts, config) -> bool:
-    """Fuse one scene unless it is up to date; tell whether it was made."""
-    inputs = (features, superpoints, capability, texts, config)
-    key = fused_key(*inputs)
-    if settings.is_current(path, key):
-        return False
-    fused = fuse_scene(*inputs, scan.points())
-    save_features(path, fused, key=key, meta={"strategy": config.strategy})
-    return True
 
 
 def _check_missing(missing: list[str], num_scenes: int) -> None:
@@ -116,25 +103,9 @@ def _check_missing(missing: list[str], num_scenes: int) -> None:
 def _no_features(num_scenes: int) -> InputError:
     return InputError(
         f"fuse_features: features of the teachers are required, got none for "
-        f"{num_scenes} scenes ({settings.workspace() / 'features'}). Run "
-        "experiments/extract_features.py."
+        f"{num_scenes} scenes ({settings.workspace().feature_folder}). Run: "
+        f"{command('extract_features')}"
     )
-
-
-def _print_table(
-    label: str, scenes: int, made: int, without: int, size: int, seconds: float
-) -> None:
-    head = (
-        "strategy".ljust(len(label)),
-        "scenes",
-        "made",
-        "without",
-        "     MB",
-        "seconds",
-    )
-    row = (label, scenes, made, without, f"{size / 1e6:.1f}", f"{seconds:.1f}")
-    print("  ".join(head))
-    print("  ".join(f"{v:>{len(h)}}" for h, v in zip(head, row, strict=True)))
 
 
 if __name__ == "__main__":

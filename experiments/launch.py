@@ -16,10 +16,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-import stage_flags as given
+import stage_flags
 from absl import app, flags, logging
 
 import sas_jax
+from sas_jax.artefacts.workspace import Workspace
 from sas_jax.errors import InputError
 from sas_jax.extras import install_command
 
@@ -61,7 +62,7 @@ def run(main: Callable[[], None]) -> None:
 def debugging() -> bool:
     """Tell whether --debug or SAS_JAX_DEBUG asks for every traceback."""
     wanted = os.environ.get("SAS_JAX_DEBUG", "").lower() not in ("", "0", "false", "no")
-    return wanted or (flags.FLAGS.is_parsed() and given.DEBUG.value)
+    return wanted or (flags.FLAGS.is_parsed() and stage_flags.DEBUG.value)
 
 
 def _end_bars() -> None:
@@ -104,7 +105,7 @@ def _write_log(trace: str) -> pathlib.Path:
     text = "\n".join(lines)
     folders = [pathlib.Path(tempfile.gettempdir())]
     if flags.FLAGS.is_parsed():
-        folders.insert(0, pathlib.Path(given.WORKSPACE.value) / "logs")
+        folders.insert(0, Workspace(stage_flags.WORKSPACE.value).logs)
     for folder in folders:
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)

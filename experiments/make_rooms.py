@@ -6,12 +6,10 @@ An interrupted run continues where it stopped when the same command is given aga
 """
 
 import settings
-import stage_flags as given
+import stage_flags
 
-from sas_jax.rooms.catalogue import named_designs
-from sas_jax.rooms.layout import RoomConfig
-from sas_jax.rooms.scan.surface import SurfaceConfig
-from sas_jax.rooms.scan.write import SceneSummary, WorldConfig, WriteConfig, write_world
+from sas_jax.rooms.scan.scene import SceneSummary
+from sas_jax.rooms.scan.write import write_world
 
 
 def table(rows: list[SceneSummary]) -> str:
@@ -43,20 +41,10 @@ def table(rows: list[SceneSummary]) -> str:
 
 
 def main() -> None:
-    width = given.IMAGE_WIDTH.value
-    config = WorldConfig(
-        num_train=given.NUM_TRAIN.value,
-        num_val=given.NUM_VAL.value,
-        num_test=given.NUM_TEST.value,
-        seed=given.WORLD_SEED.value,
-        rooms=RoomConfig(designs=named_designs(given.DESIGNS.value)),
-        write=WriteConfig(
-            num_frames=given.FRAMES_PER_ROOM.value,
-            size_wh=(width, width * 3 // 4),
-            surface=SurfaceConfig(spacing_m=given.SPACING_M.value),
-        ),
+    config = stage_flags.ROOM_SET.make(
+        rooms=stage_flags.ROOM.make(), write=stage_flags.rooms_written()
     )
-    workers = given.THREADS.value
+    workers = stage_flags.THREADS.value
     print(table(write_world(settings.data_root(), config, workers=workers)))
 
 

@@ -19,10 +19,11 @@ from tqdm import tqdm
 from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.capability import registry
 from sas_jax.capability import run as stage
+from sas_jax.capability.config import SynthesisConfig
 from sas_jax.capability.contracts import JudgeOptions, Recipe, SynthesizerOptions
-from sas_jax.capability.measure import CapabilityConfig, measured_classes
+from sas_jax.capability.measure import measured_classes
 from sas_jax.capability.store import CapabilityTable
-from sas_jax.registry import LoadOptions, said
+from sas_jax.registry import Compat, LoadOptions, said
 from sas_jax.text.vocabulary import Vocabulary, vocabulary
 
 _QUALITY = flags.DEFINE_integer(
@@ -36,19 +37,15 @@ _QUALITY = flags.DEFINE_integer(
 
 def main() -> None:
     settings.check_teachers()
-    registry.check(stage_flags.SYNTHESIZER.value, stage_flags.POINT_PROMPTER.value)
+    models = stage_flags.SYNTHESIS.make()
+    registry.check(models.synthesizer, models.point_prompter)
     words = vocabulary(stage_flags.VOCABULARY.value)
-    config = CapabilityConfig(
-        images_per_class=stage_flags.IMAGES_PER_CLASS.value,
-        seed=stage_flags.CAPABILITY_SEED.value,
-        compat=stage_flags.COMPAT.value,
-        teacher_px=stage_flags.TEACHER_PX.value,
-    )
-    folder = settings.workspace() / "capability"
+    config = stage_flags.CAPABILITY.make()
+    folder = settings.workspace().capability
     teachers = stage_flags.TEACHERS.value
     began = time.monotonic()
     with workspace_lock(folder):
-        recipe = _recipe()
+        recipe = _recipe(models, config.compat)
         # What is painted on one thread, and what the teachers make of it, must not
         # depend on --threads, which counts processes then.
         threads = 1 if recipe.synthesizer.one_thread else stage_flags.THREADS.value
@@ -71,25 +68,23 @@ def main() -> None:
             )
         tables = [_measure(name, folder, words, config, facts) for name in teachers]
         stage.write_sheets(folder, words, teachers, config)
-        _judge(folder, recipe)
+        _judge(folder, recipe, config.compat)
     _print_table(tables, words, time.monotonic() - began)
 
 
-def _recipe() -> Recipe:
+def _recipe(models: SynthesisConfig, compat: Compat) -> Recipe:
     options = SynthesizerOptions(
-        weights=stage_flags.DIFFUSION_WEIGHTS.value,
+        weights=models.diffusion_weights,
         device=stage_flags.DEVICE.value,
-        compat=stage_flags.COMPAT.value,
-        steps=stage_flags.DIFFUSION_STEPS.value,
-        guidance=stage_flags.GUIDANCE.value,
+        compat=compat,
+        steps=models.diffusion_steps,
+        guidance=models.guidance,
     )
-    synthesizer = registry.load_synthesizer(stage_flags.SYNTHESIZER.value, options)
-    prompter = registry.load_prompter(
-        stage_flags.POINT_PROMPTER.value,
-        LoadOptions(stage_flags.SAM_WEIGHTS.value, stage_flags.DEVICE.value),
-    )
-    threshold = stage_flags.ATTENTION_THRESHOLD.value
-    return Recipe(synthesizer, prompter, said(synthesizer.masks, threshold=threshold))
+    synthesizer = registry.load_synthesizer(models.synthesizer, options)
+    options = LoadOptions(models.sam_weights, stage_flags.DEVICE.value)
+    prompter = registry.load_prompter(models.point_prompter, options)
+    masks = said(synthesizer.masks, threshold=models.attention_threshold)
+    return Recipe(synthesizer, prompter, masks)
 
 
 def _measure(name, folder, words, config, facts) -> CapabilityTable:
@@ -103,14 +98,12 @@ def _measure(name, folder, words, config, facts) -> CapabilityTable:
     return table
 
 
-def _judge(folder: pathlib.Path, recipe: Recipe) -> None:
+def _judge(folder: pathlib.Path, recipe: Recipe, compat: Compat) -> None:
     """Let the synthesizer's judge, if it has one, tell how good pseudo masks are."""
     name = recipe.synthesizer.judge
     if name is None or not _QUALITY.value:
         return
-    options = JudgeOptions(
-        _QUALITY.value, stage_flags.COMPAT.value, stage_flags.DESIGNS.value
-    )
+    options = JudgeOptions(_QUALITY.value, compat, stage_flags.ROOM.name("designs"))
     judge = registry.load_judge(name, options)
     with tqdm(total=judge.ticks, desc="pseudo masks", unit="part") as bar:
         means = judge.judge(folder, recipe, lambda: bar.update())
@@ -134,7 +127,7 @@ def _print_table(
         print(f"{name:<18}" + "".join(cells))
     means = (100 * table.miou[table.measured].mean() for table in tables)
     print(f"{'mean IoU %':<18}" + "".join(f"{mean:>16.1f}" for mean in means))
-    print(f"{stage_flags.IMAGES_PER_CLASS.value} images per class, {seconds:.0f} s")
+    print(f"{tables[0].images_per_class} images per class, {seconds:.0f} s")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import sys
 import time
 
 import settings
-import stage_flags as given
+import stage_flags
 from tqdm import tqdm
 
 from sas_jax.artefacts.files import atomic_write
@@ -37,23 +37,25 @@ _VARIANT_FLAGS = {
 
 
 def main() -> None:
-    with workspace_lock(settings.workspace()):
+    stage_flags.check()
+    with workspace_lock(settings.workspace().root):
         stages = _stages()
         for number, (name, script, extra) in enumerate(stages, 1):
             tqdm.write(f"\n[{number}/{len(stages)}] {name}")
             _run(name, script, extra)
-    print(f"\nreport: {(settings.workspace() / 'report' / 'index.html').resolve()}")
+    print(f"\nreport: {settings.workspace().report.resolve()}")
 
 
 def _stages() -> list[tuple[str, str, list[str]]]:
-    registry.check(given.SYNTHESIZER.value, given.POINT_PROMPTER.value)
-    stages = [("rooms", "make_rooms.py", [])] if given.MAKE_ROOMS.value else []
+    models = stage_flags.SYNTHESIS.make()
+    registry.check(models.synthesizer, models.point_prompter)
+    stages = [("rooms", "make_rooms.py", [])] if stage_flags.MAKE_ROOMS.value else []
     stages += [
         ("teacher features", "extract_features.py", []),
         ("capability", "measure_capability.py", []),
         ("superpoints", "make_superpoints.py", []),
     ]
-    wanted = dict.fromkeys([given.STRATEGY.value, *_FUSIONS])
+    wanted = dict.fromkeys([stage_flags.strategy(), *_FUSIONS])
     stages += [_fusion(strategy) for strategy in wanted]
     for seed in _seeds():
         stages += [_student(variant, seed) for variant in _variants()]
@@ -62,25 +64,25 @@ def _stages() -> list[tuple[str, str, list[str]]]:
 
 def _fusion(strategy: str) -> tuple[str, str, list[str]]:
     extra = [f"--strategy={strategy}"]
-    split = given.EVAL_SPLIT.value
-    if strategy != given.STRATEGY.value and split in given.SPLITS.value:
+    split = stage_flags.EVAL_SPLIT.value
+    if strategy != stage_flags.strategy() and split in stage_flags.SPLITS.value:
         extra.append(f"--splits={split}")  # students learn from one of them only
     return f"fusion: {strategy}", "fuse_features.py", extra
 
 
 def _seeds() -> list[str]:
-    for seed in given.STUDENT_SEEDS.value:
+    for seed in stage_flags.STUDENT_SEEDS.value:
         if not seed.isdecimal():
             raise InputError(
                 f"pipeline: --student_seeds must be numbers >= 0, got {seed!r}. "
                 "Correct the flag."
             )
-    return given.STUDENT_SEEDS.value
+    return stage_flags.STUDENT_SEEDS.value
 
 
 def _variants() -> list[str]:
     """Return the students to train, "full" before the one that branches off it."""
-    wanted = given.STUDENTS.value
+    wanted = stage_flags.STUDENTS.value
     for variant in wanted:
         if variant not in _VARIANT_FLAGS:
             raise InputError(
@@ -93,7 +95,7 @@ def _variants() -> list[str]:
 def _student(variant: str, seed: str) -> tuple[str, str, list[str]]:
     run = f"{variant}-seed{seed}"
     extra = [f"--run={run}", f"--seed={seed}", *_VARIANT_FLAGS[variant]]
-    if variant == "superpoint" and "full" in given.STUDENTS.value:
+    if variant == "superpoint" and "full" in stage_flags.STUDENTS.value:
         extra.append(f"--branch_from=full-seed{seed}")
     return f"student: {run}", "train.py", extra
 
@@ -145,7 +147,7 @@ def _end_with(parent: int) -> None:
 
 def _note_time(name: str, seconds: float) -> None:
     """Keep the longest time of each stage: later runs skip, the first one worked."""
-    path = settings.workspace() / "timings.json"
+    path = settings.workspace().timings
     known = json.loads(path.read_text()) if path.exists() else {}
     known[name] = max(known.get(name, 0.0), round(seconds, 1))
     atomic_write(path, json.dumps(known, indent=1).encode())

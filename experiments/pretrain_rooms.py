@@ -13,16 +13,14 @@ import json
 import pathlib
 
 import settings
-import stage_flags as given
+import stage_flags
 import torch
 from absl import flags
 from tqdm import tqdm
 
 from sas_jax.artefacts.files import canonical, is_current, read_tensors
 from sas_jax.artefacts.lock import workspace_lock
-from sas_jax.rooms.catalogue import named_designs
-from sas_jax.rooms.layout import RoomConfig
-from sas_jax.rooms.scan.scene import FIRST_HELD_OUT_SEED, FIRST_PRETRAINING_SEED
+from sas_jax.rooms.scan.config import FIRST_HELD_OUT_SEED, FIRST_PRETRAINING_SEED
 from sas_jax.rooms.teachers.data import FramesConfig, load_frames, shards
 
 _MODEL = flags.DEFINE_enum(
@@ -47,8 +45,8 @@ flags.FLAGS.set_default("workspace", "runs/pretrain_rooms")
 
 
 def main() -> None:
-    torch.set_num_threads(given.THREADS.value)
-    workspace = settings.workspace()
+    torch.set_num_threads(stage_flags.THREADS.value)
+    workspace = settings.workspace().root
     output = pathlib.Path(_OUTPUT.value or workspace / _MODEL.value)
     with workspace_lock(workspace / _MODEL.value):
         if _MODEL.value == "diffusion":
@@ -63,7 +61,7 @@ def _train_teacher(workspace: pathlib.Path, output: pathlib.Path) -> None:
     from sas_jax.rooms.teachers import train as rooms_train
     from sas_jax.rooms.teachers.nets import save_weights
 
-    designs = given.DESIGNS.value
+    designs = stage_flags.ROOM.name("designs")
     rendering = FramesConfig(num_rooms=_ROOMS.value, designs=designs)
     frames = _frames(rendering, workspace / "frames")
     config = rooms_train.TrainConfig(model=_MODEL.value, seed=flags.FLAGS.seed or 0)
@@ -122,7 +120,7 @@ def _train_diffusion(workspace: pathlib.Path, output: pathlib.Path) -> None:
 
     path = workspace / "diffusion" / "crops.safetensors"
     seeds = range(FIRST_PRETRAINING_SEED, FIRST_PRETRAINING_SEED + _ROOMS.value)
-    rooms = RoomConfig(designs=named_designs(given.DESIGNS.value))
+    rooms = stage_flags.ROOM.make()
     if not is_current(path, crops.crops_key(seeds, room=rooms)):
         with tqdm(total=len(seeds), desc="render crops", mininterval=5) as bar:
             made = crops.make_crops(seeds, room=rooms, progress=lambda _: bar.update(1))
@@ -137,7 +135,7 @@ def _train_diffusion(workspace: pathlib.Path, output: pathlib.Path) -> None:
     meta = {
         "training": json.dumps(canonical(config)),
         "initial": initial.weights_id if initial else "random",
-        "designs": given.DESIGNS.value,
+        "designs": stage_flags.ROOM.name("designs"),
     }
     path = output / "rooms_diffusion.safetensors"
     small_diffusion.save(path, model, meta)

@@ -22,7 +22,7 @@ import time
 
 import numpy as np
 import settings
-import stage_flags as given
+import stage_flags
 from absl import flags
 from PIL import Image
 from student_names import chosen
@@ -39,7 +39,6 @@ from sas_jax.view import pictures
 
 _TEXT = flags.DEFINE_multi_string("text", None, "What to look for.", required=True)
 _SCENE = flags.DEFINE_string("scene", None, "Scene name or folder.", required=True)
-_RUN = flags.DEFINE_string("run", "full-seed0", "Training run whose student answers.")
 _SOURCE = flags.DEFINE_enum(
     "source", "student", ["student", "fused"], "Whose features answer."
 )
@@ -56,7 +55,7 @@ def main() -> None:
     ready = time.monotonic() - began
     encode = settings.text_encoder(space)
     anything = encode(list(query.ANYTHING))
-    output = settings.workspace() / "queries" / scene.name
+    output = settings.workspace().answers(scene.name)
     for text in _TEXT.value:
         began = time.monotonic()
         values = query.point_relevancy(features, encode([text]), anything)
@@ -72,7 +71,7 @@ def _open(scan: Scan) -> Scene:
     """Open the scene; the cloud of posed frames is made at the first question only."""
     scene = scan.open(annotations=False)
     if scene.faces is None:
-        names = scene.frame_source.names[:: given.FRAME_STRIDE.value]
+        names = scene.frame_source.names[:: stage_flags.EXTRACT.make().frame_stride]
         used = len(names) - len(scene.skipped_frames)
         print(f"{scene.name}: {len(scene.points):,} points of {used} frames")
     return scene
@@ -81,14 +80,14 @@ def _open(scan: Scan) -> Scene:
 def _space(name: str) -> TextSpace:
     """Return the text space of the features that answer."""
     if _SOURCE.value == "student":
-        return settings.student_space(chosen(_RUN.value))
+        return settings.student_space(chosen(stage_flags.RUN.value))
     return space_of(settings.fused_path(name))
 
 
 def _features(scene: Scene) -> Features:
     """Return the features that answer; row -1 marks points that no frame saw."""
     if _SOURCE.value == "student":
-        return settings.scene_features(chosen(_RUN.value), scene)
+        return settings.scene_features(chosen(stage_flags.RUN.value), scene)
     return load_features(settings.fused_path(scene.name), scene.points)
 
 

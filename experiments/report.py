@@ -15,14 +15,15 @@ from collections.abc import Mapping
 import numpy as np
 import report_pictures
 import settings
-import stage_flags as given
+import stage_flags
 from tqdm import tqdm
 
 from sas_jax.artefacts.files import atomic_write
-from sas_jax.capability.store import CapabilityTable, read_table
+from sas_jax.capability.store import CapabilityTable, read_table, table_path
 from sas_jax.errors import InputError
 from sas_jax.evaluate import protocol, summary
 from sas_jax.evaluate.summary import Row
+from sas_jax.stages import command
 from sas_jax.view import report
 from sas_jax.view.report import Section, Table
 
@@ -41,7 +42,7 @@ def main() -> None:
     known = _capabilities()
     tables = {name: t for name, t in known.items() if f"teacher/{name}" in rows}
     results = _results(rows, tables)
-    folder = settings.workspace() / "report"
+    workspace = settings.workspace()
     sections = [_table3(rows, results), _per_class(rows, tables, results)]
     makers = report_pictures.SECTIONS
     for maker in tqdm(makers, desc="report", unit="section"):
@@ -50,15 +51,15 @@ def main() -> None:
             sections.append(section)
     sections.append(_costs(results))
     report.write_report(
-        folder / "index.html",
+        workspace.report,
         title="SAS on " + settings.data_root().name,
         lead=f"{len(settings.labelled_scans())} scenes of the split "
-        f"{given.EVAL_SPLIT.value}, that nothing was trained on. Scores in percent; a "
-        "point that no camera saw counts as missed.",
+        f"{stage_flags.EVAL_SPLIT.value}, that nothing was trained on. Scores in "
+        "percent; a point that no camera saw counts as missed.",
         sections=sections,
     )
     text = json.dumps(_plain(results), indent=1)
-    atomic_write(folder / "results.json", text.encode())
+    atomic_write(workspace.results, text.encode())
     print(_as_text(rows))
     for claim, holds in results["claims"].items():
         print(f"{'yes' if holds else 'NO ' if holds is False else '?  '}  {claim}")
@@ -67,7 +68,7 @@ def main() -> None:
 def _rows() -> dict[str, Row]:
     """Read the evaluations and average the seeds of each student."""
     found: dict[str, list[protocol.Evaluation]] = {}
-    folder = settings.workspace() / "eval" / given.EVAL_SPLIT.value
+    folder = settings.workspace().scores_of(stage_flags.EVAL_SPLIT.value)
     evaluations = [protocol.load(path) for path in sorted(folder.glob("*.json"))]
     summary.check_same_scenes(evaluations)
     for evaluation in evaluations:
@@ -78,7 +79,7 @@ def _rows() -> dict[str, Row]:
     if not found:
         raise InputError(
             f"report: evaluations are required, got none ({folder}). "
-            "Run experiments/evaluate.py first."
+            f"Run: {command('evaluate')}"
         )
     return {
         name: summary.summarize(name, _LABELS.get(name, name), found[name])
@@ -87,9 +88,9 @@ def _rows() -> dict[str, Row]:
 
 
 def _capabilities() -> dict[str, CapabilityTable]:
-    folder = settings.workspace() / "capability"
-    names = [path.name for path in sorted(settings.workspace().glob("features/*/"))]
-    paths = {name: folder / f"{name}.json" for name in names}
+    workspace = settings.workspace()
+    names = workspace.teachers()
+    paths = {name: table_path(workspace.capability, name) for name in names}
     return {name: read_table(p) for name, p in paths.items() if p.exists()}
 
 
@@ -98,7 +99,7 @@ def _results(rows: Mapping[str, Row], tables: Mapping[str, CapabilityTable]) -> 
     capability = {name: _on_classes(table, names) for name, table in tables.items()}
     iou = {name: np.array(rows[f"teacher/{name}"].iou) for name in tables}
     workspace = settings.workspace()
-    timings = workspace / "timings.json"
+    timings = workspace.timings
     return {
         "rows": {name: vars(row) for name, row in rows.items()},
         "classes": list(names),
@@ -116,7 +117,7 @@ def _results(rows: Mapping[str, Row], tables: Mapping[str, CapabilityTable]) -> 
         "seconds": json.loads(timings.read_text()) if timings.exists() else {},
         "megabytes": {
             path.name: round(_size(path) / 1e6, 2)
-            for path in sorted(workspace.iterdir())
+            for path in sorted(workspace.root.iterdir())
             if path.is_dir()
         },
         "machine": f"{platform.machine()}, Python {platform.python_version()}",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import settings
+import stage_flags
 from PIL import Image
 
 from sas_jax.artefacts.features import Features, load_features
@@ -26,7 +27,7 @@ _NUM_SUPERPOINT_COLORS = 997
 @functools.cache
 def _scenes() -> tuple[Scene, ...]:
     scans = settings.labelled_scans()[:_SCENES]
-    labels, size_wh = settings.label_set(), settings.image_size_wh()
+    labels, size_wh = settings.label_set(), stage_flags.EXTRACT.make().image_size_wh
     return tuple(s.open(image_size_wh=size_wh, label_set=labels) for s in scans)
 
 
@@ -107,7 +108,7 @@ def predictions() -> Section | None:
 def _predictions(scene: Scene) -> dict[str, np.ndarray]:
     from sas_jax.evaluate.semantic import classify
 
-    path = settings.workspace() / "fused/capability" / f"{scene.name}.safetensors"
+    path = settings.workspace().fused("capability", scene.name)
     if not path.exists():
         return {}
     features = load_features(path, scene.points)
@@ -119,7 +120,7 @@ def queries() -> Section | None:
     """Show heat maps of free-text questions that name no class."""
     figures = []
     run = _run_name()
-    if (settings.workspace() / "fused/capability").exists():
+    if settings.workspace().fused_by("capability").exists():
         sheet = _answers(_fused_features)
         figures.append(report.picture(sheet, "Relevancy by the fused features."))
     if run is not None:
@@ -157,7 +158,7 @@ def superpoints() -> Section | None:
     """Show the superpoints that distillation averages over."""
     images, captions = [], []
     for scene in _scenes():
-        path = settings.workspace() / "superpoints" / f"{scene.name}.safetensors"
+        path = settings.workspace().superpoints(scene.name)
         if not path.exists():
             continue
         ids = load_superpoints(path, scene.points)
@@ -174,7 +175,7 @@ def superpoints() -> Section | None:
 
 def capability() -> Section | None:
     """Show the synthesized images, their masks and every teacher's masks."""
-    folder = settings.workspace() / "capability"
+    folder = settings.workspace().capability
     sheets = sorted((folder / "images").glob("*.png"))
     if not sheets:
         return None
@@ -214,12 +215,12 @@ def _quality_table(quality: dict) -> report.Table:
 
 def curves() -> Section | None:
     """Show the losses of the students."""
-    runs = sorted((settings.workspace() / "train").glob("*/tensorboard"))
+    workspace = settings.workspace()
     series: dict[str, dict] = {}
-    for folder in runs:
-        for tag, curve in read_scalars(folder).items():
+    for run in workspace.runs():
+        for tag, curve in read_scalars(workspace.tensorboard(run)).items():
             if "loss" in tag:
-                series.setdefault(tag, {})[folder.parent.name] = curve
+                series.setdefault(tag, {})[run] = curve
     if not series:
         return None
     figures = [

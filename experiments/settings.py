@@ -5,11 +5,11 @@ Flags are read in `experiments/` only; the library gets frozen dataclasses.
 
 import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import launch
 import numpy as np
-import stage_flags as given
+import stage_flags
 from absl import flags
 from student_names import student_file
 from tqdm import tqdm
@@ -17,8 +17,10 @@ from tqdm import tqdm
 from sas_jax.artefacts import files
 from sas_jax.artefacts.features import Features, load_features, save_features
 from sas_jax.artefacts.space import TextFeatures, TextSpace
+from sas_jax.artefacts.stage import Job, Tally, run_jobs
 from sas_jax.artefacts.stamps import Memo
 from sas_jax.artefacts.versions import decided_by
+from sas_jax.artefacts.workspace import Workspace, plain_name
 from sas_jax.datasets import registry as datasets
 from sas_jax.datasets.contracts import Dataset, Scan
 from sas_jax.distill.checkpoint_files import (
@@ -30,30 +32,31 @@ from sas_jax.errors import InputError
 from sas_jax.models.student_card import read_card
 from sas_jax.scenes.labels import LabelSet
 from sas_jax.scenes.scene import Scene
+from sas_jax.stages import command
 from sas_jax.text import registry
 from sas_jax.text.vocabulary import prompts
 
 run = launch.run
 
 
-def workspace() -> pathlib.Path:
-    """Return the folder of all results."""
-    return pathlib.Path(given.WORKSPACE.value)
+def workspace() -> Workspace:
+    """Return where all results lie."""
+    return Workspace(stage_flags.WORKSPACE.value)
 
 
 def memo() -> Memo:
     """Return what is remembered of the data set's files, in the workspace."""
-    return Memo(workspace() / "stamps", given.VERIFY.value)
+    return Memo(workspace().stamps, stage_flags.VERIFY.value)
 
 
 def is_current(path: pathlib.Path, key: str) -> bool:
     """Tell whether an artefact is up to date; --verify hashes it in any case."""
-    return files.is_current(path, key, verify=given.VERIFY.value)
+    return files.is_current(path, key, verify=stage_flags.VERIFY.value)
 
 
 def data_root() -> pathlib.Path:
     """Return the folder of the data set."""
-    return pathlib.Path(given.DATA_ROOT.value)
+    return pathlib.Path(stage_flags.DATA_ROOT.value)
 
 
 def dataset() -> Dataset:
@@ -62,8 +65,8 @@ def dataset() -> Dataset:
     Raises:
       InputError: for a folder or a name that is unknown, listing what is known.
     """
-    if given.DATASET.value is not None:
-        return datasets.load(given.DATASET.value, _dataset_settings())
+    if stage_flags.DATASET.value is not None:
+        return datasets.load(stage_flags.DATASET.value, _dataset_settings())
     return datasets.of_root(data_root(), _dataset_settings())
 
 
@@ -72,7 +75,7 @@ def _dataset_settings() -> dict[str, object]:
     values = flags.FLAGS.flag_values_dict()
     return {
         **{name: value for name, value in values.items() if value is not None},
-        "keep": workspace() / "clouds",
+        "keep": workspace().clouds,
         "memo": memo(),
         "progress": functools.partial(tqdm, desc="cloud", unit="frame"),
     }
@@ -80,43 +83,14 @@ def _dataset_settings() -> dict[str, object]:
 
 def label_set() -> LabelSet:
     """Return the classes that the data set is scored on, --label_set if it is given."""
-    return dataset().label_set(given.LABEL_SET.value)
-
-
-def one_name(flag: str, value: str) -> str:
-    """Return a flag's value that names a file or folder inside of another.
-
-    Raises:
-      InputError: for a value that leads elsewhere, such as `..` or a path.
-    """
-    if value in ("", ".", "..") or "/" in value or "\0" in value:
-        raise InputError(
-            f"flags: --{flag} must be a plain name, got {value!r}. Leave out the path."
-        )
-    return value
-
-
-def image_size_wh() -> tuple[int, int]:
-    """Return the size at which frames are used.
-
-    Raises:
-      InputError: unless --image_size is a width and a height.
-    """
-    text = ",".join(given.IMAGE_SIZE.value)
-    sizes = [int(n) for n in given.IMAGE_SIZE.value if n.isdecimal() and int(n) > 0]
-    if len(sizes) != 2 or len(given.IMAGE_SIZE.value) != 2:
-        raise InputError(
-            f"flags: --image_size must be a width and a height in pixels, got {text}. "
-            "Give both, e.g. --image_size=320,240."
-        )
-    return sizes[0], sizes[1]
+    return dataset().label_set(stage_flags.LABEL_SET.value)
 
 
 def scans(splits: Sequence[str]) -> list[Scan]:
     """Return the scans that --scenes names, or those of the splits."""
     for split in splits:
-        one_name("splits", split)
-    chosen = [one_name("scenes", name) for name in given.SCENES.value]
+        plain_name("--splits", split)
+    chosen = [plain_name("--scenes", name) for name in stage_flags.SCENES.value]
     known, root = dataset(), data_root()
     names = chosen or [n for split in splits for n in known.scan_names(root, split)]
     return [Scan(known, n, known.scan_path(root, n)) for n in dict.fromkeys(names)]
@@ -128,14 +102,14 @@ def labelled_scans() -> list[Scan]:
     Raises:
       InputError: where none has; ScanNet's test split, for example.
     """
-    found = scans([one_name("eval_split", given.EVAL_SPLIT.value)])
+    found = scans([plain_name("--eval_split", stage_flags.EVAL_SPLIT.value)])
     labelled = [scan for scan in found if scan.has_labels]
     without = [scan.name for scan in found if not scan.has_labels]
     if not labelled:
         raise InputError(
             f"evaluate: scenes with labels are required, got none of {len(found)} "
-            f"in split {given.EVAL_SPLIT.value} ({data_root()}). Give a split with "
-            "labels, e.g. --eval_split=val."
+            f"in split {stage_flags.EVAL_SPLIT.value} ({data_root()}). Give a split "
+            "with labels, e.g. --eval_split=val."
         )
     if without:
         print(f"left out, without labels: {', '.join(without)}")
@@ -150,7 +124,7 @@ def named_scan(name: str) -> Scan:
     """
     place = pathlib.Path(name).absolute()
     if place.exists():
-        kind = given.DATASET.value
+        kind = stage_flags.DATASET.value
         return datasets.scan_at(place, _dataset_settings(), name=kind)
     known = dataset()
     path = known.scan_path(data_root(), name)
@@ -168,11 +142,36 @@ def fused_name(strategy: str | None = None) -> str:
 
     Each single teacher has its own.
     """
-    strategy = strategy or given.STRATEGY.value
-    if strategy == "single":
-        teacher = given.TEACHER.value or given.TEACHERS.value[0]
-        return f"single-{one_name('teacher', teacher)}"
-    return strategy
+    chosen = stage_flags.FUSE.make()
+    if (strategy or chosen.strategy) == "single":
+        teacher = chosen.teacher or stage_flags.TEACHERS.value[0]
+        return f"single-{plain_name('--teacher', teacher)}"
+    return strategy or chosen.strategy
+
+
+def run_scenes(label: str, jobs: Sequence[Job], make: Callable[[Job], None]) -> Tally:
+    """Make what is not up to date of a stage's scenes, beside other workers.
+
+    Args:
+      label: of the progress bar.
+      jobs: one artefact a scene.
+      make: makes and saves one.
+    """
+    with tqdm(total=len(jobs), desc=label, unit="scene") as bar:
+        return run_jobs(
+            jobs, make, verify=stage_flags.VERIFY.value, progress=bar.update
+        )
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return the summary of a stage: a line of names, a line for each row."""
+    lines = [list(rows[0])]
+    for row in rows:
+        cells = row.values()
+        lines.append([f"{c:.1f}" if isinstance(c, float) else str(c) for c in cells])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    pairs = (zip(line, widths, strict=True) for line in lines)
+    return "\n".join("  ".join(f"{c:>{w}}" for c, w in line) for line in pairs)
 
 
 def check_teachers() -> None:
@@ -184,14 +183,14 @@ def check_teachers() -> None:
     from sas_jax.teachers import registry as models
 
     weights = _teacher_weights()
-    for name in given.TEACHERS.value:
+    for name in stage_flags.TEACHERS.value:
         models.check(
             name,
             weights=weights.get(name),
-            device=given.DEVICE.value,
+            device=stage_flags.DEVICE.value,
             contracts=("dense", "mask"),
         )
-    models.check(given.CAPTIONER.value, contracts=("captioner",))
+    models.check(stage_flags.CAPTIONER.value, contracts=("captioner",))
 
 
 def load_teacher(name: str):
@@ -199,17 +198,17 @@ def load_teacher(name: str):
     from sas_jax.teachers import registry as models
 
     weights = _teacher_weights().get(name)
-    return models.load(name, weights=weights, device=given.DEVICE.value)
+    return models.load(name, weights=weights, device=stage_flags.DEVICE.value)
 
 
 def _teacher_weights() -> dict[str, str]:
-    pairs = [item.partition("=") for item in given.TEACHER_WEIGHTS.value]
+    pairs = [item.partition("=") for item in stage_flags.TEACHER_WEIGHTS.value]
     for name, _, path in pairs:
-        if name not in given.TEACHERS.value or not path:
+        if name not in stage_flags.TEACHERS.value or not path:
             raise InputError(
                 "flags: --teacher_weights must be <teacher>=<path> for teachers of "
-                f"--teachers ({', '.join(given.TEACHERS.value)}), got {name}={path}. "
-                "Correct the flag."
+                f"--teachers ({', '.join(stage_flags.TEACHERS.value)}), got "
+                f"{name}={path}. Correct the flag."
             )
     return {name: path for name, _, path in pairs}
 
@@ -239,15 +238,10 @@ def _class_texts(space: TextSpace, names: tuple[str, ...]) -> TextFeatures:
     return text_encoder(space)(prompts(names))
 
 
-def checkpoints(run_name: str) -> pathlib.Path:
-    """Return the checkpoint folder of a training run."""
-    return workspace() / "train" / one_name("run", run_name) / "checkpoints"
-
-
 def students() -> tuple[list[str], list[str]]:
     """Return the names of the runs that have a checkpoint, and of those without."""
-    names = sorted(p.parent.name for p in workspace().glob("train/*/checkpoints"))
-    has = {name: bool(complete_steps(checkpoints(name))) for name in names}
+    names = workspace().runs()
+    has = {n: bool(complete_steps(workspace().checkpoints(n))) for n in names}
     return [n for n in names if has[n]], [n for n in names if not has[n]]
 
 
@@ -262,13 +256,13 @@ def student_state(name: str) -> list:
     if (file := student_file(name)) is not None:
         read_card(file)  # says what is wrong with it
         return ["file", files.sha256_file(file)]
-    folder = checkpoints(name)
+    folder = workspace().checkpoints(name)
     steps = complete_steps(folder)
     if not steps:
         raise InputError(
             f"student: a trained student is required, got no complete checkpoint "
-            f"({folder}). Train one: python experiments/train.py --flagfile=<your "
-            "flags>, or copy all of its files."
+            f"({folder}). Copy all of its files, or train one: {command('train')} "
+            "--flagfile=<your flags>"
         )
     return _state(name, steps[0])
 
@@ -285,7 +279,7 @@ def loaded_state(name: str) -> list:
 
 
 def _state(run_name: str, step: int) -> list:
-    path = metadata_path(checkpoints(run_name), step)
+    path = metadata_path(workspace().checkpoints(run_name), step)
     made_by = decided_by("sas_jax.models.student")
     return [str(path), files.sha256_file(path), made_by]
 
@@ -299,14 +293,14 @@ def _predictor(name: str):
 
     if (file := student_file(name)) is not None:
         return Predictor(read_student(file))
-    return Predictor(load_student(checkpoints(name)))
+    return Predictor(load_student(workspace().checkpoints(name)))
 
 
 def student_space(name: str) -> TextSpace:
     """Return the text space of a student, without reading its weights."""
     if (file := student_file(name)) is not None:
         return read_card(file).text_space
-    folder = checkpoints(name)
+    folder = workspace().checkpoints(name)
     student_state(name)  # says what to do where there is none
     return text_space_of(folder, complete_steps(folder)[0])
 
@@ -324,11 +318,11 @@ def fused_path(name: str) -> pathlib.Path:
     Raises:
       InputError: when fusion has not made them.
     """
-    path = workspace() / "fused" / fused_name() / f"{name}.safetensors"
+    path = workspace().fused(fused_name(), name)
     if not path.exists():
         raise InputError(
-            f"query: fused features of the scene are required, got none ({path}). "
-            "Run experiments/fuse_features.py, or ask the student: --source=student."
+            f"query: fused features of the scene are required, got none ({path}). Ask "
+            f"the student, --source=student, or run: {command('fuse_features')}"
         )
     return path
 
@@ -336,8 +330,7 @@ def fused_path(name: str) -> pathlib.Path:
 def scene_features(name: str, scene: Scene) -> Features:
     """Return a student's features of a scene, from the workspace or computed now."""
     file = student_file(name)
-    folder = one_name("run", name) if file is None else file.name
-    path = workspace() / "scene_features" / folder / f"{scene.name}.safetensors"
+    path = workspace().scene_features(file.name if file else name, scene.name)
     for state in (student_state, loaded_state):
         key = files.content_key([state(name), scene.points])
         if is_current(path, key):

@@ -1,18 +1,26 @@
 """Every flag that a flagfile may hold, by stage.
 
 One flagfile describes an experiment and serves all of its stages, so every script
-knows every flag here and uses those of its stage. Values of None leave a default to
-the configuration that the flag belongs to (a frozen dataclass of the library, whose
-docstring says more). Flags that only make sense on a command line stay in the script.
+knows every flag here and uses those of its stage. Flags of the library's configurations
+are made from them (`config_flags`); those that are written out here belong to the
+scripts alone. Flags that only make sense on a command line stay in their script.
 """
 
 import os
 
+import config_flags
 from absl import flags
 
-from sas_jax.scenes.poses import CONVENTIONS
-
-_COMPAT = ["paper", "official"]
+from sas_jax.capability.config import CapabilityConfig, SynthesisConfig
+from sas_jax.datasets.posed_rgbd import PosedRgbd
+from sas_jax.distill.config import RunConfig, TrainConfig, named_augmentation
+from sas_jax.fusion.fuse import FuseConfig
+from sas_jax.lifting.config import ExtractConfig, LiftConfig
+from sas_jax.models.config import StudentConfig
+from sas_jax.rooms.catalogue import named_designs
+from sas_jax.rooms.layout.config import RoomConfig
+from sas_jax.rooms.scan.config import SurfaceConfig, WorldConfig, WriteConfig
+from sas_jax.superpoints.config import SuperpointConfig
 
 # Where things are
 WORKSPACE = flags.DEFINE_string("workspace", "runs/scannet", "Folder of all results.")
@@ -24,36 +32,36 @@ LABEL_SET = flags.DEFINE_string(
     "label_set", None, "Classes to score on; default: the data set's first ones."
 )
 SPLITS = flags.DEFINE_list("splits", "train,val,test", "Splits to prepare.")
+EVAL_SPLIT = flags.DEFINE_string("eval_split", "test", "Split to score and report on.")
 SCENES = flags.DEFINE_list("scenes", [], "Only these scenes; default: whole splits.")
-COMPAT = flags.DEFINE_enum(
-    "compat", "paper", _COMPAT, "Which recipe, where paper and authors' code differ."
+RUN = flags.DEFINE_string(
+    "run", "full-seed0", "Training run: to be trained, or whose student is used."
 )
+
+# How stages run
 DEVICE = flags.DEFINE_string("device", "cpu", "Device of the PyTorch networks.")
-VERIFY = flags.DEFINE_bool(
-    "verify", False, "Hash every file again, even where size, time and inode stand."
-)
 THREADS = flags.DEFINE_integer(
     "threads", os.cpu_count() or 1, "CPU threads, or processes of one thread each.", 1
+)
+VERIFY = flags.DEFINE_bool(
+    "verify", False, "Hash every file again, even where size, time and inode stand."
 )
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of every error.")
 
 # Procedural rooms
 MAKE_ROOMS = flags.DEFINE_bool("make_rooms", False, "Generate the data set first.")
-NUM_TRAIN = flags.DEFINE_integer("num_train", 16, "Rooms to train on.", 0, 900)
-NUM_VAL = flags.DEFINE_integer("num_val", 6, "Rooms to choose settings by.", 0, 900)
-NUM_TEST = flags.DEFINE_integer("num_test", 6, "Rooms to report numbers on.", 0, 900)
-WORLD_SEED = flags.DEFINE_integer("world_seed", 0, "Which rooms.", 0, 999)
-FRAMES_PER_ROOM = flags.DEFINE_integer("frames_per_room", 40, "Frames.", 1, 10_000)
-DESIGNS = flags.DEFINE_enum(
-    "designs",
-    "typical",
-    ["typical", "all"],
-    "Furniture of the rooms: two to seven designs of a class, or the whole catalogue.",
+ROOM_SET = config_flags.define(
+    WorldConfig, leave_out=("rooms", "write"), names={"seed": "world_seed"}
 )
-IMAGE_WIDTH = flags.DEFINE_integer(
-    "image_width", 320, "Width of rendered frames; height is 3/4 of it.", 32, 4096
+ROOM = config_flags.define(
+    RoomConfig, only=("designs",), named={"designs": named_designs}
 )
-SPACING_M = flags.DEFINE_float("spacing_m", 0.04, "Between mesh vertices.", 0.01, 0.5)
+ROOM_FRAMES = config_flags.define(
+    WriteConfig,
+    only=("num_frames", "size_wh"),
+    names={"num_frames": "frames_per_room", "size_wh": "render_size"},
+)
+ROOM_SURFACE = config_flags.define(SurfaceConfig, only=("spacing_m",))
 
 # Teachers and lifting
 TEACHERS = flags.DEFINE_list("teachers", "lseg,seem", "Teachers, in order.")
@@ -61,136 +69,78 @@ TEACHER_WEIGHTS = flags.DEFINE_list(
     "teacher_weights", [], "name=path or name=random:0 where not the default ones."
 )
 CAPTIONER = flags.DEFINE_string("captioner", "colour-size", "Captioner of the masks.")
-FRAME_STRIDE = flags.DEFINE_integer("frame_stride", 1, "Every n-th frame.", 1)
-IMAGE_SIZE = flags.DEFINE_list("image_size", "320,240", "Frame width and height.")
-OCCLUSION = flags.DEFINE_float("occlusion_threshold", None, "Share of the depth.", 0)
-BORDER_PX = flags.DEFINE_integer("border_px", 10, "Pixels cut at image edges.", 0)
-
-# Posed RGB-D: named like the fields of PosedRgbd
-flags.DEFINE_enum("up", None, ["z", "camera", "surfaces"], "What is up in the poses.")
-flags.DEFINE_float("depth_scale", None, "Units of stored depth per metre.")
-flags.DEFINE_enum(
-    "pose_convention",
-    None,
-    CONVENTIONS,
-    "opencv or opengl axes, world_from_camera or its inverse; default: opencv, if "
-    "frames confirm it.",
+LIFT = config_flags.define(
+    LiftConfig,
+    helps={"compat": "Which recipe, where paper and authors' code differ."},
 )
-flags.DEFINE_bool("check_depth", None, "Refuse a median depth that no room has.")
+EXTRACT = config_flags.define(
+    ExtractConfig,
+    leave_out=("lift", "batch_size"),
+    names={"image_size_wh": "image_size"},
+)
+
+# Data sets: the fields of each, by name
+POSED_RGBD = config_flags.define(
+    PosedRgbd, only=("up", "depth_scale", "pose_convention", "check_depth")
+)
 
 # Capability
 VOCABULARY = flags.DEFINE_string(
     "vocabulary", "indoor", "Classes that capability and fusion compare on."
 )
-SYNTHESIZER = flags.DEFINE_string("synthesizer", "small", "What paints the images.")
-DIFFUSION_WEIGHTS = flags.DEFINE_string(
-    "diffusion_weights", None, "File or folder of the painter; default: its own."
-)
-POINT_PROMPTER = flags.DEFINE_string(
-    "point_prompter", "grabcut", "What refines masks by points."
-)
-SAM_WEIGHTS = flags.DEFINE_string("sam_weights", None, "Folder; default: the cache.")
-IMAGES_PER_CLASS = flags.DEFINE_integer(
-    "images_per_class", 8, "Images of each class (m); 50 officially.", 1
-)
-DIFFUSION_STEPS = flags.DEFINE_integer("diffusion_steps", None, "Denoising steps.", 1)
-GUIDANCE = flags.DEFINE_float("guidance", None, "Classifier-free guidance.")
-ATTENTION_THRESHOLD = flags.DEFINE_float(
-    "attention_threshold", None, "On the attention map.", 0, 1
-)
-TEACHER_PX = flags.DEFINE_integer(
-    "teacher_px", 128, "Edge at which teachers see the images; 0 = as painted.", 0
-)
-CAPABILITY_SEED = flags.DEFINE_integer("capability_seed", 0, "Of the first image.")
+SYNTHESIS = config_flags.define(SynthesisConfig)
+CAPABILITY = config_flags.define(CapabilityConfig, names={"seed": "capability_seed"})
 
 # Superpoints and fusion
-K_THRESHOLD = flags.DEFINE_float(
-    "k_threshold", 0.01, "Preference for large superpoints.", 0
-)
-MIN_VERTICES = flags.DEFINE_integer(
-    "min_vertices", 60, "Least number of points of a superpoint.", 0
-)
-STRATEGY = flags.DEFINE_enum(
-    "strategy",
-    "capability",
-    ["capability", "add", "linear", "single"],
-    "How teachers are fused; students learn from the result.",
-)
-TEACHER = flags.DEFINE_string(
-    "teacher", None, "The one that --strategy=single keeps; default: the first."
-)
-TAU = flags.DEFINE_float("tau", 0.05, "Temperature of Eq. 8.", 0)
+SUPERPOINT = config_flags.define(SuperpointConfig, leave_out=("neighbors",))
+FUSE = config_flags.define(FuseConfig, leave_out=("other_index",))
 
-# Scores
-EVAL_SPLIT = flags.DEFINE_string("eval_split", "test", "Split to score and report on.")
-
-# Which students the pipeline trains
+# Students
 STUDENTS = flags.DEFINE_list(
     "students", ["point", "superpoint", "full"], "Variants of Table 3."
 )
 STUDENT_SEEDS = flags.DEFINE_list("student_seeds", ["0"], "Seeds of each variant.")
-
-# A student that is there already
 STUDENT = flags.DEFINE_string(
     "student", None, "File of a student (.safetensors) that answers, instead of --run."
 )
 INIT_FROM = flags.DEFINE_string(
     "init_from", None, "Whose weights to begin with: a student's file, or a run."
 )
-
-# Student: named like the fields of StudentConfig, TrainConfig and RunConfig
-# Lists of other modules are repeated here: importing them would load JAX into the
-# processes of the teachers. A test compares.
-ARCH = flags.DEFINE_enum(
-    "arch",
-    "MinkUNet18A",
-    [
-        "MinkUNet14S",
-        *(f"MinkUNet14{kind}" for kind in "ABCD"),
-        *(f"MinkUNet18{kind}" for kind in "ABD"),
-        *(f"MinkUNet34{kind}" for kind in "ABC"),
-    ],
-    "Student network.",
-)
-IMPL = flags.DEFINE_enum(
-    "impl",
-    None,
-    ["native", "xla", "spconv"],
-    "Sparse convolution; default: the fastest.",
-)
-AUGMENT = flags.DEFINE_enum(
-    "augment",
-    "full",
-    ["full", "rigid", "aligned", "shift", "none"],
-    "Random transforms of training scenes: the authors', the same without elastic "
-    "distortion, quarter turns and mirror images, shifts of the voxel grid, or none.",
-)
 SUPERPOINTS = flags.DEFINE_bool(
     "superpoints", True, "Use superpoints; without, each point is its own (nuScenes)."
 )
-DISTILL = flags.DEFINE_enum(
-    "distill", None, ["superpoint", "point"], "What is distilled."
+NETWORK = config_flags.define(
+    StudentConfig, leave_out=("in_channels", "out_dim", "sync_axis")
 )
-flags.DEFINE_integer("epochs", None, "Epochs of both stages.", 1)
-flags.DEFINE_float("self_distillation", None, "Last part with Eq. 13.", 0, 1)
-flags.DEFINE_bool("keep_distillation", None, "Keep Eq. 10 in the second stage.")
-flags.DEFINE_integer("loop", None, "Passes over the scenes per epoch.", 1)
-flags.DEFINE_integer("batch_size", None, "Scenes per step.", 1)
-flags.DEFINE_float("voxel_size_m", None, "Edge of a voxel, metres.", 1e-4)
-flags.DEFINE_integer("max_sample_voxels", None, "Supervised voxels per step.", 1)
-flags.DEFINE_float("ema_alpha", None, "Weight of the past, Eq. 11.", 0, 1)
-flags.DEFINE_float("logit_scale", None, "Of unit features in Eq. 13; default: raw.", 0)
-flags.DEFINE_float("learning_rate", None, "At the first step.", 0)
-flags.DEFINE_float("final_learning_rate", None, "At the last step.", 0)
-flags.DEFINE_enum("schedule", None, ["linear", "poly"], "Course of the learning rate.")
-flags.DEFINE_bool("sync_bn", None, "Batch statistics over all devices.")
-flags.DEFINE_integer("seed", None, "Of parameters, order and transforms.", 0)
-flags.DEFINE_integer("checkpoint_epochs", None, "Between checkpoints.", 1)
-flags.DEFINE_float("checkpoint_minutes", None, "Between checkpoints.", 0)
-flags.DEFINE_integer("keep_last", None, "Newest checkpoints to keep.", 1)
-flags.DEFINE_integer("log_steps", None, "Between scalars on disk.", 1)
-flags.DEFINE_integer("num_workers", None, "Processes that load.", 0)
-flags.DEFINE_integer("num_threads", None, "Threads that load.", 1)
-flags.DEFINE_integer("prefetch", None, "Batches made ahead.", 1)
-flags.DEFINE_float("cache_gb", None, "Memory for scenes; default: a quarter.", 0)
-flags.DEFINE_bool("progress", None, "Show a progress bar.")
+TRAIN = config_flags.define(
+    TrainConfig,
+    leave_out=("student", "initial_weights"),
+    names={"level": "distill"},
+    named={"augment": named_augmentation},
+)
+TRAIN_RUN = config_flags.define(
+    RunConfig, leave_out=("best_metric", "validate_epochs", "log_steps")
+)
+
+
+def check() -> None:
+    """Check the values of all flags of configurations, before any work.
+
+    Raises:
+      InputError: for one out of its range.
+    """
+    ROOM_SET.make(rooms=ROOM.make(), write=rooms_written())
+    EXTRACT.make(lift=LIFT.make())
+    for flags_of in (SYNTHESIS, CAPABILITY, SUPERPOINT, FUSE, NETWORK, TRAIN_RUN):
+        flags_of.make()
+    TRAIN.make()
+
+
+def rooms_written() -> WriteConfig:
+    """Return what is written of a room."""
+    return ROOM_FRAMES.make(surface=ROOM_SURFACE.make())
+
+
+def strategy() -> str:
+    """Return how teachers are fused; students learn from the result."""
+    return FUSE.make().strategy

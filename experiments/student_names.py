@@ -2,7 +2,7 @@
 
 import pathlib
 
-import stage_flags as given
+import stage_flags
 
 from sas_jax.errors import InputError
 from sas_jax.models.student_card import SUFFIX
@@ -19,7 +19,7 @@ def chosen_file() -> pathlib.Path | None:
     Raises:
       InputError: when it is not named like one.
     """
-    name = given.STUDENT.value
+    name = stage_flags.STUDENT.value
     if name is not None and student_file(name) is None:
         raise InputError(
             f"flags: --student must be a file that ends in {SUFFIX}, got {name!r}. "

@@ -15,7 +15,6 @@ Several processes, each with its own devices, train one student on a shared disk
 the command once for each, with the same --coordinator, one of which is --process_id=0.
 """
 
-import dataclasses
 import logging
 import pathlib
 import signal
@@ -23,20 +22,19 @@ import sys
 
 import jax
 import settings
-import stage_flags as given
+import stage_flags
 from absl import flags
 from student_names import student_file
 
 from sas_jax.artefacts.features import has_features, space_of
-from sas_jax.distill.augment import named_augmentation
-from sas_jax.distill.config import RunConfig, TrainConfig, official_config
+from sas_jax.artefacts.workspace import CHECKPOINTS
+from sas_jax.distill.config import TrainConfig, official_config
 from sas_jax.distill.data import SceneFiles
 from sas_jax.distill.processes import is_primary
 from sas_jax.distill.train import TrainResult, Vocabulary, train
 from sas_jax.errors import InputError
-from sas_jax.models.minkunet import StudentConfig
+from sas_jax.stages import command
 
-_RUN = flags.DEFINE_string("run", "full-seed0", "Name of the run.")
 _SPLIT = flags.DEFINE_string("split", "train", "Split to train on.")
 _BRANCH_FROM = flags.DEFINE_string(
     "branch_from", None, "Run with the same first stage, which is then not done again."
@@ -64,10 +62,11 @@ def main() -> None:
         _config(texts.space.dim),
         sources,
         vocabulary,
-        settings.checkpoints(_RUN.value).parent,
-        run=RunConfig(**_given(RunConfig)),
-        init_from=given.INIT_FROM.value and _weights(given.INIT_FROM.value),
-        branch_from=_BRANCH_FROM.value and settings.checkpoints(_BRANCH_FROM.value),
+        settings.workspace().run(stage_flags.RUN.value),
+        run=stage_flags.TRAIN_RUN.make(),
+        init_from=stage_flags.INIT_FROM.value and _weights(stage_flags.INIT_FROM.value),
+        branch_from=_BRANCH_FROM.value
+        and settings.workspace().checkpoints(_BRANCH_FROM.value),
         stop=lambda: bool(stopped),
     )
     _report(result, stopped)
@@ -91,32 +90,21 @@ def _join_processes() -> None:
 
 
 def _config(out_dim: int) -> TrainConfig:
-    changes = _given(TrainConfig)
-    changes["student"] = StudentConfig(
-        given.ARCH.value, out_dim=out_dim, impl=given.IMPL.value
-    )
-    if given.DISTILL.value is not None:
-        changes["level"] = given.DISTILL.value
-    changes["augment"] = named_augmentation(given.AUGMENT.value)
-    make = official_config if given.COMPAT.value == "official" else TrainConfig
-    return make(**changes)
+    fields = {
+        **stage_flags.TRAIN.given(),
+        "student": stage_flags.NETWORK.make(out_dim=out_dim),
+    }
+    make = official_config if fields.get("compat") == "official" else TrainConfig
+    return make(**fields)
 
 
 def _weights(name: str) -> pathlib.Path:
     """Return a student's file, or the checkpoints of a run: a name or a path."""
     path = pathlib.Path(name)
     if student_file(name) is None and "/" not in name:
-        return settings.checkpoints(name)
-    inside = path / "checkpoints"
+        return settings.workspace().checkpoints(name)
+    inside = path / CHECKPOINTS
     return inside if inside.is_dir() else path
-
-
-def _given(config: type) -> dict:
-    """Return the flags of a dataclass's fields that have a value."""
-    names = [field.name for field in dataclasses.fields(config)]
-    plain = [n for n in names if n in flags.FLAGS and n != "augment"]
-    values = {name: flags.FLAGS[name].value for name in plain}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _sources() -> list[SceneFiles]:
@@ -134,9 +122,9 @@ def _sources() -> list[SceneFiles]:
 
 
 def _caches(name: str) -> tuple[pathlib.Path, pathlib.Path | None]:
-    folder, file = settings.workspace(), f"{name}.safetensors"
-    superpoints = folder / "superpoints" / file if given.SUPERPOINTS.value else None
-    return folder / "fused" / settings.fused_name() / file, superpoints
+    workspace = settings.workspace()
+    superpoints = workspace.superpoints(name) if stage_flags.SUPERPOINTS.value else None
+    return workspace.fused(settings.fused_name(), name), superpoints
 
 
 def _missing() -> list[str]:
@@ -144,9 +132,8 @@ def _missing() -> list[str]:
     flagfile = next((f" {a}" for a in sys.argv if a.startswith("--flagfile")), "")
     workspace = settings.workspace()
 
-    def line(what: str, folder: str, name: str) -> str:
-        command = f"python experiments/{name}.py{flagfile}"
-        return f"missing: {what}; looked in {workspace / folder}; run: {command}"
+    def line(what: str, folder: pathlib.Path, name: str) -> str:
+        return f"missing: {what}; looked in {folder}; run: {command(name)}{flagfile}"
 
     lines = []
     try:
@@ -156,21 +143,24 @@ def _missing() -> list[str]:
         root = settings.data_root()
         lines.append(
             f"missing: scenes of split {_SPLIT.value}; looked in {root}; put a data "
-            "set there (WORKSPACE.md), or run: "
-            f"python experiments/make_rooms.py --data_root={root}"
+            f"set there (WORKSPACE.md), or run: {command('make_rooms')} "
+            f"--data_root={root}"
         )
     caches = [_caches(name) for name in names]
     if not any(fused.exists() for fused, _ in caches):
-        if not any(workspace.glob("features/*/*.safetensors")):
-            lines.append(line("teachers' features", "features", "extract_features"))
-        if not any(workspace.glob("capability/*.json")):
-            lines.append(line("capabilities", "capability", "measure_capability"))
-        fused = f"fused/{settings.fused_name()}"
-        lines.append(line("fused features", fused, "fuse_features"))
+        folders = [workspace.features_of(name) for name in workspace.teachers()]
+        if not any(any(folder.glob("*.safetensors")) for folder in folders):
+            folder = workspace.feature_folder
+            lines.append(line("teachers' features", folder, "extract_features"))
+        if not any(workspace.capability.glob("*.json")):
+            folder = workspace.capability
+            lines.append(line("capabilities", folder, "measure_capability"))
+        folder = workspace.fused_by(settings.fused_name())
+        lines.append(line("fused features", folder, "fuse_features"))
     absent = [path for _, path in caches if path is not None and not path.exists()]
-    if absent or (given.SUPERPOINTS.value and not names):
+    if absent or (stage_flags.SUPERPOINTS.value and not names):
         what = f"superpoints of {len(absent) or 'all'} scenes"
-        lines.append(line(what, "superpoints", "make_superpoints"))
+        lines.append(line(what, workspace.superpoint_folder, "make_superpoints"))
     return lines
 
 

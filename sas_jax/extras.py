@@ -10,6 +10,8 @@ VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
 
 _DISTRIBUTION = "sas-jax"
+PIP = f"{shlex.quote(sys.executable or 'python')} -m pip install"
+"""Installs into the environment of the interpreter that runs."""
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -22,13 +24,12 @@ def install_command(extra: str) -> str:
     Args:
       extra: name of a group of optional dependencies in pyproject.toml.
     """
-    pip = f"{shlex.quote(sys.executable or 'python')} -m pip install"
     if (_ROOT / "pyproject.toml").is_file():
-        return f"{pip} -e {shlex.quote(f'{_ROOT}[{extra}]')}"
+        return f"{PIP} -e {shlex.quote(f'{_ROOT}[{extra}]')}"
     needs = _requirements(extra)
     if needs:
-        return " ".join([pip, *map(shlex.quote, needs)])
-    return f"{pip} -e '.[{extra}]' in a clone of the repository"
+        return " ".join([PIP, *map(shlex.quote, needs)])
+    return f"{PIP} -e '.[{extra}]' in a clone of the repository"
 
 
 def _requirements(extra: str) -> list[str]:

@@ -8,10 +8,10 @@ import numpy as np
 from text_spaces import space
 
 from sas_jax.artefacts.features import Features
-from sas_jax.distill.augment import AugmentConfig
-from sas_jax.distill.config import TrainConfig
+from sas_jax.distill.config import AugmentConfig, TrainConfig
 from sas_jax.distill.data import TrainScene
-from sas_jax.models.minkunet import HEAD, StudentConfig
+from sas_jax.models.config import StudentConfig
+from sas_jax.models.minkunet import HEAD
 
 CHANNELS = 8
 CLASSES = 3

@@ -20,7 +20,8 @@ from day_jax import compile_all, peak_mb, program_mb, time_jax
 from precisions import PRECISIONS, relax_xla
 from workers import wait_for_turn
 
-from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
+from sas_jax.models.config import StudentConfig
+from sas_jax.models.minkunet import MinkUNet, constant_features
 from sas_jax.sparse.plan import build_plan
 
 ARCH = "MinkUNet14A" if rows.REHEARSE else "MinkUNet18A"

@@ -32,7 +32,7 @@ from sas_jax.distill.step import (
     replicate,
     to_devices,
 )
-from sas_jax.models.minkunet import StudentConfig
+from sas_jax.models.config import StudentConfig
 
 STEPS = 3 if rows.REHEARSE else 10
 ARCH = "MinkUNet14A" if rows.REHEARSE else "MinkUNet18A"

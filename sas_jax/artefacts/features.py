@@ -13,7 +13,7 @@ an editor has saved again has as many, in another order.
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 import numpy as np
@@ -28,6 +28,7 @@ from sas_jax.artefacts.files import (
 )
 from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import InputError
+from sas_jax.stages import command
 
 VERSION = 1
 """Raised when its numbers change; see `artefacts.versions`."""
@@ -36,9 +37,9 @@ Level = Literal["point", "superpoint", "voxel"]
 SCHEMA = "sas_jax.features/1"
 _CHANNELS_AT_ONCE = 64
 _STAGES = {
-    "point": "extract_features.py, then experiments/fuse_features.py",
-    "superpoint": "fuse_features.py",
-    "voxel": "query.py",
+    "point": ("extract_features", "fuse_features"),
+    "superpoint": ("fuse_features",),
+    "voxel": ("query",),
 }
 
 
@@ -218,8 +219,8 @@ def load_features(
         level=cast(Level, meta.get("level", "point")),
         geometry=meta.get("geometry"),
     )
-    stage = _STAGES[features.level]
-    check_points(points, features.num_points, features.geometry, path, stage)
+    stages = _STAGES[features.level]
+    check_points(points, features.num_points, features.geometry, path, stages)
     return features
 
 
@@ -253,7 +254,7 @@ def check_points(
     num_points: int,
     geometry: str | None,
     path: str | os.PathLike,
-    stage: str,
+    stages: Sequence[str],
 ) -> None:
     """Raise InputError where a file is not of these points, as far as it says.
 
@@ -262,24 +263,24 @@ def check_points(
       num_points: of the file.
       geometry: of the file.
       path: names the file.
-      stage: script that makes it again.
+      stages: those that make it again, in order.
     """
     if points is None:
         return
     if num_points != len(points):
-        raise other_points(len(points), f"those of {num_points}", path, stage)
+        raise other_points(len(points), f"those of {num_points}", path, stages)
     if geometry is not None and geometry != geometry_of(points):
-        raise other_points(len(points), "those of another geometry", path, stage)
+        raise other_points(len(points), "those of another geometry", path, stages)
 
 
 def other_points(
-    num_points: int, got: str, path: str | os.PathLike, stage: str
+    num_points: int, got: str, path: str | os.PathLike, stages: Sequence[str]
 ) -> InputError:
     """Return the error of a file that is of other points."""
     return InputError(
         f"features: those of the scene's {num_points} points in their order are "
         f"required, got {got} ({path}). The scene has changed since they were made: "
-        f"run experiments/{stage} for it."
+        f"run {', then '.join(map(command, stages))} for it."
     )
 
 

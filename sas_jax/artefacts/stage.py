@@ -41,10 +41,14 @@ class Tally:
     Attributes:
       made: by this worker.
       current: were up to date, or made by other workers meanwhile.
+      seconds: from the first look to the last artefact.
+      megabytes: of all artefacts.
     """
 
     made: int = 0
     current: int = 0
+    seconds: float = dataclasses.field(default=0.0, compare=False)
+    megabytes: float = dataclasses.field(default=0.0, compare=False)
 
 
 def run_jobs(
@@ -100,6 +104,7 @@ def run_groups(
     """
     for folder in {job.path.parent for group in groups for job in group}:
         remove_left(folder)
+    began = time.monotonic()
     tally, waiting, first = Tally(), list(groups), True
     while waiting:
         left: list[Sequence[Job]] = []
@@ -112,6 +117,9 @@ def run_groups(
         if sum(map(len, left)) == sum(map(len, waiting)):
             time.sleep(POLL_S)
         waiting, first = left, False
+    tally.seconds = time.monotonic() - began
+    files = (job.path for group in groups for job in group)
+    tally.megabytes = sum(file.stat().st_size for file in files) / 1e6
     return tally
 
 

@@ -8,9 +8,10 @@ from jaxtyping import Float, Int32
 from sas_jax.artefacts.features import check_points, geometry_of, other_points
 from sas_jax.artefacts.files import read_manifest, read_tensors, write_tensors
 from sas_jax.errors import DamagedFile
+from sas_jax.stages import command
 
 SCHEMA = "sas_jax.superpoints/1"
-_STAGE = "make_superpoints.py"
+_STAGES = ("make_superpoints",)
 
 
 def save_superpoints(
@@ -55,9 +56,9 @@ def load_superpoints(
     """
     tensors, meta = read_tensors(path, schema=SCHEMA)
     ids, stated = tensors["superpoints"], meta.get("geometry")
-    check_points(points, len(ids), stated, path, _STAGE)
+    check_points(points, len(ids), stated, path, _STAGES)
     if None not in (geometry, stated) and geometry != stated:
-        raise other_points(len(ids), "others", path, _STAGE)
+        raise other_points(len(ids), "others", path, _STAGES)
     return ids
 
 
@@ -73,5 +74,5 @@ def superpoint_counts(path: str | os.PathLike) -> tuple[int, int]:
     except (KeyError, ValueError) as error:
         raise DamagedFile(
             f"superpoints: a manifest with counts is required, got none ({path}). "
-            "Delete the file and run make_superpoints.py again."
+            f"Delete the file and run again: {command('make_superpoints')}"
         ) from error

@@ -7,14 +7,13 @@ text features; a mask teacher's label becomes text and then the nearest class.
 m images of S x S pixels, K classes, D text feature.
 """
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Literal
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from sas_jax.capability.config import CapabilityConfig, Compat
 from sas_jax.errors import ContractError, InputError
 from sas_jax.teachers.contracts import (
     DenseTeacher,
@@ -25,34 +24,7 @@ from sas_jax.teachers.contracts import (
 )
 from sas_jax.text.vocabulary import OTHER_NAMES, Vocabulary, prompts
 
-Compat = Literal["paper", "official"]
 VOID = -1
-
-
-@dataclasses.dataclass(frozen=True)
-class CapabilityConfig:
-    """How capability is measured.
-
-    Attributes:
-      images_per_class: m. The paper does not state it; the authors' code makes 50.
-      seed: images use the seeds `seed`, `seed + 1`, ... as the authors' code does.
-      compat: `paper` takes the mean of the images' IoU and measures every class that
-        can be synthesized. `official` pools intersections and unions over the images
-        of a class, adds "in a room" to the prompt and gives `other` capability 0.
-      teacher_px: edge to which images are enlarged for the teachers; 0 leaves them.
-    """
-
-    images_per_class: int = 8
-    seed: int = 0
-    compat: Compat = "paper"
-    teacher_px: int = 0
-
-    def __post_init__(self) -> None:
-        if self.images_per_class < 1:
-            raise InputError(
-                f"capability: images per class must be at least 1, got "
-                f"{self.images_per_class}. Raise --images_per_class."
-            )
 
 
 def measured_classes(vocabulary: Vocabulary, compat: Compat) -> tuple[str, ...]:

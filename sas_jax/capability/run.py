@@ -20,13 +20,9 @@ from sas_jax.artefacts import files
 from sas_jax.artefacts.versions import decided_by, module_of
 from sas_jax.artefacts.workers import worker_pool
 from sas_jax.capability import sheets, store
+from sas_jax.capability.config import CapabilityConfig
 from sas_jax.capability.contracts import Recipe
-from sas_jax.capability.measure import (
-    CapabilityConfig,
-    class_score,
-    measured_classes,
-    teacher_prediction,
-)
+from sas_jax.capability.measure import class_score, measured_classes, teacher_prediction
 from sas_jax.capability.prompt_masks import pseudo_masks
 from sas_jax.capability.store import CapabilityTable, ClassImages
 from sas_jax.errors import InputError

@@ -5,79 +5,13 @@ Only geometry changes: the student sees no colour. Evaluation uses none of this
 rotates at test time, which is why it evaluates five times and adds the results.
 """
 
-import dataclasses
 import math
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import ndimage
 
-from sas_jax.errors import InputError
-
-
-@dataclasses.dataclass(frozen=True)
-class AugmentConfig:
-    """Ranges of the random transforms; the defaults are those of the authors' code.
-
-    Attributes:
-      elastic: (granularity_m, magnitude_m) of every elastic distortion, in order.
-      elastic_probability: chance that a scene is distorted at all.
-      scale: least and greatest factor.
-      rotation_rad: greatest angle about the x, y and z axis.
-      quarter_turns: whether a random multiple of 90 degrees about z comes on top.
-      flip_probability: chance that flipping is considered at all.
-      flip_axis_probability: chance of each of x and y to be mirrored then.
-      max_shift_voxels: a batch is moved by 0 to this many voxels (exclusive) per axis.
-    """
-
-    elastic: tuple[tuple[float, float], ...] = ((0.2, 0.4), (0.8, 1.6))
-    elastic_probability: float = 0.95
-    scale: tuple[float, float] = (0.9, 1.1)
-    rotation_rad: tuple[float, float, float] = (math.pi / 64, math.pi / 64, math.pi)
-    quarter_turns: bool = False
-    flip_probability: float = 0.95
-    flip_axis_probability: float = 0.5
-    max_shift_voxels: int = 100
-
-    def __post_init__(self) -> None:
-        if not 0 < self.scale[0] <= self.scale[1] or self.max_shift_voxels < 1:
-            raise InputError(
-                "AugmentConfig: 0 < scale[0] <= scale[1] and max_shift_voxels >= 1 are "
-                f"required, got {self.scale} and {self.max_shift_voxels}. "
-                "Use NO_AUGMENTATION to switch it off."
-            )
-
-
-NO_AUGMENTATION = AugmentConfig(
-    elastic=(),
-    scale=(1.0, 1.0),
-    rotation_rad=(0.0, 0.0, 0.0),
-    flip_probability=0.0,
-    max_shift_voxels=1,
-)
-
-
-def named_augmentation(
-    name: Literal["full", "rigid", "aligned", "shift", "none"],
-) -> AugmentConfig:
-    """Return a usual choice of transforms.
-
-    Args:
-      name: "full" is the authors' code; "rigid" leaves out elastic distortion;
-        "aligned" keeps walls along the axes, for scenes that stand so as the ones to
-        predict do, and runs too short to learn every direction: quarter turns, mirror
-        images, shifts of the voxel grid; "shift" is the last of these alone; "none"
-        changes nothing.
-    """
-    shift = dataclasses.replace(NO_AUGMENTATION, max_shift_voxels=100)
-    return {
-        "full": AugmentConfig(),
-        "rigid": AugmentConfig(elastic=()),
-        "aligned": dataclasses.replace(shift, quarter_turns=True, flip_probability=1.0),
-        "shift": shift,
-        "none": NO_AUGMENTATION,
-    }[name]
+from sas_jax.distill.config import AugmentConfig
 
 
 def noise_nodes(extent_m: Float[np.ndarray, " 3"], config: AugmentConfig) -> float:

@@ -26,8 +26,9 @@ from sas_jax.distill.config import RunConfig, TrainConfig
 from sas_jax.distill.schedule import Schedule
 from sas_jax.distill.step import TrainState
 from sas_jax.errors import InputError
-from sas_jax.models.minkunet import StudentConfig
+from sas_jax.models.config import StudentConfig
 from sas_jax.models.student import Student
+from sas_jax.stages import command
 
 
 class Checkpoints:
@@ -229,5 +230,5 @@ def _quality(metrics: Mapping[str, float]) -> float:
 def _no_checkpoint(path: pathlib.Path) -> InputError:
     return InputError(
         f"checkpoint: a complete checkpoint is required, got none ({path}). "
-        "Train first: python experiments/train.py --flagfile=..."
+        f"Train first: {command('train')} --flagfile=..."
     )

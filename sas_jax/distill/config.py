@@ -1,16 +1,85 @@
 """What a training run learns (`TrainConfig`) and how it is carried out (`RunConfig`).
 
-A run may be resumed with another `RunConfig`; a `TrainConfig` must stay the same.
+A run may be resumed with another `RunConfig`; a `TrainConfig` must stay the same. Loads
+no JAX.
 """
 
 import dataclasses
 import math
 import os
-from typing import Literal
+from typing import Literal, get_args
 
-from sas_jax.distill.augment import AugmentConfig
+from sas_jax.checks import in_range, one_of
 from sas_jax.errors import InputError
-from sas_jax.models.minkunet import StudentConfig
+from sas_jax.models.config import StudentConfig
+
+Compat = Literal["paper", "official"]
+TargetLevel = Literal["superpoint", "point"]
+Schedule = Literal["linear", "poly"]
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """Ranges of the random transforms; the defaults are those of the authors' code.
+
+    Attributes:
+      elastic: (granularity_m, magnitude_m) of every elastic distortion, in order.
+      elastic_probability: chance that a scene is distorted at all.
+      scale: least and greatest factor.
+      rotation_rad: greatest angle about the x, y and z axis.
+      quarter_turns: whether a random multiple of 90 degrees about z comes on top.
+      flip_probability: chance that flipping is considered at all.
+      flip_axis_probability: chance of each of x and y to be mirrored then.
+      max_shift_voxels: a batch is moved by 0 to this many voxels (exclusive) per axis.
+    """
+
+    elastic: tuple[tuple[float, float], ...] = ((0.2, 0.4), (0.8, 1.6))
+    elastic_probability: float = 0.95
+    scale: tuple[float, float] = (0.9, 1.1)
+    rotation_rad: tuple[float, float, float] = (math.pi / 64, math.pi / 64, math.pi)
+    quarter_turns: bool = False
+    flip_probability: float = 0.95
+    flip_axis_probability: float = 0.5
+    max_shift_voxels: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale[0] <= self.scale[1] or self.max_shift_voxels < 1:
+            raise InputError(
+                "AugmentConfig: 0 < scale[0] <= scale[1] and max_shift_voxels >= 1 are "
+                f"required, got {self.scale} and {self.max_shift_voxels}. "
+                "Use NO_AUGMENTATION to switch it off."
+            )
+
+
+NO_AUGMENTATION = AugmentConfig(
+    elastic=(),
+    scale=(1.0, 1.0),
+    rotation_rad=(0.0, 0.0, 0.0),
+    flip_probability=0.0,
+    max_shift_voxels=1,
+)
+
+
+def named_augmentation(
+    name: Literal["full", "rigid", "aligned", "shift", "none"] = "full",
+) -> AugmentConfig:
+    """Return a usual choice of transforms.
+
+    Args:
+      name: "full" is the authors' code; "rigid" leaves out elastic distortion;
+        "aligned" keeps walls along the axes, for scenes that stand so as the ones to
+        predict do, and runs too short to learn every direction: quarter turns, mirror
+        images, shifts of the voxel grid; "shift" is the last of these alone; "none"
+        changes nothing.
+    """
+    shift = dataclasses.replace(NO_AUGMENTATION, max_shift_voxels=100)
+    return {
+        "full": AugmentConfig(),
+        "rigid": AugmentConfig(elastic=()),
+        "aligned": dataclasses.replace(shift, quarter_turns=True, flip_probability=1.0),
+        "shift": shift,
+        "none": NO_AUGMENTATION,
+    }[name]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +124,8 @@ class TrainConfig:
     """
 
     student: StudentConfig = dataclasses.field(default_factory=StudentConfig)
-    compat: Literal["paper", "official"] = "paper"
-    level: Literal["superpoint", "point"] = "superpoint"
+    compat: Compat = "paper"
+    level: TargetLevel = "superpoint"
     epochs: int = 100
     self_distillation: float = 0.3
     keep_distillation: bool = True
@@ -69,24 +138,23 @@ class TrainConfig:
     logit_scale: float | None = None
     learning_rate: float = 1e-4
     final_learning_rate: float = 1e-5
-    schedule: Literal["linear", "poly"] = "linear"
+    schedule: Schedule = "linear"
     sync_bn: bool = False
     seed: int = 0
     initial_weights: str | None = None
 
     def __post_init__(self) -> None:
-        _require("compat", self.compat, ("paper", "official"))
-        _require("level", self.level, ("superpoint", "point"))
-        _require("schedule", self.schedule, ("linear", "poly"))
+        one_of("TrainConfig", "compat", self.compat, get_args(Compat))
+        one_of("TrainConfig", "level", self.level, get_args(TargetLevel))
+        one_of("TrainConfig", "schedule", self.schedule, get_args(Schedule))
         for name in ("epochs", "loop", "batch_size", "voxel_size_m", "learning_rate"):
-            _bound(name, getattr(self, name), 0.0, math.inf, open_low=True)
-        _bound("self_distillation", self.self_distillation, 0.0, 1.0)
-        _bound("ema_alpha", self.ema_alpha, 0.0, 1.0)
-        _bound("final_learning_rate", self.final_learning_rate, 0.0, math.inf)
-        if self.logit_scale is not None:
-            _bound("logit_scale", self.logit_scale, 0.0, math.inf, open_low=True)
-        if self.max_sample_voxels is not None:
-            _bound("max_sample_voxels", self.max_sample_voxels, 1, math.inf)
+            in_range("train", name, getattr(self, name), 0, above=True)
+        in_range("train", "self_distillation", self.self_distillation, 0, 1)
+        in_range("train", "ema_alpha", self.ema_alpha, 0, 1)
+        in_range("train", "final_learning_rate", self.final_learning_rate, 0)
+        in_range("train", "logit_scale", self.logit_scale, 0, above=True)
+        in_range("train", "max_sample_voxels", self.max_sample_voxels, 1)
+        in_range("train", "seed", self.seed, 0)
 
     @property
     def first_self_epoch(self) -> int:
@@ -158,9 +226,8 @@ class RunConfig:
         for field in dataclasses.fields(self):
             if field.type in (int, float):
                 low = 0 if field.name in ("num_workers", "checkpoint_minutes") else 1
-                _bound(field.name, getattr(self, field.name), low, math.inf)
-        if self.cache_gb is not None:
-            _bound("cache_gb", self.cache_gb, 0, math.inf)
+                in_range("train", field.name, getattr(self, field.name), low)
+        in_range("train", "cache_gb", self.cache_gb, 0)
 
     @property
     def cache_bytes(self) -> int:
@@ -170,22 +237,3 @@ class RunConfig:
         else:
             total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 4
         return int(total) // max(1, self.num_workers)
-
-
-def _require(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InputError(
-            f"TrainConfig: {name} must be one of {', '.join(allowed)}, got {value!r}. "
-            "Check its spelling."
-        )
-
-
-def _bound(
-    name: str, value: float, low: float, high: float, *, open_low: bool = False
-) -> None:
-    inside = (value > low if open_low else value >= low) and value <= high
-    if not inside:
-        raise InputError(
-            f"train: {name} {'>' if open_low else '>='} {low:g} and <= {high:g} is "
-            f"required, got {value}. Change --{name}."
-        )

@@ -16,6 +16,7 @@ from jaxtyping import PyTree
 
 from sas_jax.artefacts.files import content_key, write_json
 from sas_jax.artefacts.lock import Lock
+from sas_jax.artefacts.workspace import CHECKPOINTS, CONFIG, TENSORBOARD
 from sas_jax.distill import loader, processes, step
 from sas_jax.distill.checkpoint import Checkpoints
 from sas_jax.distill.config import RunConfig, TrainConfig
@@ -119,14 +120,14 @@ def train(
         check_memory(config, world.policy.bucket(0), world.devices)
         # Runs that share the first stage branch off at its end.
         keep = (world.schedule.first_self_step,)
-        checkpoints = Checkpoints(folder / "checkpoints", run, keep)
+        checkpoints = Checkpoints(folder / CHECKPOINTS, run, keep)
         try:
             state, history, world = start(world, checkpoints, init_from, branch_from)
             if processes.is_primary():
                 _write_config(folder, world)
             done = int(state.step)
             progress = Progress(
-                folder / "tensorboard", run, done, world.schedule.total_steps
+                folder / TENSORBOARD, run, done, world.schedule.total_steps
             )
             text = step.replicate(scaled_text(world), world.own_devices)
             running = _Run(
@@ -144,7 +145,7 @@ def train(
 def _write_config(folder: pathlib.Path, world: World) -> None:
     """Write the resolved configuration beside the results."""
     write_json(
-        folder / "config.json",
+        folder / CONFIG,
         {"train": world.config, "run": world.run, "scenes": world.scenes},
         key=content_key([world.config, world.scenes]),
         schema=CONFIG_SCHEMA,

@@ -16,6 +16,7 @@ from sas_jax.errors import InputError
 from sas_jax.evaluate import confusion
 from sas_jax.scenes.labels import LabelSet
 from sas_jax.scenes.scene import Scene
+from sas_jax.stages import command
 
 SCHEMA = "sas_jax.evaluation/1"
 
@@ -64,7 +65,7 @@ def evaluate(
         if scene.labels is None:
             raise InputError(
                 f"evaluate: labels are required, got none (scene {scene.name}). "
-                "Evaluate a split with labels, or use experiments/query.py."
+                f"Evaluate a split with labels, or ask with: {command('query')}"
             )
         prediction = predict(scene)
         counts[scene.name] = confusion.count(

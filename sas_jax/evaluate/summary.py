@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from sas_jax.errors import InputError
 from sas_jax.evaluate.protocol import Evaluation
+from sas_jax.stages import command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +84,8 @@ def check_same_scenes(evaluations: Sequence[Evaluation]) -> None:
             raise InputError(
                 f"summary: all methods must be scored on the same scenes, got "
                 f"{len(differing)} that only one of {first.name} and "
-                f"{evaluation.name} has, e.g. {min(differing)}. Run "
-                "experiments/evaluate.py again, or delete scores that are of no use."
+                f"{evaluation.name} has, e.g. {min(differing)}. Delete scores that "
+                f"are of no use, or run again: {command('evaluate')}"
             )
 
 

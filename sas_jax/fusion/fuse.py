@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Float32, Int
 from sas_jax.artefacts.features import Features, rows_of_points
 from sas_jax.artefacts.space import TextFeatures, one_space
 from sas_jax.errors import InputError
+from sas_jax.stages import command
 
 Strategy = Literal["capability", "add", "linear", "single"]
 STRATEGIES: tuple[Strategy, ...] = ("capability", "add", "linear", "single")
@@ -126,7 +127,7 @@ def _check(
         raise InputError(
             "fuse: features of the same points are required, got those of several "
             f"geometries from {', '.join(features)}. The scene has changed between "
-            "them: run experiments/extract_features.py for it."
+            f"them: run {command('extract_features')} for it."
         )
     if config.teacher is not None and config.teacher not in features:
         raise InputError(

@@ -16,7 +16,8 @@ from sas_jax.artefacts.space import TextSpace
 from sas_jax.artefacts.versions import decided_by, module_of
 from sas_jax.errors import InputError
 from sas_jax.lifting.align import align
-from sas_jax.lifting.lift import FeatureImage, LiftConfig, Lifter, MaskFeatures
+from sas_jax.lifting.config import ExtractConfig
+from sas_jax.lifting.lift import FeatureImage, Lifter, MaskFeatures
 from sas_jax.lifting.project import project
 from sas_jax.scenes.scene import Frame, Scene
 from sas_jax.teachers.contracts import (
@@ -27,31 +28,6 @@ from sas_jax.teachers.contracts import (
     is_dense,
     is_mask,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class ExtractConfig:
-    """Choose which frames are used and how they are lifted.
-
-    Attributes:
-      lift: projection, averaging and `compat`, which alignment follows too.
-      frame_stride: every how many-th frame is used (20 for real ScanNet).
-      image_size_wh: size at which the scene hands out its frames; None = as stored.
-      batch_size: frames that the teacher gets at once; does not change the result.
-    """
-
-    lift: LiftConfig = dataclasses.field(default_factory=LiftConfig)
-    frame_stride: int = 1
-    image_size_wh: tuple[int, int] | None = (320, 240)
-    batch_size: int = 4
-
-    def __post_init__(self) -> None:
-        size = self.image_size_wh
-        if size is not None and (len(size) != 2 or min(size) < 1):
-            raise InputError(
-                "extract: image_size_wh must be a width and a height >= 1, got "
-                f"{size}. Give both, e.g. --image_size=320,240."
-            )
 
 
 def extract_scene(

@@ -20,29 +20,6 @@ _ROWS_AT_ONCE = 16384
 
 
 @dataclasses.dataclass(frozen=True)
-class LiftConfig:
-    """Choose how pixels meet points.
-
-    Attributes:
-      occlusion_threshold: allowed |depth - z| as a share of depth; None takes the
-        value of `compat`: 0.2 in the paper (ScanNet), 0.25 in the authors' code.
-      border_px: pixels ignored at each image edge.
-      compat: "paper", or "official" where a void pixel counts as a view of zeros.
-    """
-
-    occlusion_threshold: float | None = None
-    border_px: int = 10
-    compat: Literal["paper", "official"] = "paper"
-
-    @property
-    def threshold(self) -> float:
-        """The occlusion threshold in force."""
-        if self.occlusion_threshold is not None:
-            return self.occlusion_threshold
-        return 0.25 if self.compat == "official" else 0.2
-
-
-@dataclasses.dataclass(frozen=True)
 class MaskFeatures:
     """A feature image with few distinct vectors, as a mask teacher makes.
 

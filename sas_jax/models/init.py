@@ -16,8 +16,9 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from sas_jax.models.config import StudentConfig
 from sas_jax.models.layers import fan_out
-from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
+from sas_jax.models.minkunet import MinkUNet, constant_features
 from sas_jax.sparse.plan import Plan, build_plan
 from sas_jax.sparse.plan_spec import MINKUNET, PlanSpec
 from sas_jax.sparse.rungs import exact_rung

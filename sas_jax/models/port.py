@@ -14,8 +14,8 @@ import flax.traverse_util
 import numpy as np
 
 from sas_jax.errors import InputError
+from sas_jax.models.config import StudentConfig
 from sas_jax.models.init import variable_shapes
-from sas_jax.models.minkunet import StudentConfig
 
 PREFIXES = ("module.net3d.", "net3d.")
 _STEPS = "num_batches_tracked"

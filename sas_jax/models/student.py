@@ -10,7 +10,8 @@ from sas_jax import memory
 from sas_jax.artefacts.features import Features, geometry_of
 from sas_jax.artefacts.space import TextSpace
 from sas_jax.models import tiles
-from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
+from sas_jax.models.config import StudentConfig
+from sas_jax.models.minkunet import MinkUNet, constant_features
 from sas_jax.sparse.extent import check_extent
 from sas_jax.sparse.plan import abstract_plan, build_plan, plan_bytes
 from sas_jax.sparse.rungs import Rung

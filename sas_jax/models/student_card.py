@@ -14,6 +14,7 @@ import safetensors
 from sas_jax.artefacts.files import canonical
 from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import DamagedFile, InputError
+from sas_jax.stages import command
 
 SUFFIX = ".safetensors"
 SCHEMA = "sas_jax.student/1"
@@ -26,7 +27,7 @@ class StudentCard:
     """All of a released student but its arrays.
 
     Attributes:
-      arch: a name of `minkunet.ARCHITECTURES`.
+      arch: a name of `models.config.ARCHITECTURES`.
       in_channels: channels of the input.
       out_dim: dimension of the output.
       voxel_size_m: edge of the voxels it was trained with.
@@ -106,7 +107,7 @@ def from_metadata(
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(
             f"student: a file with the card of a student is required, got one without "
-            f"({where}). Write it with experiments/export_student.py."
+            f"({where}). Write it with: {command('export_student')}"
         ) from error
     if schema != SCHEMA:
         raise InputError(
@@ -126,7 +127,7 @@ def _card(record: Any, where: object) -> StudentCard:
         if not isinstance(value, kind) or (kind is float and not value > 0):
             raise InputError(
                 f"student: the card must hold {name} ({kind.__name__}), got {value!r} "
-                f"({where}). Write the file again with experiments/export_student.py."
+                f"({where}). Write the file again: {command('export_student')}"
             )
     names = {name: fields[name] for name in kinds}
     names["class_names"] = tuple(fields["class_names"])

@@ -18,8 +18,8 @@ from jaxtyping import PyTree, Shaped
 
 from sas_jax.artefacts.files import atomic_write, content_key
 from sas_jax.errors import DamagedFile, InputError
+from sas_jax.models.config import StudentConfig
 from sas_jax.models.init import variable_shapes
-from sas_jax.models.minkunet import StudentConfig
 from sas_jax.models.port import check_shapes
 from sas_jax.models.student import Student
 from sas_jax.models.student_card import (
@@ -29,6 +29,7 @@ from sas_jax.models.student_card import (
     to_metadata,
     unreadable,
 )
+from sas_jax.stages import command
 
 _TEXTS = "text_features"
 
@@ -141,7 +142,7 @@ def _check_dtype(name: str, dtype: str, path: object) -> None:
     if dtype not in ("F16", "F32"):
         raise InputError(
             f"student: arrays of F16 or F32 are required, got {dtype} of {name} "
-            f"({path}). Write the file again with experiments/export_student.py."
+            f"({path}). Write the file again: {command('export_student')}"
         )
 
 

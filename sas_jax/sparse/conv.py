@@ -15,6 +15,7 @@ for by name and cannot run is an error, never replaced.
 """
 
 from types import MappingProxyType
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -23,12 +24,13 @@ from jaxtyping import Array, Float, Int32
 from sas_jax.errors import ContractError, InputError
 from sas_jax.sparse.kernel_map import KernelMap
 from sas_jax.sparse.native import conv as native
+from sas_jax.sparse.plan_spec import Implementation
 from sas_jax.sparse.rows import accumulator
 from sas_jax.sparse.spconv import conv as spconv_bridge
 from sas_jax.sparse.xla import conv as xla
 
 _MODULES = MappingProxyType({"native": native, "xla": xla, "spconv": spconv_bridge})
-IMPLEMENTATIONS = tuple(_MODULES)
+IMPLEMENTATIONS: tuple[Implementation, ...] = get_args(Implementation)
 
 
 def sparse_conv(

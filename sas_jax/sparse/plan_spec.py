@@ -8,9 +8,13 @@ one before, and which kernels are used within a level and from one level to the 
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import Literal
 
 from sas_jax.errors import ContractError
 from sas_jax.sparse import keys as voxel_keys
+
+Implementation = Literal["native", "xla", "spconv"]
+"""Who convolves; see `sparse.conv`."""
 
 
 @dataclasses.dataclass(frozen=True, order=True)

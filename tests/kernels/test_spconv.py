@@ -11,7 +11,8 @@ import native_calls as calls
 import numpy as np
 import pytest
 
-from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
+from sas_jax.models.config import StudentConfig
+from sas_jax.models.minkunet import MinkUNet, constant_features
 from sas_jax.sparse.kernel_map import KernelMap
 from sas_jax.sparse.plan import build_plan
 from sas_jax.sparse.spconv import conv as spconv_bridge

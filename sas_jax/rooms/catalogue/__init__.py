@@ -88,7 +88,7 @@ TYPICAL: dict[str, tuple[int, ...]] = {
 }
 
 
-def named_designs(name: str) -> Mapping[str, tuple[int, ...]] | None:
+def named_designs(name: str = "typical") -> Mapping[str, tuple[int, ...]] | None:
     """Return the designs of a world as `RoomConfig.designs` takes them.
 
     Args:

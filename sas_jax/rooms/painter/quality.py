@@ -20,14 +20,14 @@ from sas_jax.artefacts import files
 from sas_jax.artefacts.versions import decided_by, module_of
 from sas_jax.capability import sheets
 from sas_jax.capability.contracts import JudgeOptions, Recipe, Synthesized, Synthesizer
-from sas_jax.capability.measure import Compat, intersection_union
+from sas_jax.capability.measure import intersection_union
 from sas_jax.capability.prompt_masks import pseudo_masks
 from sas_jax.capability.store import QUALITY_SCHEMA, file_name
-from sas_jax.registry import said
+from sas_jax.registry import Compat, said
 from sas_jax.rooms.catalogue import CLASS_NAMES, named_designs
 from sas_jax.rooms.layout import RoomConfig
 from sas_jax.rooms.painter.crops import CropConfig, Crops, crops_key, make_crops
-from sas_jax.rooms.scan.scene import FIRST_HELD_OUT_SEED
+from sas_jax.rooms.scan.config import FIRST_HELD_OUT_SEED
 from sas_jax.text.vocabulary import image_prompt
 
 _ROOMS = 24

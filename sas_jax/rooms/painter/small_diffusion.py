@@ -26,6 +26,7 @@ from sas_jax.rooms.painter.diffusion_net import (
     with_context,
 )
 from sas_jax.rooms.painter.token_states import TokenStates, load_token_states
+from sas_jax.stages import command
 
 SCHEMA = "sas_jax.small_diffusion/1"
 SHIPPED = pathlib.Path(__file__).parent / "weights" / "rooms_diffusion.safetensors"
@@ -169,7 +170,7 @@ def load(path: files.PathLike = SHIPPED) -> SmallDiffusion:
     if not path.is_file():
         raise WeightsMissing(
             f"small diffusion: weights must exist, got none ({path}). Train them with "
-            "python experiments/pretrain_rooms.py --model=diffusion"
+            f"{command('pretrain_rooms')} --model=diffusion"
         )
     tensors, meta = files.read_tensors(path, schema=SCHEMA)
     config = _from_text(meta)

@@ -4,16 +4,12 @@ A scene is written into a hidden temporary folder, flushed, and renamed as a who
 a folder with the scene's name is complete. Its manifest holds the content key of the
 room and the settings, and the size of every file: an unchanged scene is skipped, a
 damaged one is made again.
-
-Seeds: the rooms of a world have seeds below `FIRST_PRETRAINING_SEED`; networks are
-pre-trained on rooms with seeds from there on and measured on rooms with seeds from
-`FIRST_HELD_OUT_SEED` on, so no network ever saw a test room.
 """
 
 import os
 import pathlib
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,56 +20,18 @@ from sas_jax.errors import DamagedFile, InputError
 from sas_jax.rooms.layout import Room
 from sas_jax.rooms.render.renderer import Renderer
 from sas_jax.rooms.scan.camera import camera_path, default_intrinsics
+from sas_jax.rooms.scan.config import WriteConfig
 from sas_jax.rooms.scan.scannet_files import (
     write_annotations,
     write_cameras,
     write_frame,
     write_mesh,
 )
-from sas_jax.rooms.scan.sensor import SensorConfig, apply_sensor
-from sas_jax.rooms.scan.surface import SurfaceConfig, scan_surface
+from sas_jax.rooms.scan.sensor import apply_sensor
+from sas_jax.rooms.scan.surface import scan_surface
 
 SCHEMA = "sas_jax.room_scene/1"
-FIRST_PRETRAINING_SEED = 1_000_000
-FIRST_HELD_OUT_SEED = 1_900_000
 _MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True)
-class WriteConfig:
-    """What is written of a room.
-
-    Attributes:
-      num_frames: frames of the scene.
-      size_wh: width and height of colour and depth images.
-      jpeg_quality: 1 to 95.
-      walk_factor: the scan mesh is fused from this many times more frames, so a few of
-        its points are in no written frame.
-      surface: density and noise of the mesh.
-      sensor: camera noise.
-    """
-
-    num_frames: int = 40
-    size_wh: tuple[int, int] = (320, 240)
-    jpeg_quality: int = 92
-    walk_factor: int = 4
-    surface: SurfaceConfig = field(default_factory=SurfaceConfig)
-    sensor: SensorConfig = field(default_factory=SensorConfig)
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name, value, low, high in (
-            ("num_frames", self.num_frames, 1, 10_000),
-            ("width", self.size_wh[0], 16, 4096),
-            ("height", self.size_wh[1], 16, 4096),
-            ("jpeg_quality", self.jpeg_quality, 1, 95),
-            ("walk_factor", self.walk_factor, 1, 100),
-        ):
-            if not low <= value <= high:
-                raise InputError(
-                    f"WriteConfig: {name} must be in [{low}, {high}], got {value}. "
-                    "Choose a value in the range."
-                )
 
 
 @dataclass(frozen=True)

@@ -5,45 +5,13 @@ Depth: noise that grows with the square of the distance (structured light), hole
 grazing angles, at depth edges and far away, millimetre steps.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 
 from sas_jax.rooms.render.paintings import GAMMA
 from sas_jax.rooms.render.renderer import Rendered
-
-
-@dataclass(frozen=True)
-class SensorConfig:
-    """Strength of the sensor's effects.
-
-    Attributes:
-      exposure_stops: standard deviation of the exposure error.
-      white_balance: standard deviation of the red and blue gain.
-      gamma: standard deviation of the contrast exponent.
-      blur_px: range of the blur's sigma for a 320 pixels wide image.
-      vignette: largest loss of light in the corners.
-      shot: noise of a white pixel, share of full scale.
-      read: noise of a black pixel, share of full scale.
-      depth_noise: depth sigma in metres at 1 m; grows with the square.
-      max_depth_m: no reading beyond.
-      min_cosine: holes become likely below this |cos| of the viewing angle.
-      edge_loss: share of depth-edge pixels without a reading.
-    """
-
-    exposure_stops: float = 0.25
-    white_balance: float = 0.05
-    gamma: float = 0.06
-    blur_px: tuple[float, float] = (0.3, 0.7)
-    vignette: float = 0.25
-    shot: float = 0.022
-    read: float = 0.008
-    depth_noise: float = 0.0014
-    max_depth_m: float = 6.0
-    min_cosine: float = 0.17
-    edge_loss: float = 0.6
+from sas_jax.rooms.scan.config import SensorConfig
 
 
 def apply_sensor(

@@ -18,34 +18,10 @@ from sas_jax.rooms.layout import Room
 from sas_jax.rooms.render import light
 from sas_jax.rooms.render.renderer import Renderer
 from sas_jax.rooms.scan import refine
+from sas_jax.rooms.scan.config import SurfaceConfig
 
 # Neighbours with normals closer than this belong to one over-segment.
 _SEGMENT_COSINE = 0.9
-
-
-@dataclass(frozen=True)
-class SurfaceConfig:
-    """How the scan mesh is made.
-
-    Attributes:
-      spacing_m: mean distance of neighbouring vertices.
-      noise_m: standard deviation of a vertex along its normal.
-      max_depth_m: surfaces farther than this from every camera are missing.
-      min_faces: smaller loose pieces are dropped.
-    """
-
-    spacing_m: float = 0.04
-    noise_m: float = 0.003
-    max_depth_m: float = 6.0
-    min_faces: int = 12
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if not 0.01 <= self.spacing_m <= 0.5:
-            raise InputError(
-                "SurfaceConfig: spacing_m must be in [0.01, 0.5], got "
-                f"{self.spacing_m}. 0.04 is the density of a ScanNet mesh."
-            )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ that the shipped networks were trained on.
 import pathlib
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
@@ -16,77 +15,9 @@ from sas_jax.artefacts.files import atomic_write
 from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.artefacts.workers import worker_pool
 from sas_jax.errors import InputError
-from sas_jax.rooms.layout import RoomConfig, make_room
-from sas_jax.rooms.scan.scene import (
-    FIRST_PRETRAINING_SEED,
-    SceneSummary,
-    WriteConfig,
-    is_finished,
-    write_scene,
-)
-
-__all__ = [
-    "FIRST_PRETRAINING_SEED",
-    "MAX_ROOMS",
-    "SPLITS",
-    "SceneSummary",
-    "WorldConfig",
-    "WriteConfig",
-    "is_finished",
-    "write_scene",
-    "write_world",
-]
-
-SPLITS = ("train", "val", "test")
-MAX_ROOMS = 1000
-
-
-@dataclass(frozen=True)
-class WorldConfig:
-    """How many rooms, and what they are like.
-
-    Attributes:
-      num_train: rooms to train on.
-      num_val: rooms to choose settings by.
-      num_test: rooms to report numbers on.
-      seed: which world, in [0, 1000).
-      rooms: settings of the room generator.
-      write: settings of the writer.
-    """
-
-    num_train: int = 16
-    num_val: int = 6
-    num_test: int = 6
-    seed: int = 0
-    rooms: RoomConfig = field(default_factory=RoomConfig)
-    write: WriteConfig = field(default_factory=WriteConfig)
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        counts = (self.num_train, self.num_val, self.num_test)
-        if min(counts) < 0 or not 1 <= sum(counts) <= MAX_ROOMS:
-            raise InputError(
-                f"WorldConfig: the splits must have 0 or more rooms each and 1 to "
-                f"{MAX_ROOMS} together, got {counts}. Change the numbers of rooms."
-            )
-        limit = FIRST_PRETRAINING_SEED // MAX_ROOMS
-        if not 0 <= self.seed < limit:
-            raise InputError(
-                f"WorldConfig: seed must be in [0, {limit}), got {self.seed}. Larger "
-                "seeds would repeat rooms that networks were trained on."
-            )
-
-    def scenes(self) -> dict[str, list[tuple[str, int]]]:
-        """Return (scene name, room seed) of every room by split."""
-        counts = (self.num_train, self.num_val, self.num_test)
-        first, table = 0, {}
-        for split, count in zip(SPLITS, counts, strict=True):
-            table[split] = [
-                (f"room{i:04d}_00", self.seed * MAX_ROOMS + i)
-                for i in range(first, first + count)
-            ]
-            first += count
-        return table
+from sas_jax.rooms.layout import make_room
+from sas_jax.rooms.scan.config import WorldConfig
+from sas_jax.rooms.scan.scene import SceneSummary, write_scene
 
 
 def write_world(

@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 
 from sas_jax.artefacts.files import content_key, is_current, read_tensors, write_tensors
 from sas_jax.errors import InputError
-from sas_jax.rooms.scan.scene import FIRST_PRETRAINING_SEED
+from sas_jax.rooms.scan.config import FIRST_PRETRAINING_SEED
 
 IGNORE = 255
 _SCHEMA = "sas_jax.rooms_frames/1"

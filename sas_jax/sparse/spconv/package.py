@@ -11,9 +11,9 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from sas_jax.errors import InputError
-from sas_jax.extras import install_command
+from sas_jax.extras import PIP, install_command
 
-INSTALL = f"{install_command('spconv')} (NVIDIA GPU) or pip install spconv (CPU)"
+INSTALL = f"{install_command('spconv')} (NVIDIA GPU) or {PIP} spconv (CPU)"
 # Rows whose offsets share one mask in the weight gradient: a multiple of the depth of
 # every tile that spconv has for it.
 TILE_ROWS = 128

@@ -10,6 +10,7 @@ from text_spaces import space
 
 from sas_jax.artefacts import versions
 from sas_jax.lifting import extract
+from sas_jax.lifting.config import ExtractConfig
 from sas_jax.teachers.contracts import TeacherSpec
 
 
@@ -197,7 +198,7 @@ def test_the_key_of_features_holds_the_versions(monkeypatch):
     teacher, captioner = SimpleNamespace(spec=spec), SimpleNamespace(id="c")
 
     def key(captioner=None):
-        config = extract.ExtractConfig()
+        config = ExtractConfig()
         return extract.extraction_key("scene", teacher, config, captioner)
 
     keys, asked = [key(), key(captioner)], []

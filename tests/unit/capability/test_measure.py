@@ -12,9 +12,9 @@ from text_spaces import space
 from sas_jax.artefacts import files
 from sas_jax.capability import run as stage
 from sas_jax.capability import store
+from sas_jax.capability.config import CapabilityConfig
 from sas_jax.capability.contracts import MaskConfig, Recipe, Synthesized
 from sas_jax.capability.measure import (
-    CapabilityConfig,
     class_score,
     dense_prediction,
     intersection_union,
@@ -317,7 +317,7 @@ def test_sheets_are_of_what_this_run_measures(tmp_path):
 
 
 def test_number_of_images_must_be_positive():
-    with pytest.raises(InputError, match="at least 1"):
+    with pytest.raises(InputError, match="images_per_class >= 1"):
         CapabilityConfig(images_per_class=0)
 
 

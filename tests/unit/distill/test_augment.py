@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sas_jax.distill import augment
-from sas_jax.distill.augment import NO_AUGMENTATION, AugmentConfig
+from sas_jax.distill.config import NO_AUGMENTATION, AugmentConfig, named_augmentation
 from sas_jax.errors import InputError
 
 
@@ -145,7 +145,7 @@ def test_the_shift_covers_its_range():
 def test_named_choices_keep_what_they_promise():
     points, cells = cloud(), np.arange(12).reshape(4, 3)
     full, rigid, shift, none = map(
-        augment.named_augmentation, ("full", "rigid", "shift", "none")
+        named_augmentation, ("full", "rigid", "shift", "none")
     )
     assert full == AugmentConfig() and none == NO_AUGMENTATION
     assert full.elastic and not rigid.elastic
@@ -157,7 +157,7 @@ def test_named_choices_keep_what_they_promise():
 
 
 def test_aligned_scenes_are_turned_and_mirrored_but_stay_aligned():
-    config = augment.named_augmentation("aligned")
+    config = named_augmentation("aligned")
     points = cloud(50)
     ways = set()
     for seed in range(200):

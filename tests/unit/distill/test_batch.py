@@ -11,9 +11,8 @@ from text_spaces import point_features
 
 from sas_jax.distill import batch as batches
 from sas_jax.distill import loader
-from sas_jax.distill.augment import NO_AUGMENTATION, AugmentConfig
 from sas_jax.distill.buckets import Bucket, measure_policy
-from sas_jax.distill.config import RunConfig
+from sas_jax.distill.config import NO_AUGMENTATION, AugmentConfig, RunConfig
 from sas_jax.distill.data import SceneCache
 from sas_jax.distill.schedule import Schedule
 from sas_jax.errors import ContractError, InputError

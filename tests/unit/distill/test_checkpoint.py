@@ -30,7 +30,8 @@ from sas_jax.distill.config import RunConfig
 from sas_jax.distill.setup import Vocabulary, make_world
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
-from sas_jax.models.minkunet import HEAD, StudentConfig
+from sas_jax.models.config import StudentConfig
+from sas_jax.models.minkunet import HEAD
 
 VOCABULARY = Vocabulary(("a", "b", "c"), TEXT, SPACE)
 QUIET = RunConfig(progress=False)

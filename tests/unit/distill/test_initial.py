@@ -17,8 +17,9 @@ from sas_jax.distill.setup import Vocabulary, make_world
 from sas_jax.distill.start import start
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
+from sas_jax.models.config import StudentConfig
 from sas_jax.models.init import variable_shapes
-from sas_jax.models.minkunet import HEAD, StudentConfig
+from sas_jax.models.minkunet import HEAD
 from sas_jax.models.student import Predictor, Student
 from sas_jax.models.student_file import read_student, write_student
 

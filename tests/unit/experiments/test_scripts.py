@@ -8,12 +8,8 @@ import time
 
 import numpy as np
 import pytest
-from absl import flags
 
-from sas_jax.fusion.fuse import STRATEGIES
-from sas_jax.models.minkunet import ARCHITECTURES
 from sas_jax.scenes.scene import Scene
-from sas_jax.sparse.conv import IMPLEMENTATIONS
 
 # A stage that takes its time to save what it has, as training does.
 STAGE = """
@@ -37,28 +33,6 @@ try:
 except KeyboardInterrupt:
     sys.exit(77)
 """
-
-
-@pytest.fixture(scope="module")
-def given(root):
-    sys.path.insert(0, str(root / "experiments"))
-    try:
-        import stage_flags
-    finally:
-        sys.path.remove(str(root / "experiments"))
-    return stage_flags
-
-
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("arch", ARCHITECTURES),
-        ("impl", IMPLEMENTATIONS),
-        ("strategy", STRATEGIES),
-    ],
-)
-def test_flags_offer_what_the_library_has(given, name, values):
-    assert set(flags.FLAGS[name].parser.enum_values) == set(values)
 
 
 def wait_for(path, process):

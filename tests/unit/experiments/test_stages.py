@@ -19,8 +19,9 @@ from sas_jax.errors import InputError
 from sas_jax.fusion.fuse import FuseConfig, fuse
 from sas_jax.fusion.stage import CAPABILITY, fuse_scene, fused_key, load_capability
 from sas_jax.scenes.scene import Scene
+from sas_jax.superpoints.config import SuperpointConfig
 from sas_jax.superpoints.segment import segment_mesh, segment_points
-from sas_jax.superpoints.stage import SuperpointConfig, segment_scene, superpoint_key
+from sas_jax.superpoints.stage import segment_scene, superpoint_key
 
 
 def write_features(path, value, num_points=4, seen=(0, 1, 3), key="k"):
@@ -154,7 +155,7 @@ def test_fuse_features_makes_once_and_tells_what_is_missing(root, data):
     arguments = (*flags_of(data), "--teachers=a,b", "--strategy=add")
     done = run_script(root, "fuse_features", *arguments)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].endswith("extract_features.py.")
+    assert done.stderr.splitlines()[-1].endswith("experiments/extract_features.py")
     for name in "ab":
         folder = data / "run" / "features" / name
         write_features(folder / "scene0000_00.safetensors", 1.5)

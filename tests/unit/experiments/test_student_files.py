@@ -16,7 +16,7 @@ from sas_jax.distill.history import History
 from sas_jax.distill.step import create_state
 from sas_jax.distill.train import _write_config
 from sas_jax.errors import WeightsMissing
-from sas_jax.models.minkunet import StudentConfig
+from sas_jax.models.config import StudentConfig
 from sas_jax.models.student_card import read_card
 from sas_jax.models.student_file import read_student
 from sas_jax.text import minilm_files

@@ -9,13 +9,8 @@ from text_spaces import space
 from sas_jax.artefacts.features import geometry_of
 from sas_jax.errors import InputError
 from sas_jax.lifting import extract
-from sas_jax.lifting.extract import (
-    ExtractConfig,
-    extract_scene,
-    extraction_key,
-    feature_images,
-)
-from sas_jax.lifting.lift import LiftConfig
+from sas_jax.lifting.config import ExtractConfig, LiftConfig
+from sas_jax.lifting.extract import extract_scene, extraction_key, feature_images
 from sas_jax.scenes.scene import Frame, Scene
 from sas_jax.teachers.contracts import Segments, TeacherSpec
 

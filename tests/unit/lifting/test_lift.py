@@ -4,7 +4,8 @@ from text_spaces import space
 
 from sas_jax.errors import ContractError, InputError
 from sas_jax.lifting import lift
-from sas_jax.lifting.lift import VOID, LiftConfig, Lifter, MaskFeatures
+from sas_jax.lifting.config import LiftConfig
+from sas_jax.lifting.lift import VOID, Lifter, MaskFeatures
 
 HW = (12, 16)
 

@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import ContractError, InputError
+from sas_jax.models.config import ARCHITECTURES, StudentConfig
 from sas_jax.models.init import init_student, variable_shapes
-from sas_jax.models.minkunet import (
-    ARCHITECTURES,
-    MinkUNet,
-    StudentConfig,
-    constant_features,
-)
+from sas_jax.models.minkunet import MinkUNet, constant_features
 from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.plan import build_plan, pad_rows
 from sas_jax.sparse.rungs import Rung

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import InputError
+from sas_jax.models.config import StudentConfig
 from sas_jax.models.init import init_student
-from sas_jax.models.minkunet import StudentConfig
 from sas_jax.models.port import from_minkowski, minkowski_shapes, to_minkowski
 
 CONFIG = StudentConfig("MinkUNet14A", out_dim=7)

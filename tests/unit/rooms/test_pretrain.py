@@ -13,7 +13,7 @@ from sas_jax.rooms.painter.captions import CaptionConfig, Seen, draw_caption, jo
 from sas_jax.rooms.painter.diffusion_net import SmallDiffusionConfig
 from sas_jax.rooms.painter.pretrain import PretrainConfig
 from sas_jax.rooms.painter.windows import draw_window
-from sas_jax.rooms.scan.scene import FIRST_PRETRAINING_SEED
+from sas_jax.rooms.scan.config import FIRST_PRETRAINING_SEED
 
 NETWORK = SmallDiffusionConfig(image_size=16, channels=(8, 8, 16), heads=2)
 QUICK = PretrainConfig(

@@ -15,12 +15,8 @@ from sas_jax.rooms.layout import RoomConfig
 from sas_jax.rooms.painter import quality
 from sas_jax.rooms.painter.captions import Seen
 from sas_jax.rooms.painter.crops import Crops
-from sas_jax.rooms.painter.quality import (
-    QualityConfig,
-    RenderJudge,
-    measure_quality,
-)
-from sas_jax.rooms.scan.scene import FIRST_HELD_OUT_SEED
+from sas_jax.rooms.painter.quality import QualityConfig, RenderJudge, measure_quality
+from sas_jax.rooms.scan.config import FIRST_HELD_OUT_SEED
 
 CHAIR, TABLE, SIZE = 4, 6, 16
 MASKS = MaskConfig(threshold=0.5)

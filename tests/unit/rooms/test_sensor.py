@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sas_jax.rooms.render.renderer import Rendered
-from sas_jax.rooms.scan.sensor import SensorConfig, apply_sensor
+from sas_jax.rooms.scan.config import SensorConfig
+from sas_jax.rooms.scan.sensor import apply_sensor
 
 SHAPE = (120, 160)
 QUIET = SensorConfig(

@@ -17,12 +17,18 @@ from sas_jax.rooms.render.renderer import Renderer
 from sas_jax.rooms.scan import refine, write
 from sas_jax.rooms.scan import scene as scan
 from sas_jax.rooms.scan.camera import camera_path, default_intrinsics
+from sas_jax.rooms.scan.config import (
+    FIRST_PRETRAINING_SEED,
+    SurfaceConfig,
+    WorldConfig,
+    WriteConfig,
+)
 from sas_jax.rooms.scan.sensor import apply_sensor
-from sas_jax.rooms.scan.surface import SurfaceConfig, scan_surface
+from sas_jax.rooms.scan.surface import scan_surface
 from sas_jax.scenes.ply_elements import read_elements
 
 SIZE_WH = (80, 60)
-CONFIG = write.WriteConfig(
+CONFIG = WriteConfig(
     num_frames=6, size_wh=SIZE_WH, surface=SurfaceConfig(spacing_m=0.08)
 )
 
@@ -35,7 +41,7 @@ def stage():
 @pytest.fixture(scope="module")
 def folder(stage, tmp_path_factory):
     path = tmp_path_factory.mktemp("world") / "scans" / "room0000_00"
-    assert write.write_scene(stage, path, CONFIG).written
+    assert scan.write_scene(stage, path, CONFIG).written
     return path
 
 
@@ -253,7 +259,7 @@ def test_cameras_that_see_nothing_are_reported(stage):
 
 def test_written_twice_gives_the_same_bytes(stage, folder, tmp_path):
     again = tmp_path / "room0000_00"
-    write.write_scene(stage, again, CONFIG)
+    scan.write_scene(stage, again, CONFIG)
     names = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
     assert names == sorted(
         p.relative_to(again) for p in again.rglob("*") if p.is_file()
@@ -265,9 +271,9 @@ def test_written_twice_gives_the_same_bytes(stage, folder, tmp_path):
 
 def test_a_finished_scene_is_skipped_and_other_settings_replace_it(stage, tmp_path):
     path = tmp_path / "room0000_00"
-    first = write.write_scene(stage, path, CONFIG)
+    first = scan.write_scene(stage, path, CONFIG)
     stamp = (path / "color" / "0.jpg").stat().st_mtime_ns
-    second = write.write_scene(stage, path, CONFIG)
+    second = scan.write_scene(stage, path, CONFIG)
     assert first.written and not second.written
     assert (
         second.num_points
@@ -275,8 +281,8 @@ def test_a_finished_scene_is_skipped_and_other_settings_replace_it(stage, tmp_pa
         == len(_ply(path / "room0000_00_vh_clean_2.ply")[1])
     )
     assert (path / "color" / "0.jpg").stat().st_mtime_ns == stamp
-    fewer = write.WriteConfig(num_frames=2, size_wh=SIZE_WH, surface=CONFIG.surface)
-    assert write.write_scene(stage, path, fewer).written
+    fewer = WriteConfig(num_frames=2, size_wh=SIZE_WH, surface=CONFIG.surface)
+    assert scan.write_scene(stage, path, fewer).written
     assert len(list((path / "color").iterdir())) == 2
     assert [p.name for p in tmp_path.iterdir()] == ["room0000_00"]
 
@@ -290,18 +296,18 @@ def test_a_damaged_or_half_written_scene_is_not_finished(stage, tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(scan, "write_annotations", killed)
         with pytest.raises(KeyboardInterrupt):
-            write.write_scene(stage, path, CONFIG)
-    assert not path.exists() and not write.is_finished(path)
-    write.write_scene(stage, path, CONFIG)
-    assert write.is_finished(path)
+            scan.write_scene(stage, path, CONFIG)
+    assert not path.exists() and not scan.is_finished(path)
+    scan.write_scene(stage, path, CONFIG)
+    assert scan.is_finished(path)
     target = path / "depth" / "3.png"
     target.write_bytes(target.read_bytes()[:-7])
-    assert not write.is_finished(path)
-    assert write.write_scene(stage, path, CONFIG).written
+    assert not scan.is_finished(path)
+    assert scan.write_scene(stage, path, CONFIG).written
     target.unlink()
-    assert not write.is_finished(path)
+    assert not scan.is_finished(path)
     (path / "manifest.json").write_text("{")
-    assert not write.is_finished(path)
+    assert not scan.is_finished(path)
 
 
 def test_a_full_disk_is_one_clear_line(stage, tmp_path, monkeypatch):
@@ -310,17 +316,17 @@ def test_a_full_disk_is_one_clear_line(stage, tmp_path, monkeypatch):
 
     monkeypatch.setattr(scan, "write_mesh", full)
     with pytest.raises(InputError, match="No space left on device"):
-        write.write_scene(stage, tmp_path / "scans" / "a", CONFIG)
+        scan.write_scene(stage, tmp_path / "scans" / "a", CONFIG)
     assert list((tmp_path / "scans").iterdir()) == []
 
 
-SMALL = write.WriteConfig(
+SMALL = WriteConfig(
     num_frames=2, size_wh=(32, 24), surface=SurfaceConfig(spacing_m=0.2)
 )
 
 
 def test_a_world_has_splits_and_is_the_same_for_any_number_of_workers(tmp_path):
-    config = write.WorldConfig(num_train=1, num_val=0, num_test=1, write=SMALL)
+    config = WorldConfig(num_train=1, num_val=0, num_test=1, write=SMALL)
     rows = write.write_world(tmp_path / "a", config, progress=False)
     assert [row.name for row in rows] == ["room0000_00", "room0001_00"]
     leftover = tmp_path / "a" / "scans" / ".room0000_00.123.tmp"
@@ -365,21 +371,21 @@ def test_workers_end_with_a_killed_run(root):
 def test_seeds_of_worlds_are_disjoint_and_below_those_of_pretraining():
     used = set()
     for seed in (0, 1, 999):
-        config = write.WorldConfig(num_train=900, num_val=50, num_test=50, seed=seed)
+        config = WorldConfig(num_train=900, num_val=50, num_test=50, seed=seed)
         seeds = {s for scenes in config.scenes().values() for _, s in scenes}
         assert len(seeds) == 1000 and not used & seeds
         used |= seeds
-    assert max(used) < write.FIRST_PRETRAINING_SEED
+    assert max(used) < FIRST_PRETRAINING_SEED
 
 
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: write.WorldConfig(num_train=-1), "0 or more rooms"),
-        (lambda: write.WorldConfig(num_train=0, num_val=0, num_test=0), "0 or more"),
-        (lambda: write.WorldConfig(seed=1000), r"seed must be in \[0, 1000\)"),
-        (lambda: write.WriteConfig(num_frames=0), "num_frames must be in"),
-        (lambda: write.WriteConfig(size_wh=(8, 240)), "width must be in"),
+        (lambda: WorldConfig(num_train=-1), "0 or more rooms"),
+        (lambda: WorldConfig(num_train=0, num_val=0, num_test=0), "0 or more"),
+        (lambda: WorldConfig(seed=1000), r"seed must be in \[0, 1000\)"),
+        (lambda: WriteConfig(num_frames=0), "num_frames must be in"),
+        (lambda: WriteConfig(size_wh=(8, 240)), "width must be in"),
         (lambda: SurfaceConfig(spacing_m=0.0), "spacing_m must be in"),
         (lambda: write.write_world("x", workers=0), "workers must be at least 1"),
     ],

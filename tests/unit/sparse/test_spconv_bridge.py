@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import InputError
-from sas_jax.models.minkunet import MinkUNet, StudentConfig, constant_features
+from sas_jax.models.config import StudentConfig
+from sas_jax.models.minkunet import MinkUNet, constant_features
 from sas_jax.sparse.conv import choose_impl, sparse_conv
 from sas_jax.sparse.plan import build_plan
 from sas_jax.sparse.rungs import Rung

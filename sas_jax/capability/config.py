@@ -1,0 +1,57 @@
+"""How images are painted, cut into masks, and teachers measured on them."""
+
+import dataclasses
+
+from sas_jax.checks import in_range
+from sas_jax.registry import Compat
+
+
+@dataclasses.dataclass(frozen=True)
+class CapabilityConfig:
+    """How capability is measured.
+
+    Attributes:
+      images_per_class: m. The paper does not state it; the authors' code makes 50.
+      seed: images use the seeds `seed`, `seed + 1`, ... as the authors' code does.
+      compat: `paper` takes the mean of the images' IoU and measures every class that
+        can be synthesized. `official` pools intersections and unions over the images
+        of a class, adds "in a room" to the prompt and gives `other` capability 0.
+      teacher_px: edge at which teachers see the images; 0 leaves them as painted.
+    """
+
+    images_per_class: int = 8
+    seed: int = 0
+    compat: Compat = "paper"
+    teacher_px: int = 128
+
+    def __post_init__(self) -> None:
+        in_range("capability", "images_per_class", self.images_per_class, 1)
+        in_range("capability", "teacher_px", self.teacher_px, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class SynthesisConfig:
+    """With which models images and their pseudo masks are made.
+
+    Attributes:
+      synthesizer: what paints the images, a name of its registry.
+      diffusion_weights: file or folder of its weights; None takes its own.
+      diffusion_steps: denoising steps; None takes its own number.
+      guidance: scale of classifier-free guidance; None takes its own.
+      attention_threshold: on the attention map, for the coarse mask; None takes its
+        own.
+      point_prompter: what refines masks by points, a name of its registry.
+      sam_weights: folder of a prompter's weights; None looks into the cache.
+    """
+
+    synthesizer: str = "small"
+    diffusion_weights: str | None = None
+    diffusion_steps: int | None = None
+    guidance: float | None = None
+    attention_threshold: float | None = None
+    point_prompter: str = "grabcut"
+    sam_weights: str | None = None
+
+    def __post_init__(self) -> None:
+        in_range("synthesis", "diffusion_steps", self.diffusion_steps, 1)
+        in_range("synthesis", "attention_threshold", self.attention_threshold, 0, 1)

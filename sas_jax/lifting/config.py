@@ -1,0 +1,61 @@
+"""How frames become features of points."""
+
+import dataclasses
+from typing import Literal
+
+from sas_jax.checks import in_range
+from sas_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class LiftConfig:
+    """Choose how pixels meet points.
+
+    Attributes:
+      occlusion_threshold: allowed |depth - z| as a share of depth; None takes the
+        value of `compat`: 0.2 in the paper (ScanNet), 0.25 in the authors' code.
+      border_px: pixels ignored at each image edge.
+      compat: "paper", or "official" where a void pixel counts as a view of zeros.
+    """
+
+    occlusion_threshold: float | None = None
+    border_px: int = 10
+    compat: Literal["paper", "official"] = "paper"
+
+    def __post_init__(self) -> None:
+        in_range("lift", "occlusion_threshold", self.occlusion_threshold, 0)
+        in_range("lift", "border_px", self.border_px, 0)
+
+    @property
+    def threshold(self) -> float:
+        """The occlusion threshold in force."""
+        if self.occlusion_threshold is not None:
+            return self.occlusion_threshold
+        return 0.25 if self.compat == "official" else 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractConfig:
+    """Choose which frames are used and how they are lifted.
+
+    Attributes:
+      lift: projection, averaging and `compat`, which alignment follows too.
+      frame_stride: every how many-th frame is used (20 for real ScanNet).
+      image_size_wh: size at which the scene hands out its frames; None = as stored.
+      batch_size: frames that the teacher gets at once; does not change the result.
+    """
+
+    lift: LiftConfig = dataclasses.field(default_factory=LiftConfig)
+    frame_stride: int = 1
+    image_size_wh: tuple[int, int] | None = (320, 240)
+    batch_size: int = 4
+
+    def __post_init__(self) -> None:
+        in_range("extract", "frame_stride", self.frame_stride, 1)
+        in_range("extract", "batch_size", self.batch_size, 1)
+        size = self.image_size_wh
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise InputError(
+                "extract: image_size_wh must be a width and a height >= 1, got "
+                f"{size}. Give both, e.g. --image_size=320,240."
+            )
