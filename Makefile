@@ -1,7 +1,7 @@
 # make demo   install, then the whole method on procedural rooms: table and HTML report
 # make test   install with the test tools, then the test suite
 # make test-all   the same with the slow ones: whole pipelines, kills, large networks
-# make lint   formatting and static checks
+# make lint   formatting, static checks and types; .pre-commit-config.yaml has the same
 # make versions   record the code behind the keys (tests/code_versions.py says when)
 # make ablation   the full experiment behind the README's table (hours)
 # make sanitize   kernels under the thread, address and undefined-behaviour sanitizers
@@ -64,6 +64,7 @@ versions: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 	$(VENV)/bin/clang-format --dry-run --Werror $(wildcard kernels/*/*.cc kernels/*/*.cu kernels/*/*.h)
 
 sanitize: $(VENV)/.base
@@ -95,6 +96,6 @@ gpu-rehearse: $(VENV)/.dev $(VENV)/.native
 	PYTHON=$(PY) benchmarks/gpu_day.sh --rehearse
 
 clean:
-	rm -rf build dist *.egg-info sas_jax/_native .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info sas_jax/_native .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	rm -f $(VENV)/.native
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

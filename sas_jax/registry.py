@@ -7,14 +7,17 @@ imported when the model is loaded. A new one is a file and a line in its table.
 import dataclasses
 import importlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sas_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
 
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound="DataclassInstance")
 Compat = Literal["paper", "official"]
 
 

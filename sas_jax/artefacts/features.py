@@ -14,7 +14,7 @@ an editor has saved again has as many, in another order.
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import safetensors
@@ -216,7 +216,7 @@ def load_features(
     features = Features(
         **tensors,
         space=TextSpace.parse(meta.get("text_space"), path),
-        level=meta.get("level", "point"),
+        level=cast(Level, meta.get("level", "point")),
         geometry=meta.get("geometry"),
     )
     stages = _STAGES[features.level]

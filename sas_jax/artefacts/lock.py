@@ -202,6 +202,10 @@ class _Leases:
         self._locks: set[Lock] = set()
         self._thread: threading.Thread | None = None
 
+    def forget(self) -> None:
+        """Begin anew: a forked process has neither thread nor locks of its parent."""
+        self._locks, self._thread = set(), None
+
     def add(self, lock: Lock) -> None:
         self._locks.add(lock)
         if self._thread is None:
@@ -219,5 +223,4 @@ class _Leases:
 
 
 _leases = _Leases()
-# A forked process has neither the thread nor the locks of its parent.
-os.register_at_fork(after_in_child=_leases.__init__)
+os.register_at_fork(after_in_child=_leases.forget)

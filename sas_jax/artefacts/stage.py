@@ -107,7 +107,7 @@ def run_groups(
     began = time.monotonic()
     tally, waiting, first = Tally(), list(groups), True
     while waiting:
-        left = []
+        left: list[Sequence[Job]] = []
         for group in waiting:
             due = _not_current(group, tally, verify and first)
             if others := _make_claimed(due, make, tally, verify):

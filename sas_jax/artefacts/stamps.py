@@ -32,7 +32,8 @@ def stamps_of(
       paths: in an order that is always the same; an absent file counts as absent.
       names: names that the files are going to have, where they are not those of now.
     """
-    stamps, newest = [], 0
+    stamps: list[list[str | int]] = []
+    newest = 0
     for path, name in zip(paths, names or [p.name for p in paths], strict=True):
         try:
             stat = path.stat()

@@ -69,7 +69,7 @@ def decided_by(*entries: str) -> dict[str, dict[str, int | str]]:
     code = dict(pair for pair in stated if pair)
     imported = {name for module in modules for name in imports_of(module)}
     used = sorted({name.partition(".")[0] for name in imported} & set(LIBRARIES))
-    libraries = dict(_library(name) for name in used)
+    libraries: dict[str, int | str] = dict(_library(name) for name in used)
     return {"code": dict(sorted(code.items())), "libraries": libraries}
 
 
@@ -110,7 +110,7 @@ def version_of(name: str) -> tuple[str, int] | None:
 
 def has_code(name: str) -> bool:
     """Tell whether a module is more than the docstring and version of a package."""
-    if path_of(name).name != "__init__.py":
+    if _file(name).name != "__init__.py":
         return True
     body = ast.parse(_VERSION.sub("", _text(name))).body
     return any(
@@ -130,9 +130,15 @@ def path_of(name: str) -> pathlib.Path | None:
     return None
 
 
+def _file(name: str) -> pathlib.Path:
+    path = path_of(name)
+    assert path is not None, name  # of modules of this package alone
+    return path
+
+
 @functools.cache
 def _text(name: str) -> str:
-    return path_of(name).read_text(encoding="utf-8")
+    return _file(name).read_text(encoding="utf-8")
 
 
 @functools.cache

@@ -20,6 +20,7 @@ def _end_with_parent() -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
+    assert parent is not None  # a worker has one
 
     def wait() -> None:
         parent.join()

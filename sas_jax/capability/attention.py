@@ -204,7 +204,7 @@ def _paper_maps(store, tokens, size) -> torch.Tensor:
 def _official_maps(store, tokens, size, only: int | None) -> torch.Tensor:
     maps: Mapping[int, torch.Tensor] = store.by_resolution()
     every = store.by_resolution(_PLACES)
-    if only in every:
+    if only is not None and only in every:
         maps = {only: every[only]}
     enlarged = []
     for _, mean in sorted(maps.items()):

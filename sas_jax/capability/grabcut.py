@@ -58,7 +58,7 @@ class GrabCutPrompter:
             return np.ones((height, width), bool)
         enlarged = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
         cv2.setRNGSeed(0)  # the colour models start from random clusters
-        cv2.grabCut(
+        cv2.grabCut(  # type: ignore[call-overload]  # the stub demands a rectangle
             enlarged,
             labels,
             None,

@@ -15,7 +15,13 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from sas_jax.capability.config import CapabilityConfig, Compat
 from sas_jax.errors import ContractError, InputError
-from sas_jax.teachers.contracts import DenseTeacher, MaskTeacher, Segments
+from sas_jax.teachers.contracts import (
+    DenseTeacher,
+    MaskTeacher,
+    Segments,
+    is_dense,
+    is_mask,
+)
 from sas_jax.text.vocabulary import OTHER_NAMES, Vocabulary, prompts
 
 VOID = -1
@@ -163,12 +169,11 @@ def teacher_prediction(
       InputError: for a teacher of another contract.
     """
     text = np.asarray(teacher.encode_text(prompts(vocabulary)), np.float32)
-    contract = teacher.spec.contract
-    if contract == "dense":
+    if is_dense(teacher):
         return dense_prediction(teacher, images, text, config.teacher_px)
-    if contract == "mask":
+    if is_mask(teacher):
         return mask_prediction(teacher, images, text, vocabulary, config.teacher_px)
     raise InputError(
-        f"capability: a teacher must be dense or mask, got {contract} "
+        f"capability: a teacher must be dense or mask, got {teacher.spec.contract} "
         f"({teacher.spec.name}). Choose another teacher."
     )

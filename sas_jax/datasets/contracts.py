@@ -13,7 +13,7 @@ import abc
 import dataclasses
 import os
 import pathlib
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32
@@ -43,6 +43,8 @@ class Dataset(abc.ABC):
     name: ClassVar[str]
     layout: ClassVar[str]
     label_sets: ClassVar[tuple[LabelSet, ...]]
+    # Declared, not set: every subclass is a dataclass.
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     @abc.abstractmethod
     def is_root(self, root: pathlib.Path) -> bool:

@@ -261,7 +261,7 @@ def _cloud(
     """Stream all usable frames into one thinned cloud."""
     cloud, readings = VoxelCloud(config.voxel_size_m), False
     for frame in usable_frames(source, progress(source.names), skipped):
-        readings = readings or bool((frame.depth_m > 0).any())
+        readings = readings or bool((frame.known_depth_m > 0).any())
         points, colors = back_project(frame, config.max_depth_m)
         cloud.add(points, colors, frame.world_from_camera[:3, 3])
     if not readings:

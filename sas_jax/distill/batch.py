@@ -18,6 +18,7 @@ from sas_jax.distill.config import TrainConfig
 from sas_jax.distill.data import TrainScene
 from sas_jax.errors import ContractError, InputError
 from sas_jax.sparse.extent import check_extent
+from sas_jax.sparse.kernel_map import leaf
 from sas_jax.sparse.keys import MAX_COORD
 from sas_jax.sparse.plan import Plan, build_plan, level_counts
 from sas_jax.sparse.plan_spec import MINKUNET, PlanSpec
@@ -72,6 +73,20 @@ class Batch:
     targets: Float[Array, "S C"]
     ensemble: Ensemble | None
     num_superpoints: int
+
+    @property
+    def known_ensemble(self) -> Ensemble:
+        """What temporal ensembling needs, of a batch made for the second stage.
+
+        Raises:
+          ContractError: for a batch made without.
+        """
+        if self.ensemble is None:
+            raise ContractError(
+                "batch: an ensemble is required, got none. "
+                "Collate with ensemble=True for steps of the second stage."
+            )
+        return self.ensemble
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,7 +230,7 @@ def _targets(
     target_row: Int32[np.ndarray, " N"],
     bucket: Bucket,
     config: TrainConfig,
-) -> Shaped[np.ndarray, "S C"]:
+) -> Shaped[Array, "S C"]:
     if config.level == "superpoint":
         # The store may know more superpoints than the last id needs, never fewer.
         parts = [s.scene.targets.feat[: s.scene.num_superpoints] for s in samples]
@@ -255,7 +270,7 @@ def _ensemble(
         point_superpoint=_padded(
             np.concatenate(point_superpoint), bucket.points, fill=bucket.superpoints
         ),
-        history=np.zeros((bucket.points, 0), np.float32),
+        history=leaf(np.zeros((bucket.points, 0), np.float32)),
     )
 
 
@@ -274,7 +289,7 @@ def _sampled(
 
 def _padded(
     rows: Shaped[np.ndarray, "N *rest"], capacity: int, fill: int = 0
-) -> Shaped[np.ndarray, "cap *rest"]:
+) -> Shaped[Array, "cap *rest"]:
     if len(rows) > capacity:
         raise ContractError(
             f"collate: at most {capacity} rows fit the bucket, got {len(rows)}. "
@@ -282,4 +297,4 @@ def _padded(
         )
     padded = np.full((capacity, *rows.shape[1:]), fill, rows.dtype)
     padded[: len(rows)] = rows
-    return padded
+    return leaf(padded)

@@ -20,7 +20,6 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers
 
-from sas_jax.artefacts.files import canonical
 from sas_jax.distill import checkpoint_files, checkpoint_items, processes
 from sas_jax.distill.checkpoint_items import Checkpoint
 from sas_jax.distill.config import RunConfig, TrainConfig
@@ -79,7 +78,7 @@ class Checkpoints:
             the lower rank. Further entries are for people.
         """
         record = {
-            "config": canonical(checkpoint.config),
+            "config": dict(checkpoint.config),
             "iterator": checkpoint.iterator,
             "class_names": list(checkpoint.class_names),
             "text_space": checkpoint.text_space.id,

@@ -12,7 +12,6 @@ from jaxtyping import Float32
 
 from sas_jax.artefacts.space import TextSpace
 from sas_jax.distill import checkpoint_files
-from sas_jax.distill.config import TrainConfig
 from sas_jax.distill.step import TrainState
 from sas_jax.errors import InputError
 
@@ -30,7 +29,7 @@ class Checkpoint:
       class_names: the K names.
       scenes: content key of each training scene, by name, in order.
       iterator: position of the data iterator.
-      config: the `TrainConfig`; as JSON values after reading.
+      config: the `TrainConfig` as JSON values.
       made_by: versions of code and libraries (see `artefacts.versions`).
     """
 
@@ -41,7 +40,7 @@ class Checkpoint:
     class_names: tuple[str, ...]
     scenes: Mapping[str, str]
     iterator: Mapping[str, Any]
-    config: TrainConfig | Mapping[str, Any]
+    config: Mapping[str, Any]
     made_by: Mapping[str, Mapping[str, int | str]] = dataclasses.field(
         default_factory=dict
     )

@@ -9,7 +9,7 @@ import dataclasses
 import pathlib
 import threading
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float32, Int32
@@ -206,7 +206,11 @@ class SceneCache:
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict:
-        empty = {"_lock": None, "_scenes": collections.OrderedDict(), "_bytes": 0}
+        empty: dict[str, Any] = {
+            "_lock": None,
+            "_scenes": collections.OrderedDict(),
+            "_bytes": 0,
+        }
         return {**self.__dict__, **empty}
 
     def __setstate__(self, state: dict) -> None:

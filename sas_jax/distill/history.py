@@ -18,13 +18,14 @@ from sas_jax.distill.batch import Batch
 from sas_jax.distill.losses import segment_mean
 from sas_jax.distill.processes import of_all_devices
 from sas_jax.errors import InputError
+from sas_jax.sparse.kernel_map import leaf
 
 
 def update_history(
     history: Float[Array, "P K"],
     logits: Float[Array, "N K"],
     point_voxel: Int32[Array, " P"],
-    alpha: float,
+    alpha: float | Float[Array, ""],
 ) -> Float[Array, "P K"]:
     """Move the history of every point toward the logits of its voxel.
 
@@ -101,14 +102,15 @@ class History:
             self.settle()
         classes = next(iter(self._logits.values())).shape[1] if self._logits else 0
         filled = [
-            np.zeros((len(shard.ensemble.history), classes), np.float32)
+            np.zeros((len(shard.known_ensemble.history), classes), np.float32)
             for shard in shards
         ]
         for device, name, rows in visit.rows():
             filled[device][rows] = self._checked(name, rows.stop - rows.start)
         return tuple(
             dataclasses.replace(
-                shard, ensemble=dataclasses.replace(shard.ensemble, history=rows)
+                shard,
+                ensemble=dataclasses.replace(shard.known_ensemble, history=leaf(rows)),
             )
             for shard, rows in zip(shards, filled, strict=True)
         )

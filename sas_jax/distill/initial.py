@@ -52,7 +52,7 @@ def load_initial(
             "init: weights for voxels of %g m go on with voxels of %g m (%s)",
             *(student.voxel_size_m, config.voxel_size_m, path),
         )
-    return student, dataclasses.replace(config, **{FIELD: key})
+    return student, dataclasses.replace(config, initial_weights=key)
 
 
 def check_begun(

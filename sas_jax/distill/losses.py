@@ -26,7 +26,7 @@ class Term(NamedTuple):
     """
 
     total: Float[Array, ""]
-    count: Float[Array, ""]
+    count: Float[Array, ""]  # type: ignore[assignment]  # hides that of tuples
 
 
 def point_cosine(

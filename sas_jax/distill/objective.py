@@ -106,11 +106,9 @@ def loss_terms(
         terms |= _distillation(features, batch, config)
     if config.ensemble:
         logits = class_logits(features, inputs.text, unit=config.unit_logits)
+        ensemble = batch.known_ensemble
         history = update_history(
-            batch.ensemble.history,
-            logits,
-            batch.ensemble.point_voxel,
-            inputs.ema_alpha,
+            ensemble.history, logits, ensemble.point_voxel, inputs.ema_alpha
         )
         terms |= _self_distillation(logits, history, batch, config)
     return terms, history
@@ -134,7 +132,7 @@ def _self_distillation(
     batch: Batch,
     config: StepConfig,
 ) -> dict[str, Term]:
-    ensemble = batch.ensemble
+    ensemble = batch.known_ensemble
     point_labels, superpoint_labels = pseudo_labels(
         history, ensemble.point_superpoint, batch.num_superpoints
     )

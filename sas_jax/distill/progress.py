@@ -52,7 +52,7 @@ class Progress:
         self._shapes: set[tuple[int, Bucket]] = set()
         self._last = time.perf_counter()
         self._wait = 0.0
-        self._steady = collections.Counter()
+        self._steady: dict[str, float] = collections.defaultdict(float)
 
     @property
     def programs(self) -> int:
@@ -76,13 +76,11 @@ class Progress:
         self._shapes.add((stage, info.sizes))
         now = time.perf_counter()
         if not compiles:
-            self._steady.update(
-                seconds=now - self._last,
-                wait=wait_s,
-                voxels=info.num_voxels,
-                waste=info.waste,
-                steps=1,
-            )
+            self._steady["seconds"] += now - self._last
+            self._steady["wait"] += wait_s
+            self._steady["voxels"] += info.num_voxels
+            self._steady["waste"] += info.waste
+            self._steady["steps"] += 1
         self._last = now
 
     def settle(self) -> None:

@@ -6,6 +6,7 @@ import os
 
 import jax
 
+from sas_jax.artefacts.files import canonical
 from sas_jax.artefacts.versions import decided_by
 from sas_jax.distill import initial, resume, step
 from sas_jax.distill.checkpoint import (
@@ -98,7 +99,7 @@ def to_checkpoint(world: World, state: step.TrainState, history: History) -> Che
         class_names=tuple(world.vocabulary.names),
         scenes=world.scenes,
         iterator={"next_index": int(host_state.step)},
-        config=world.config,
+        config=canonical(world.config),
         made_by=decided_by(resume.TRAINING),
     )
 
@@ -106,6 +107,6 @@ def to_checkpoint(world: World, state: step.TrainState, history: History) -> Che
 def _as_saved(world: World, saved: Checkpoint) -> World:
     """Return the world with the text features and the beginning of a checkpoint."""
     vocabulary = dataclasses.replace(world.vocabulary, features=saved.text_features)
-    began = {initial.FIELD: saved.config.get(initial.FIELD)}
-    config = dataclasses.replace(world.config, **began)
+    began = saved.config.get(initial.FIELD)
+    config = dataclasses.replace(world.config, initial_weights=began)
     return dataclasses.replace(world, vocabulary=vocabulary, config=config)

@@ -8,7 +8,7 @@ whole batch. This file holds the only pmap.
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +54,11 @@ class TrainState:
 class Network(Protocol):
     """What the step needs of a flax module whose last layer is linear, named `HEAD`."""
 
-    def init(self, key: Array, *args: Any, **kwargs: Any) -> PyTree:
+    def __hash__(self) -> int:
+        """Return equal numbers for equal networks, which share their programs."""
+        ...
+
+    def init(self, key: Array, /, *args: Any, **kwargs: Any) -> PyTree:
         """Return variables of which the shapes matter, see `models.init`."""
         ...
 
@@ -169,7 +173,8 @@ def _loss(
     terms, history = loss_terms(features, batch, inputs, config)
     counts = {name: jax.lax.psum(term.count, AXIS) for name, term in terms.items()}
     shares = [t.total / jnp.maximum(counts[name], 1.0) for name, t in terms.items()]
-    return sum(shares), (terms, history, updated.get("batch_stats", {}))
+    loss = cast(Array, sum(shares))  # of one at least
+    return loss, (terms, history, updated.get("batch_stats", {}))
 
 
 def _updated(

@@ -29,6 +29,7 @@ from sas_jax.distill.schedule import Stage, learning_rate
 from sas_jax.distill.second_stage import first_history
 from sas_jax.distill.setup import Vocabulary, World, make_world, scaled_text
 from sas_jax.distill.start import start, to_checkpoint
+from sas_jax.sparse.kernel_map import leaf
 
 CONFIG_SCHEMA = "sas_jax.train_config/1"
 _NO_RANK = 1e5
@@ -236,9 +237,8 @@ class _Run:
         world = self.world
         total = world.schedule.total_steps
         rate = learning_rate(world.config, stage, total, self.done)
-        return StepInputs(
-            np.float32(rate), np.float32(world.config.ema_alpha), self.text
-        )
+        alpha = world.config.ema_alpha
+        return StepInputs(leaf(np.float32(rate)), leaf(np.float32(alpha)), self.text)
 
     def _close_epoch(self, validate: Validate | None) -> None:
         """Take the means of the epoch, or of what was done of it, and validate."""

@@ -39,7 +39,8 @@ class Evaluation:
         self, *, unseen: str = "missed", absent: str = "skip"
     ) -> confusion.Scores:
         """Return the scores over all scenes together (see `confusion.score`)."""
-        return confusion.score(sum(self.counts.values()), unseen=unseen, absent=absent)
+        counts = np.sum(list(self.counts.values()), axis=0)
+        return confusion.score(counts, unseen=unseen, absent=absent)
 
 
 def evaluate(

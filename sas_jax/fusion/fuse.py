@@ -140,17 +140,23 @@ def _check(
     if config.strategy in ("capability", "linear"):
         rows = None if texts is None else texts.rows
         _check_table("text features", rows, (None, space.dim))
+        assert texts is not None  # without them there is no table
         one_space("fuse", {**spaces, "the texts": texts.space})
     if config.strategy == "capability":
+        assert texts is not None  # checked above
         _check_table("capability", capability, (len(features), len(texts.rows)))
 
 
 def _check_table(
     name: str, table: Float[np.ndarray, "..."] | None, shape: tuple[int | None, int]
 ) -> None:
-    fits = table is not None and table.ndim == 2 and len(table) > 0
-    fits = fits and all(n in (None, m) for n, m in zip(shape, table.shape, strict=True))
-    if not fits or not np.isfinite(table).all():
+    if (
+        table is None
+        or table.ndim != 2
+        or len(table) == 0
+        or any(n not in (None, m) for n, m in zip(shape, table.shape, strict=True))
+        or not np.isfinite(table).all()
+    ):
         got = "none" if table is None else f"{list(table.shape)}"
         rows = "K" if shape[0] is None else shape[0]
         raise InputError(
@@ -177,10 +183,12 @@ def _weights(
     if config.strategy == "add":
         weights = seen.astype(np.float32)
     elif config.strategy == "linear":
+        assert texts is not None  # this and the following by `_check`
         weights = _similarity(stack, texts.rows) * seen
         # No teacher resembles any text: there is nothing to prefer one by.
         weights = np.where(weights.sum(axis=0) > 0, weights, seen)
     else:
+        assert texts is not None and capability is not None
         prediction = np.argmax(stack @ texts.rows.T.astype(np.float32), axis=2)
         weights = capability_weights(prediction, seen, capability, config)
     return (weights / weights.sum(axis=0)).astype(np.float32)

@@ -20,7 +20,14 @@ from sas_jax.lifting.config import ExtractConfig
 from sas_jax.lifting.lift import FeatureImage, Lifter, MaskFeatures
 from sas_jax.lifting.project import project
 from sas_jax.scenes.scene import Frame, Scene
-from sas_jax.teachers.contracts import Captioner, DenseTeacher, Image, MaskTeacher
+from sas_jax.teachers.contracts import (
+    Captioner,
+    DenseTeacher,
+    Image,
+    MaskTeacher,
+    is_dense,
+    is_mask,
+)
 
 
 def extract_scene(
@@ -70,8 +77,9 @@ def extract_scene(
             features = feature_images(images, teacher, captioner, lift.compat)
             for frame, where, feature in zip(frames, seen, features, strict=True):
                 lifter.add(*where, feature, image_hw=frame.size_hw)
-        for frame in frames if on_frame else ():
-            on_frame(frame)
+        if on_frame is not None:
+            for frame in frames:
+                on_frame(frame)
     geometry = geometry_of(scene.points)
     return [
         dataclasses.replace(lifter.result(), geometry=geometry) for lifter in lifters
@@ -95,9 +103,9 @@ def feature_images(
     Raises:
       InputError: for a heat teacher.
     """
-    if teacher.spec.contract == "dense":
+    if is_dense(teacher):
         return list(teacher.features(images))
-    if teacher.spec.contract == "mask":
+    if is_mask(teacher):
         return [
             _aligned(image, segments, teacher, captioner, compat)
             for image, segments in zip(images, teacher.segment(images), strict=True)

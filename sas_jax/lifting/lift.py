@@ -99,10 +99,13 @@ class Lifter:
         Raises:
           ContractError: when shapes do not fit.
         """
-        of_masks = isinstance(features, MaskFeatures)
-        table = features.codebook if of_masks else features
-        table = table.reshape(-1, table.shape[-1])
-        grid_hw = features.index.shape if of_masks else features.shape[:2]
+        mask_of = None  # row of the codebook in each cell
+        if isinstance(features, MaskFeatures):
+            table, grid_hw = features.codebook, features.index.shape
+            mask_of = features.index.reshape(-1)
+        else:
+            table, grid_hw = features, features.shape[:2]
+            table = table.reshape(-1, table.shape[-1])
         self._check(pixel, visible, table.shape[1])
         index = np.flatnonzero(visible)
         cell = grid_cells(pixel[index], image_hw, grid_hw)
@@ -112,8 +115,8 @@ class Lifter:
                 f"{pixel[index].max(axis=0).tolist()}. Pass the frame's size_hw."
             )
         row = cell[:, 0] * grid_hw[1] + cell[:, 1]
-        if of_masks:
-            row = features.index.reshape(-1)[row]
+        if mask_of is not None:
+            row = mask_of[row]
             if self._compat == "official":
                 self._count[index[row == VOID]] += 1
             index, row = index[row != VOID], row[row != VOID]

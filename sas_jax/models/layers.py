@@ -57,8 +57,10 @@ class SparseConv(nn.Module):
         """Convolve along a kernel map, or at every valid row if given their number."""
         shape: tuple[int, ...] = (x.shape[1], self.features)
         if self.kernel_size == 1:
+            assert not isinstance(where, KernelMap)
             kernel = self.param("kernel", kaiming_fan_out, shape, jnp.float32)
             return pointwise(x, kernel.astype(x.dtype), where, impl=self.impl)
+        assert isinstance(where, KernelMap)
         shape = (self.kernel_size**3, *shape)
         kernel = self.param("kernel", kaiming_fan_out, shape, jnp.float32)
         return sparse_conv(x, kernel.astype(x.dtype), where, impl=self.impl)

@@ -96,6 +96,7 @@ class Predictor:
             # The program is kept: a run of this rung does not compile again.
             program = self._apply.lower(self.student.variables, plan).compile()
             account = program.memory_analysis()
+            assert account is not None  # XLA keeps one on CPU, GPU and TPU
             self._program_bytes[rung] = plan_bytes(self.spec, rung) + (
                 account.temp_size_in_bytes
                 + account.argument_size_in_bytes

@@ -119,8 +119,9 @@ def from_metadata(
 
 def _card(record: Any, where: object) -> StudentCard:
     fields = record if isinstance(record, dict) else {}
-    kinds = {"arch": str, "in_channels": int, "out_dim": int, "steps": int}
-    kinds |= {"voxel_size_m": float, "class_names": list, "data": str, "scores": dict}
+    kinds: dict[str, type[Any]] = {"arch": str, "in_channels": int, "out_dim": int}
+    kinds |= {"steps": int, "voxel_size_m": float, "class_names": list}
+    kinds |= {"data": str, "scores": dict}
     for name, kind in kinds.items():
         value = fields.get(name)
         if not isinstance(value, kind) or (kind is float and not value > 0):

@@ -77,7 +77,7 @@ def check_depth(
     """
     depths = []
     for frame in usable_frames(source, list(_spread(source.names)), skipped):
-        valid = frame.depth_m[frame.depth_m > 0]
+        valid = frame.known_depth_m[frame.known_depth_m > 0]
         if len(valid):
             depths.append(valid[:: _PIXEL_STEP - 1])
         if len(depths) == _FRAMES_READ:
@@ -215,7 +215,7 @@ def _compare(seen: Frame, seeing: Frame) -> Int[np.ndarray, " 3"]:
     row, column = np.mgrid[
         : seen.size_hw[0] : _PIXEL_STEP, : seen.size_hw[1] : _PIXEL_STEP
     ]
-    z = seen.depth_m[row, column].ravel().astype(np.float64)
+    z = seen.known_depth_m[row, column].ravel().astype(np.float64)
     pixels = np.stack([column.ravel(), row.ravel(), np.ones(z.size)])[:, z > 0]
     local = np.linalg.solve(seen.intrinsics, pixels) * z[z > 0]
     motion = inverse(seeing.world_from_camera) @ seen.world_from_camera
@@ -226,7 +226,7 @@ def _compare(seen: Frame, seeing: Frame) -> Int[np.ndarray, " 3"]:
     height, width = seeing.size_hw
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     column, row = column[inside].astype(int), row[inside].astype(int)
-    there = seeing.depth_m[row, column].astype(np.float64)
+    there = seeing.known_depth_m[row, column].astype(np.float64)
     off = (z[front][inside] - there)[there > 0]
     allowed = np.maximum(_TOLERANCE * there[there > 0], _TOLERANCE_M)
     agreeing, before = np.abs(off) <= allowed, off < -allowed

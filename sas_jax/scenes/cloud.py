@@ -30,7 +30,7 @@ def back_project(
       frame: with depth.
       max_depth_m: readings beyond are left out; sensor noise grows with distance.
     """
-    depth = frame.depth_m
+    depth = frame.known_depth_m
     row, column = np.nonzero((depth > 0) & (depth <= max_depth_m))
     z = depth[row, column].astype(np.float64)
     x = (column - frame.intrinsics[0, 2]) * z / frame.intrinsics[0, 0]

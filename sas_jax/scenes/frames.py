@@ -202,16 +202,17 @@ class FolderFrames:
         self, name: str, color_wh: tuple[int, int], depth_wh: tuple[int, int]
     ) -> color_views.ColorCamera:
         """Return the colour camera; raise where there is none for the image."""
-        need = color_views.missing_for(self._color_camera, color_wh, depth_wh)
-        if need is None:
-            return self._color_camera
+        camera = self._color_camera
+        need = color_views.missing_for(camera, color_wh, depth_wh)
+        if camera is not None and need is None:
+            return camera
         message = (
             f"frame {name}: colour must have {need}; got {color_wh[0]} x {color_wh[1]} "
             f"({self.files[name]}). Crop it to what depth shows, or put the intrinsics "
             f"of the colour images into {self.color_camera}."
         )
         sizes = self._spread(lambda other: image_size_wh(self.files[other]))
-        common = max(sizes, key=sizes.get, default=color_wh)
+        common = max(sizes, key=lambda wh: sizes[wh], default=color_wh)
         if color_views.same_shape(common, color_views.lying_as(color_wh, common)):
             raise InputError(message)
         raise BadFrame("colour of another shape", message)

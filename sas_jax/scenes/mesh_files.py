@@ -2,7 +2,7 @@
 
 import pathlib
 import re
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -11,12 +11,11 @@ from sas_jax.errors import InputError
 from sas_jax.scenes.mesh import Mesh, byte_colors, checked_mesh
 from sas_jax.scenes.ply import read_ply
 
-if TYPE_CHECKING:
-    import trimesh
-
 SUFFIXES = (".ply", ".obj", ".glb", ".gltf", ".off", ".stl")
 # What has no colour in a file where something else has.
 _GREY = 128
+# A trimesh geometry with vertices, whose class depends on the file.
+Part = Any
 
 
 def read_mesh(path: str | pathlib.Path) -> Mesh:
@@ -66,7 +65,7 @@ def read_mesh(path: str | pathlib.Path) -> Mesh:
 
 def _load(
     path: pathlib.Path, suffix: str
-) -> tuple[list["trimesh.parent.Geometry3D"], list[UInt8[np.ndarray, "P 3"] | None]]:
+) -> tuple[list[Part], list[UInt8[np.ndarray, "P 3"] | None]]:
     """Return the parts of a file in its world, and their colours."""
     import trimesh
 
@@ -86,7 +85,7 @@ def _load(
     return parts, colors
 
 
-def _colors(part: "trimesh.parent.Geometry3D") -> UInt8[np.ndarray, "P 3"] | None:
+def _colors(part: Part) -> UInt8[np.ndarray, "P 3"] | None:
     """Return a part's colours at its vertices, or None."""
     import trimesh
 
@@ -95,8 +94,9 @@ def _colors(part: "trimesh.parent.Geometry3D") -> UInt8[np.ndarray, "P 3"] | Non
         rgba = visual.material.to_color(visual.uv)
         if rgba is None:
             rgba = getattr(visual.material, "diffuse", None)
-            if np.array_equal(rgba, trimesh.visual.color.to_rgba(None)):
-                return None  # the library's default
+            default = trimesh.visual.color.to_rgba(None)  # the library's
+            if rgba is None or np.array_equal(rgba, default):
+                return None
     else:
         rgba = visual.vertex_colors if visual.kind else None
     if rgba is None:

@@ -86,14 +86,20 @@ def _mesh(
 
 def _take(columns: Columns, names: tuple[str, ...]) -> Shaped[np.ndarray, "P C"] | None:
     """Remove properties, side by side; None unless all are there and are numbers."""
-    if not all(isinstance(columns.get(name), np.ndarray) for name in names):
-        return None
-    return np.stack([columns.pop(name) for name in names], axis=1)
+    found = []
+    for name in names:
+        column = columns.get(name)
+        if not isinstance(column, np.ndarray):
+            return None
+        found.append(column)
+    for name in names:
+        del columns[name]
+    return np.stack(found, axis=1)
 
 
 def _take_colors(vertex: Columns) -> UInt8[np.ndarray, "P 3"] | None:
     for names in _COLORS:
-        stored = {name: vertex.get(name) for name in names}
+        stored = {name: vertex[name] for name in names if name in vertex}
         channels = _take(stored, names)
         colors = None if channels is None else byte_colors(channels)
         if colors is not None:
@@ -108,8 +114,9 @@ def _take_faces(elements: dict[str, Columns]) -> Int64[np.ndarray, "F 3"] | None
     for element, cut in (("face", _fans), ("tristrips", _strips)):
         columns = elements.get(element, {})
         for name in _INDICES:
-            if isinstance(columns.get(name), Lists):
-                lists = columns.pop(name)
+            lists = columns.get(name)
+            if isinstance(lists, Lists):
+                del columns[name]
                 found.append(cut(_whole(lists.values), lists.counts))
                 break
     return np.concatenate(found) if found else None

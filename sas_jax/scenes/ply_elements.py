@@ -196,7 +196,7 @@ def _walk(
     """
     begins, lengths, at = [], [], start
     sizes = [
-        (p.count, p.count and body.size(p.count), body.size(p.dtype))
+        (p.count, 0 if p.count is None else body.size(p.count), body.size(p.dtype))
         for p in element.properties
     ]
     try:

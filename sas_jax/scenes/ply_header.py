@@ -100,6 +100,7 @@ def parse_header(data: bytes) -> Header:
 
 
 def _property(words: list[str], order: str) -> Property:
+    counted: np.dtype | None
     match words:
         case ["list", count, kind, name] if _TYPES.get(count, "f")[0] in "iu":
             counted = np.dtype(order + _TYPES[count])

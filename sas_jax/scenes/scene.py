@@ -12,7 +12,7 @@ Map coordinates are too large for f32: points and poses are relative to the scen
 import collections
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -58,6 +58,20 @@ class Frame:
                 f"frame {self.name}: depth must have the colour's size "
                 f"{self.rgb.shape[:2]}, got {self.depth_m.shape}. Resize one of them."
             )
+
+    @property
+    def known_depth_m(self) -> Float32[np.ndarray, "H W"]:
+        """Depth of a frame that has it, metres, 0 = no reading.
+
+        Raises:
+          ContractError: for a frame without depth.
+        """
+        if self.depth_m is None:
+            raise ContractError(
+                f"frame {self.name}: depth is required, got none. "
+                "Take frames of a capture with depth."
+            )
+        return self.depth_m
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -169,7 +183,7 @@ class Scene:
 
 
 def usable_frames(
-    source: FrameSource, names: Sequence[str], skipped: dict[str, str]
+    source: FrameSource, names: Iterable[str], skipped: dict[str, str]
 ) -> Iterator[Frame]:
     """Yield the named frames that can be used; note the others with their reason.
 

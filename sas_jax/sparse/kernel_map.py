@@ -5,9 +5,9 @@ rung share one compiled program; the numbers of valid rows stay runtime scalars.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar, cast, dataclass_transform
 
 import jax
 import jax.numpy as jnp
@@ -18,17 +18,28 @@ from sas_jax.errors import InputError
 from sas_jax.sparse import tables
 from sas_jax.sparse.native import plan as native_plan
 
+_T = TypeVar("_T")
 
-def pytree_dataclass(*static: str) -> Any:
-    """Register a frozen dataclass as a pytree whose `static` fields are metadata."""
 
-    def register(cls: type) -> type:
-        cls = dataclasses.dataclass(frozen=True)(cls)
-        names = [field.name for field in dataclasses.fields(cls)]
+@dataclass_transform(frozen_default=True)
+def pytree_dataclass(*static: str) -> Callable[[type[_T]], type[_T]]:
+    """Register a frozen dataclass as a pytree whose `static` fields are metadata.
+
+    Fields are declared as the JAX arrays that they are inside a program; see `leaf`.
+    """
+
+    def register(cls: type[_T]) -> type[_T]:
+        made: Any = dataclasses.dataclass(frozen=True)(cls)
+        names = [field.name for field in dataclasses.fields(made)]
         data = [name for name in names if name not in static]
-        return jax.tree_util.register_dataclass(cls, data, list(static))
+        return jax.tree_util.register_dataclass(made, data, list(static))
 
     return register
+
+
+def leaf(value: np.ndarray | np.generic | jax.ShapeDtypeStruct) -> Array:
+    """Return a value of the host, or a shape, declared as a leaf of a pytree."""
+    return cast(Array, value)
 
 
 @pytree_dataclass("kernel_size", "stride", "dilation")
@@ -127,16 +138,16 @@ def submanifold_map(
     nbr = table_builder().neighbour_table(
         keys, offsets, level_stride, capacity=capacity
     )
-    num_valid = np.asarray(len(keys), np.int32)
-    return KernelMap(nbr, None, num_valid, num_valid, kernel_size, 1, dilation)
+    num_valid = leaf(np.asarray(len(keys), np.int32))
+    return KernelMap(leaf(nbr), None, num_valid, num_valid, kernel_size, 1, dilation)
 
 
 def strided_map(
-    keys: Sequence[UInt64[np.ndarray, " _"]],
+    keys: tuple[UInt64[np.ndarray, " N"], UInt64[np.ndarray, " M"]],
     kernel_size: int,
     stride: int,
     level_stride: int,
-    capacities: Sequence[int],
+    capacities: tuple[int, int],
     dilation: int = 1,
 ) -> KernelMap:
     """Return the map of any kernel from one level to another, or to itself.
@@ -155,10 +166,13 @@ def strided_map(
         keys_out,
         tables.kernel_offsets(kernel_size, dilation),
         level_stride,
-        capacities=tuple(capacities),
+        capacities=capacities,
     )
-    num_out, num_in = (np.asarray(len(k), np.int32) for k in (keys_out, keys_in))
-    return KernelMap(nbr, transposed, num_out, num_in, kernel_size, stride, dilation)
+    num_out, num_in = (leaf(np.asarray(len(k), np.int32)) for k in (keys_out, keys_in))
+    return KernelMap(
+        *(leaf(nbr), leaf(transposed), num_out, num_in),
+        *(kernel_size, stride, dilation),
+    )
 
 
 def table_builder() -> ModuleType:

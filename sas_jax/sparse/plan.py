@@ -19,6 +19,7 @@ from sas_jax.errors import ContractError, InputError
 from sas_jax.sparse import keys as voxel_keys
 from sas_jax.sparse.kernel_map import (
     KernelMap,
+    leaf,
     pytree_dataclass,
     strided_map,
     submanifold_map,
@@ -127,14 +128,15 @@ def build_plan(
 
     def level(index: int) -> Level:
         padded = pad_rows(voxel_keys.unpack(pyramid[index]), caps[index])
-        return Level(padded, np.asarray(len(pyramid[index]), np.int32), strides[index])
+        num_valid = np.asarray(len(pyramid[index]), np.int32)
+        return Level(leaf(padded), leaf(num_valid), strides[index])
 
     def kernel_map(kernel: Kernel, fine: int, coarse: int, step: int) -> KernelMap:
         size, stride, dilation = kernel.size, strides[fine], kernel.dilation
         if fine == coarse and size % 2:
             return submanifold_map(pyramid[fine], size, stride, caps[fine], dilation)
-        both = [(values[fine], values[coarse]) for values in (pyramid, caps)]
-        return strided_map(both[0], size, step, stride, both[1], dilation)
+        keys, rows = (pyramid[fine], pyramid[coarse]), (caps[fine], caps[coarse])
+        return strided_map(keys, size, step, stride, rows, dilation)
 
     return assemble(spec, level, kernel_map), order.astype(np.int32)
 
@@ -172,8 +174,8 @@ def abstract_plan(spec: PlanSpec, rung: Rung) -> Plan:
     """Return a plan of shapes alone, to compile for before any voxel is there."""
     caps = rung.capacities
 
-    def array(*shape: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, np.int32)
+    def array(*shape: int) -> Array:
+        return leaf(jax.ShapeDtypeStruct(shape, np.int32))
 
     def level(index: int) -> Level:
         return Level(array(caps[index], 4), array(), spec.strides[index])

@@ -244,15 +244,15 @@ def _segment_graph_numpy(
     """Spell out the rule; the oracle of the native kernel."""
     order = np.argsort(weights, kind="stable")
     pairs = edges[order].tolist()
-    k_threshold = np.float32(k_threshold)
+    k = np.float32(k_threshold)
     segments = _Segments(num_points)
-    threshold = [k_threshold] * num_points
+    threshold = [k] * num_points
     joins = tqdm.tqdm(pairs, desc="segments", delay=2, leave=False)
     for (a, b), weight in zip(joins, weights[order], strict=True):
         a, b = segments.find(a), segments.find(b)
         if a != b and weight <= threshold[a] and weight <= threshold[b]:
             root = segments.join(a, b)
-            threshold[root] = weight + k_threshold / np.float32(segments.size[root])
+            threshold[root] = weight + k / np.float32(segments.size[root])
     for a, b in pairs:
         a, b = segments.find(a), segments.find(b)
         if a != b and min(segments.size[a], segments.size[b]) < min_vertices:

@@ -9,7 +9,7 @@ kept, sizes may differ.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeGuard
 
 import numpy as np
 from jaxtyping import Float, Float16, Int32, UInt8
@@ -98,6 +98,16 @@ class MaskTeacher(Teacher, Protocol):
         self, images: Sequence[Image], vocabulary: Sequence[str] | None = None
     ) -> list[Segments]:
         """Return masks; `vocabulary` asks for other names where the model can."""
+
+
+def is_dense(teacher: Teacher) -> TypeGuard[DenseTeacher]:
+    """Tell whether a teacher says that it is a dense one."""
+    return teacher.spec.contract == "dense"
+
+
+def is_mask(teacher: Teacher) -> TypeGuard[MaskTeacher]:
+    """Tell whether a teacher says that it is a mask teacher."""
+    return teacher.spec.contract == "mask"
 
 
 class HeatTeacher(Teacher, Protocol):

@@ -21,7 +21,7 @@ class TorchTextTower:
 
     space = minilm_files.SPACE
 
-    def __init__(self):
+    def __init__(self) -> None:
         """Read weights and tokenizer from the installed package.
 
         Raises:

@@ -10,11 +10,13 @@ import functools
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors
+import tokenizers
 from jaxtyping import Array, Float
 
 from sas_jax.artefacts.files import content_key, read_tensors, write_tensors
@@ -44,7 +46,7 @@ class TextTower:
         """Remember where features are cached; None keeps them in memory only."""
         self._known: dict[str, np.ndarray] = {}
         self._file = cache_folder and cache_folder / f"{self.space.name}.safetensors"
-        self._tokenizer = None
+        self._tokenizer: tokenizers.Tokenizer | None = None
         if self._file is not None:
             self._known.update(_read_cache(self._file, self.space))
 
@@ -131,7 +133,7 @@ def _encode_tokens(tokens: list[list[int]], length: int) -> np.ndarray:
 
 
 @functools.cache
-def _weights() -> Mapping[str, object]:
+def _weights() -> Mapping[str, Any]:
     """Read the checkpoint; the six layers are stacked so that one scan runs them.
 
     The word table stays in numpy: only the rows of the given tokens are needed.

@@ -8,7 +8,8 @@ import sys
 
 _loaded = "torch" in sys.modules
 if not _loaded:
-    sys.modules["torch"] = None  # an import of it fails, which tensorboardX allows for
+    # An import of it fails, which tensorboardX allows for. The stub knows no None.
+    sys.modules["torch"] = None  # type: ignore[assignment]
 try:
     from tensorboardX import SummaryWriter
     from tensorboardX.proto.event_pb2 import Event

@@ -25,6 +25,7 @@ PERMISSIVE = {
 ALLOWED = {
     "certifi": ("MPL-2.0", "a list of certificates, used unchanged by an HTTP client"),
     "hypothesis": ("MPL-2.0", "used unchanged, and by the tests alone"),
+    "pathspec": ("MPL-2.0", "used unchanged, and by the type checker alone"),
     "tqdm": ("MPL-2.0 AND MIT", "used unchanged; the terms end at its own files"),
 }
 # What packages that name no licence by its SPDX identifier say instead.

@@ -5,7 +5,6 @@ random proportions and colours. Walls and the floor belong to the layout.
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 
@@ -89,9 +88,7 @@ TYPICAL: dict[str, tuple[int, ...]] = {
 }
 
 
-def named_designs(
-    name: Literal["typical", "all"] = "typical",
-) -> Mapping[str, tuple[int, ...]] | None:
+def named_designs(name: str = "typical") -> Mapping[str, tuple[int, ...]] | None:
     """Return the designs of a world as `RoomConfig.designs` takes them.
 
     Args:

@@ -17,7 +17,7 @@ from sas_jax.rooms.geometry.mesh import Mesh, concat, transform
 from sas_jax.scenes.labels import SCANNET20
 
 CLASS_NAMES = SCANNET20.names
-NYU40_IDS = SCANNET20.nyu40_ids
+NYU40_IDS = SCANNET20.nyu40_ids or ()
 
 Placement = Literal["floor", "wall", "mounted", "top", "inset", "hung"]
 
@@ -147,12 +147,13 @@ def finish(class_name: str, design: int, draft: Draft) -> Object:
         shift[1] = 0.0
     slot, hole = draft.slot_xy_m, draft.opening_m
     color = dominant_color(mesh)
+    width, depth, height = (float(v) for v in high - low)
     return Object(
         class_name=class_name,
         design=design,
         noun=draft.noun,
         mesh=transform(mesh, translate=shift),
-        size_m=tuple(float(v) for v in high - low),
+        size_m=(width, depth, height),
         placement=draft.placement,
         base_z_m=draft.base_z_m,
         color=color,

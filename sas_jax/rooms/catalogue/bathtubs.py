@@ -15,12 +15,14 @@ from sas_jax.rooms.catalogue.parts import slab
 from sas_jax.rooms.geometry.lofts import ellipsoid, lathe, loft, ring, tube
 from sas_jax.rooms.geometry.mesh import TILES, Material, Mesh
 
+_Levels = tuple[tuple[float, float], ...]
+
 
 def _size(rng: np.random.Generator) -> tuple[float, float, float]:
     return rng.uniform(1.45, 1.7), rng.uniform(0.7, 0.78), rng.uniform(0.5, 0.6)
 
 
-def _basin(w: float, d: float, body: Material, levels: tuple, power: float) -> Mesh:
+def _basin(w: float, d: float, body: Material, levels: _Levels, power: float) -> Mesh:
     """A hollow tub: `levels` are (scale, height) of the outside, then the inside."""
     rings = [
         ring((0, 0, z), (w / 2 * s, d / 2 * s), segments=36, power=power)
@@ -29,7 +31,7 @@ def _basin(w: float, d: float, body: Material, levels: tuple, power: float) -> M
     return loft(np.stack(rings), body)
 
 
-def _inside(h: float, rim: float, floor_z: float) -> tuple:
+def _inside(h: float, rim: float, floor_z: float) -> _Levels:
     return ((1.0 - rim, h), (0.95 - rim, h - 0.1), (0.80 - rim, floor_z))
 
 
@@ -50,7 +52,7 @@ def _built_in(rng: np.random.Generator, fit: Fit) -> Draft:
     apron = body if chance < 0.4 else front(rng)
     if chance > 0.7:
         apron = Material(household_color(rng), TILES, 0.15)
-    levels = ((0.97, 0.02), (0.97, h - 0.04), (1.0, h - 0.03), (1.0, h))
+    levels: _Levels = ((0.97, 0.02), (0.97, h - 0.04), (1.0, h - 0.03), (1.0, h))
     levels += _inside(h, 0.1, 0.12)
     parts = [_basin(w, d, body, levels, 9.0)]
     t = 0.03
@@ -64,7 +66,7 @@ def _built_in(rng: np.random.Generator, fit: Fit) -> Draft:
 def _oval(rng: np.random.Generator, fit: Fit) -> Draft:
     """Freestanding egg-shaped tub."""
     (w, d, h), body = _size(rng), white(rng)
-    levels = ((0.72, 0.0), (0.82, 0.12), (0.92, h * 0.6), (1.0, h))
+    levels: _Levels = ((0.72, 0.0), (0.82, 0.12), (0.92, h * 0.6), (1.0, h))
     levels += ((0.94, h), (0.86, h * 0.6), (0.68, 0.12))
     parts = [_basin(w, d, body, levels, 2.4)]
     steel = chrome(rng)
@@ -83,9 +85,9 @@ def _claw_foot(rng: np.random.Generator, fit: Fit) -> Draft:
     body = white(rng)
     outer = Material(household_color(rng)) if rng.random() < 0.5 else body
     # The coloured shell turns back inside itself, so that the lining stays visible.
-    shell = ((0.6, 0.14), (0.82, 0.2), (0.93, 0.34), (0.96, h - 0.04))
+    shell: _Levels = ((0.6, 0.14), (0.82, 0.2), (0.93, 0.34), (0.96, h - 0.04))
     shell += ((0.94, h - 0.045), (0.9, 0.34), (0.64, 0.175))
-    lining = ((0.58, 0.185), (0.86, 0.38), (0.92, h - 0.045), (1.0, h - 0.04))
+    lining: _Levels = ((0.58, 0.185), (0.86, 0.38), (0.92, h - 0.045), (1.0, h - 0.04))
     lining += ((1.0, h), (0.9, h), (0.84, 0.4), (0.56, 0.2))
     parts = [_basin(w, d, outer, shell, 2.8), _basin(w, d, body, lining, 2.8)]
     for sx in (-1, 1):

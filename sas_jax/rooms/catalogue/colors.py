@@ -6,6 +6,8 @@ and sanitary white have their own narrow ranges.
 """
 
 import colorsys
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from sas_jax.rooms.geometry.mesh import (
 )
 
 Color = tuple[float, float, float]
+_T = TypeVar("_T")
 
 _WOODS = (
     (0.80, 0.65, 0.45),
@@ -72,7 +75,7 @@ def color_name(color: Color) -> str:
     return "purple" if name == "pink" and value < 0.5 else name
 
 
-def pick(rng: np.random.Generator, options: tuple) -> object:
+def pick(rng: np.random.Generator, options: Sequence[_T]) -> _T:
     """Return one of the options with equal chance."""
     return options[int(rng.integers(len(options)))]
 

@@ -38,8 +38,8 @@ def _one_pedestal(rng: np.random.Generator, fit: Fit) -> Draft:
     body = front(rng)
     side = 1.0 if rng.random() < 0.5 else -1.0
     parts = [slab(0, 0, h - 0.03, w, d, 0.03, body)]
-    span = tuple(sorted((side * (w / 2 - 0.02), side * (w / 2 - 0.42))))
-    parts += _pedestals(rng, (span,), d, h - 0.03, body)
+    x0, x1 = sorted((side * (w / 2 - 0.02), side * (w / 2 - 0.42)))
+    parts += _pedestals(rng, ((x0, x1),), d, h - 0.03, body)
     parts.append(slab(-side * (w / 2 - 0.02), 0, 0, 0.035, d - 0.04, h - 0.03, body))
     parts.append(slab(0, -d / 2 + 0.04, h - 0.38, w - 0.06, 0.02, 0.35, body))
     return Draft("writing desk", parts, "wall", top_z_m=h)

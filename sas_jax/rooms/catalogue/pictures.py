@@ -132,7 +132,9 @@ def _oval(rng: np.random.Generator, fit: Fit) -> Draft:
     parts = []
     for part in (disc, art):
         # The disc's axis z becomes the wall normal y, its y becomes -z.
-        part.vertices[:] = part.vertices[:, [0, 2, 1]] * np.float32([-1, 1, 1])
+        part.vertices[:] = part.vertices[:, [0, 2, 1]] * np.array(
+            [-1, 1, 1], np.float32
+        )
         parts.append(transform(part, scale=(1.0, 1.0, tall)))
     return Draft("round picture", parts, "mounted", base_z_m=rng.uniform(1.2, 1.45))
 

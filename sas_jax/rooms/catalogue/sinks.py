@@ -50,7 +50,11 @@ def _basin(
     rim: float = 0.13,
 ) -> Mesh:
     """A hollow bowl with its rim at z and a rounded outside."""
-    levels = ((0.45, z - deep - 0.03), (0.75, z - deep * 0.75), (0.97, z - 0.05))
+    levels: tuple[tuple[float, float], ...] = (
+        (0.45, z - deep - 0.03),
+        (0.75, z - deep * 0.75),
+        (0.97, z - 0.05),
+    )
     levels += ((1.0, z), (1.0 - rim, z), (0.86 - rim, z - deep * 0.6), (0.4, z - deep))
     rings = [
         ring((0, 0, height), (w / 2 * s, d / 2 * s), segments=28, power=power)

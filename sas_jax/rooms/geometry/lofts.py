@@ -64,7 +64,8 @@ def loft(
 def _looped(rings: Float[np.ndarray, "R N 3"], material: Material) -> Mesh:
     """A torus: the stack of rings leads back to its first ring."""
     joined = np.concatenate([rings, rings[:1]])
-    faces = grid_faces(*joined.shape[:2], True) % (rings.shape[0] * rings.shape[1])
+    rows, columns = joined.shape[:2]
+    faces = grid_faces(rows, columns, True) % (rings.shape[0] * rings.shape[1])
     return build(rings.reshape(-1, 3), faces, grid_uv(joined, True), material)
 
 

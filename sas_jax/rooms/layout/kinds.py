@@ -54,8 +54,10 @@ def _programme(placer: Placer, kind: str) -> list[Callable[[Placer], None]]:
     if kind == "studio":
         zones = (_small_kitchen, add_bath, add_bed, add_sofa, add_desk)
         order = sorted(rng.permutation(5)[:3])
-        chosen = [zones[int(k)] for k in order]
-        return [*chosen, add_dining] if rng.random() < 0.25 else chosen
+        chosen: list[Callable[[Placer], None]] = [zones[int(k)] for k in order]
+        if rng.random() < 0.25:
+            chosen.append(add_dining)
+        return chosen
     chance = rng.random()
     if kind == "bedroom":
         return [add_bed, add_desk] if chance < 0.55 else [add_bed]

@@ -58,9 +58,5 @@ def _lights(
         warmth = rng.uniform(-0.12, 0.15)
         color = (1.0 + warmth, 1.0, 1.0 - warmth)
         strength = float(rng.uniform(1.5, 3.0) / count)
-        lights.append(
-            Light(
-                (float(x), float(y), float(z)), tuple(float(c) for c in color), strength
-            )
-        )
+        lights.append(Light((float(x), float(y), float(z)), color, strength))
     return tuple(lights)

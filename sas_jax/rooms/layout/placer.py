@@ -151,10 +151,11 @@ class Placer:
         owner: int | None,
         zone: np.ndarray | float,
     ) -> PlacedObject:
+        x, y, z = (float(v) for v in position_m)
         spot = PlacedObject(
             object=thing,
             instance_id=FIRST_FURNITURE_ID + len(self.placed),
-            position_m=tuple(float(v) for v in position_m),
+            position_m=(x, y, z),
             yaw=float(yaw),
             mesh=mesh,
             parent_id=owner,
@@ -226,9 +227,11 @@ class Placer:
 
     def cut(self, wall: int, u: float, thing: Object, base_z_m: float) -> None:
         """Cut the hole of a window or door into a wall."""
-        half = 0.5 * thing.opening_m[0]
-        low = base_z_m + thing.opening_m[2]
-        self.openings[wall].append((u - half, u + half, low, low + thing.opening_m[1]))
+        assert thing.opening_m is not None  # no other class comes here
+        width, height, sill = thing.opening_m
+        half = 0.5 * width
+        low = base_z_m + sill
+        self.openings[wall].append((u - half, u + half, low, low + height))
 
 
 def front_zone(

@@ -60,9 +60,12 @@ def _wall_color(rng: np.random.Generator) -> tuple[float, float, float]:
     """Mostly light tints, sometimes a strong colour."""
     color = np.asarray(any_color(rng))
     if rng.random() < 0.12:
-        return tuple(float(v) for v in color * max(1.0, 0.4 / color.max()))
-    light = float(rng.uniform(0.75, 0.95))
-    return tuple(float(v) for v in light * (0.8 + 0.2 * color / color.max()))
+        color = color * max(1.0, 0.4 / color.max())
+    else:
+        light = float(rng.uniform(0.75, 0.95))
+        color = light * (0.8 + 0.2 * color / color.max())
+    red, green, blue = (float(v) for v in color)
+    return red, green, blue
 
 
 def _wall_material(rng: np.random.Generator) -> Material:

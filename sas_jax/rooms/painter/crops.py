@@ -110,8 +110,8 @@ def read_crops(path: files.PathLike) -> Crops:
     seen = [
         [Seen(*thing) for thing in row] for row in json.loads(tensors["seen"].tobytes())
     ]
-    arrays = (tensors[name] for name in ("images", "labels", "focus"))
-    return Crops(*arrays, seen, meta["key"])
+    images, labels, focus = (tensors[name] for name in ("images", "labels", "focus"))
+    return Crops(images, labels, focus, seen, meta["key"])
 
 
 def crops_key(

@@ -10,6 +10,7 @@ not to attention. This is the only place where the labels of `Crops` are compare
 import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Protocol, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -18,7 +19,7 @@ from PIL import Image
 from sas_jax.artefacts import files
 from sas_jax.artefacts.versions import decided_by, module_of
 from sas_jax.capability import sheets
-from sas_jax.capability.contracts import JudgeOptions, Recipe
+from sas_jax.capability.contracts import JudgeOptions, Recipe, Synthesized, Synthesizer
 from sas_jax.capability.measure import intersection_union
 from sas_jax.capability.prompt_masks import pseudo_masks
 from sas_jax.capability.store import QUALITY_SCHEMA, file_name
@@ -48,6 +49,20 @@ class QualityConfig:
     strength: float = 0.6
     seed: int = 0
     compat: Compat = "paper"
+
+
+class Redrawer(Synthesizer, Protocol):
+    """A synthesizer that can paint over images; those that name this judge can."""
+
+    def redraw(
+        self,
+        images: UInt8[np.ndarray, "m S S 3"],
+        prompt: str,
+        word: str,
+        seeds: Sequence[int],
+        strength: float,
+    ) -> Synthesized:
+        """Noise images part of the way and paint over them with a prompt."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +146,8 @@ def _class_quality(
     name, images = CLASS_NAMES[index], crops.images[rows]
     seeds = range(config.seed, config.seed + len(rows))
     prompt = image_prompt(name, config.compat)
-    drawn = recipe.synthesizer.redraw(images, prompt, name, seeds, config.strength)
+    synthesizer = cast(Redrawer, recipe.synthesizer)
+    drawn = synthesizer.redraw(images, prompt, name, seeds, config.strength)
     rules = recipe.prompter, recipe.masks
     coarse, refined = pseudo_masks(images, drawn.attention, *rules)
     truth, control = crops.labels[rows] == index, None

@@ -8,6 +8,7 @@ B images.
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import diffusers
 import numpy as np
@@ -196,7 +197,7 @@ def _as_text(config: dict) -> dict[str, str]:
 
 def _from_text(meta: dict[str, str]) -> SmallDiffusionConfig:
     known = {field.name for field in dataclasses.fields(SmallDiffusionConfig)}
-    values = {}
+    values: dict[str, Any] = {}
     for name, text in meta.items():
         field = name.removeprefix("config.")
         if name.startswith("config.") and field in known:

@@ -98,7 +98,8 @@ def _pyramid(tile: Float[np.ndarray, "S S 3"]) -> Float[np.ndarray, "N 3"]:
 @lru_cache(maxsize=1)
 def atlas() -> Atlas:
     """Draw every tile once per process; always the same bits."""
-    tiles, first, number = [], [], []
+    tiles: list[np.ndarray] = []
+    first, number = [], []
     for texture, (count, units) in _TILES.items():
         first.append(len(tiles))
         number.append(count)

@@ -97,6 +97,7 @@ class Patch:
     @cached_property
     def _place(self) -> Int[np.ndarray, " N"]:
         """Index of each pixel in an image with a margin of half a window."""
+        assert self.pixel is not None  # `smooth` asks for no others
         row, column = np.divmod(self.pixel, self.size_wh[0])
         return (row + 2) * (self.size_wh[0] + _WINDOW) + column + 2
 

@@ -9,6 +9,7 @@ different parts of the room and many frames form a smooth film.
 Poses are `world_from_camera` with OpenCV axes (x right, y down, z forward).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,7 +127,9 @@ def _close_up_cells(
     """Return the free cells nearest to a few objects."""
     things = room.furniture()
     count = min(len(things), 4)
-    picked = rng.choice(len(things), count, replace=False) if count else []
+    picked: Iterable[int] = (
+        rng.choice(len(things), count, replace=False) if count else []
+    )
     cells = [floor.nearest(things[int(i)].box.mean(0)[:2]) for i in picked]
     return np.array(cells, int)
 

@@ -10,6 +10,7 @@ color/N.jpg  depth/N.png (u16 mm)  pose/N.txt (world_from_camera)  intrinsic/*.t
 
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -99,7 +100,7 @@ def write_annotations(
     }
     path = folder / f"{name}_vh_clean_2.0.010000.segs.json"
     path.write_text(json.dumps(segments))
-    groups = []
+    groups: list[dict[str, Any]] = []
     for placed in room.objects:
         own = np.unique(mesh.segments[mesh.instances == placed.instance_id])
         if not len(own):

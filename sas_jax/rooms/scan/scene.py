@@ -10,6 +10,7 @@ import os
 import pathlib
 import shutil
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -148,7 +149,7 @@ def _replace_folder(temporary: pathlib.Path, folder: pathlib.Path) -> None:
 
 def _write_files(
     room: Room, folder: pathlib.Path, name: str, config: WriteConfig
-) -> dict[str, str | int | float]:
+) -> dict[str, Any]:
     """Write frames, mesh and annotations; return the facts of the summary."""
     streams = np.random.SeedSequence([room.seed, 7]).spawn(3)
     walk_rng, sensor_rng, noise_rng = (np.random.default_rng(s) for s in streams)

@@ -251,4 +251,6 @@ def _read(path: pathlib.Path) -> RoomFrames:
         int(seed): {int(i): InstanceInfo(*row) for i, row in infos.items()}
         for seed, infos in json.loads(meta["instances"]).items()
     }
-    return RoomFrames(**tensors, instances=table)
+    names = ("rgb", "label", "instance", "room")
+    rgb, label, instance, room = (tensors[name] for name in names)
+    return RoomFrames(rgb, label, instance, room, table)

@@ -97,8 +97,8 @@ def unit_embedding(
     With y = A z (bias in A's last column), |y|^2 = z^T (A^T A) z: the norm is taken of
     the short z, so the long vectors are written once, already of unit length.
     """
-    head = net.heads["embedding"]
-    matrix = torch.cat([head.weight[:, :, 0, 0], head.bias[:, None]], 1)
+    weight, bias = net.head("embedding")
+    matrix = torch.cat([weight, bias[:, None]], 1)
     cells = functional.pad(net.trunk(images).permute(0, 2, 3, 1), (0, 1), value=1.0)
     squared = ((cells @ (matrix.T @ matrix)) * cells).sum(-1, keepdim=True)
     return (cells * squared.clamp(min=1e-12).rsqrt()) @ matrix.T

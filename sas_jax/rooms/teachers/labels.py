@@ -137,9 +137,9 @@ def _table(
     """Return the label of every instance id of a room."""
     table = np.full(256, IGNORE, np.uint8)
     for instance, info in infos.items():
-        name: str | None = class_names[info.class_index]
-        if not knowledge.is_fine(info, class_names):
-            name = knowledge.coarse.get(name)
+        own = class_names[info.class_index]
+        fine = knowledge.is_fine(info, class_names)
+        name = own if fine else knowledge.coarse.get(own)
         if name is not None and instance < IGNORE:
             table[instance] = class_names.index(name)
     return table

@@ -160,9 +160,9 @@ def dense_loss(
         return trunk.float().sum() * 0.0, {}
     draw = torch.Generator().manual_seed(int(rng.integers(2**62)))
     picked = torch.multinomial(chance, count, generator=draw)
-    head = net.heads["embedding"]
+    weight, bias = net.head("embedding")
     cells = trunk.permute(0, 2, 3, 1).flatten(0, 2)[picked].float()
-    feature = functional.linear(cells, head.weight[:, :, 0, 0], head.bias)
+    feature = functional.linear(cells, weight, bias)
     feature = functional.normalize(feature, dim=-1)
     texts = bank.classes(rng, config.synonym_share)
     logits = feature @ texts.T / config.temperature

@@ -103,7 +103,7 @@ class RoomsMask:
         Raises:
           InputError: when an image breaks the contract.
         """
-        out: list[Segments | None] = [None] * len(images)
+        out: dict[int, Segments] = {}
         device = next(self._net.parameters()).device
         for members in groups_by_size(images, BATCH_SIZE):
             batch = to_input([images[i] for i in members], LONG_SIDE).to(device)
@@ -111,7 +111,7 @@ class RoomsMask:
             for row, i in enumerate(members):
                 one = {k: v[row] for k, v in heads.items()}
                 out[i] = _segments(one, images[i].shape[:2], self.config)
-        return out
+        return [out[i] for i in range(len(images))]
 
     def encode_text(self, texts: Sequence[str]) -> Float[np.ndarray, "n 384"]:
         """Return unit vectors in the shared text space that labels are aligned to."""

@@ -7,7 +7,7 @@ coarsest one, and a decoder that adds the finer levels back.
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -119,6 +119,14 @@ class RoomsNet(nn.Module):
             x = functional.relu(self.smooth[level](x))
         return functional.relu(functional.pixel_shuffle(self.finer(x), 2))
 
+    def head(
+        self, name: str
+    ) -> tuple[Float[torch.Tensor, "C F"], Float[torch.Tensor, " C"]]:
+        """Return weights and bias of a head."""
+        layer = self.heads[name]
+        assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+        return layer.weight[:, :, 0, 0], layer.bias
+
     def forward(
         self, images: Float[torch.Tensor, "B 3 h w"]
     ) -> dict[str, torch.Tensor]:
@@ -156,7 +164,7 @@ def to_input(images: list[Image], long_side: int) -> Float[torch.Tensor, "B 3 h 
     return pixels.float().div_(255.0).sub_(MEAN)
 
 
-def groups_by_size(images: list[Image], batch_size: int) -> list[list[int]]:
+def groups_by_size(images: Sequence[Image], batch_size: int) -> list[list[int]]:
     """Return positions of images that can share a batch: equal sizes, in order."""
     by_size: dict[tuple[int, ...], list[int]] = {}
     for i, image in enumerate(images):
@@ -194,7 +202,9 @@ def build(
     else:
         net = RoomsNet(config)
         identity = f"content:{_load_file(net, pathlib.Path(weights))}"
-    net = net.eval().to(options.device, memory_format=torch.channels_last)
+    net = net.eval().to(  # type: ignore[call-overload]  # the stub knows no format
+        options.device, memory_format=torch.channels_last
+    )
     return net, identity
 
 

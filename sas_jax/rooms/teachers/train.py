@@ -198,7 +198,9 @@ def _start(
         heads = [_NETS[model].heads for model in config.teachers]
         net = RoomsNet(NetConfig(heads={k: v for h in heads for k, v in h.items()}))
     keys = [load_weights(net, path, missing_heads=True) for path in initial]
-    net = net.to(memory_format=torch.channels_last)
+    net = net.to(  # type: ignore[call-overload]  # the stub knows no format
+        memory_format=torch.channels_last
+    )
     optimiser = torch.optim.AdamW(
         net.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
@@ -222,8 +224,10 @@ def _loss(config: TrainConfig, frames: RoomFrames) -> Callable:
             )
         parts.append((model, tables, compute))
 
-    def loss_of(net, pixels, batch, rng):
-        trunk, total, terms = net.trunk(pixels), 0.0, {}
+    def loss_of(net, pixels, batch, rng) -> tuple[torch.Tensor, dict[str, float]]:
+        trunk = net.trunk(pixels)
+        total: Any = 0.0
+        terms: dict[str, float] = {}
         for model, tables, compute in parts:
             label = tables(batch.frame, batch.label, batch.instance)
             told = dataclasses.replace(batch, label=label)

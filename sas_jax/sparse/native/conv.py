@@ -9,6 +9,7 @@ weight gradients are float32 always. On a CPU they run on XLA's own threads;
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -145,7 +146,7 @@ def _forward_call(
 ) -> Float[Array, "M D"]:
     rows = table.shape[1] if rows is None else rows
     width = weights.shape[1] if transpose_weights else weights.shape[2]
-    options = {
+    options: dict[str, Any] = {
         "shape": (rows, width),
         "transpose_weights": transpose_weights,
         "reverse_offsets": reverse_offsets,

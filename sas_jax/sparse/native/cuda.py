@@ -151,4 +151,6 @@ def num_slabs(capacity: int) -> int:
 
 def precision() -> str:
     """Return "tf32" if JAX's default for matrix products says so, else "f32"."""
-    return "tf32" if jax.config.jax_default_matmul_precision in _TF32 else "f32"
+    # The class lists none of its options.
+    default = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    return "tf32" if default in _TF32 else "f32"

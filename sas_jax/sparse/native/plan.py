@@ -86,7 +86,11 @@ def strided_tables(
       capacities: rows with padding of input and output; None is no padding.
       num_threads: as for `neighbour_table`.
     """
-    return _tables(keys_in, keys_out, offsets, level_stride, capacities, num_threads)
+    nbr, transposed = _tables(
+        keys_in, keys_out, offsets, level_stride, capacities, num_threads
+    )
+    assert transposed is not None  # as there are output keys
+    return nbr, transposed
 
 
 def _tables(
@@ -100,7 +104,7 @@ def _tables(
     """Return the tables; without output keys, that of a level with itself alone."""
     symmetric = keys_out is None
     keys_in = _as_keys("neighbour_table", keys_in)
-    keys_out = keys_in if symmetric else _as_keys("neighbour_table", keys_out)
+    keys_out = keys_in if keys_out is None else _as_keys("neighbour_table", keys_out)
     capacity_in = _capacity(capacities[0], len(keys_in))
     capacity_out = _capacity(capacities[1], len(keys_out))
     deltas = _as_keys("deltas", voxel_keys.key_deltas(offsets, level_stride))

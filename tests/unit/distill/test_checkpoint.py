@@ -15,6 +15,7 @@ import pytest
 from distill_world import CHANNELS, SPACE, TEXT, Box, Mixer, boxes, tiny_config
 from text_spaces import space
 
+from sas_jax.artefacts.files import canonical
 from sas_jax.distill import checkpoint_files, resume
 from sas_jax.distill import start as starts
 from sas_jax.distill import step as steps
@@ -58,7 +59,7 @@ def example(step=7, history=True):
         class_names=("a", "b", "c"),
         scenes={"scene0000_00": "key"},
         iterator={"next_index": step},
-        config=tiny_config(),
+        config=canonical(tiny_config()),
     )
 
 
