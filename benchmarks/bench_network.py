@@ -127,7 +127,8 @@ def distillation(network):
         hidden, updates = network.apply(
             variables, plan, features, train=True, head=False, mutable=["batch_stats"]
         )
-        student = FactoredFeatures(hidden, params[HEAD]["kernel"])
+        num_voxels = plan.levels[0].num_valid
+        student = FactoredFeatures(hidden, params[HEAD]["kernel"], num_voxels)
         terms = losses.superpoint_cosines(student, owner, mask, targets)
         return sum(term.total / term.count for term in terms), updates
 

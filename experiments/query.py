@@ -80,14 +80,14 @@ def _open(scan: Scan) -> Scene:
 def _space(name: str) -> TextSpace:
     """Return the text space of the features that answer."""
     if _SOURCE.value == "student":
-        return settings.student_space(chosen(stage_flags.RUN.value))
+        return settings.student_space(chosen())
     return space_of(settings.fused_path(name))
 
 
 def _features(scene: Scene) -> Features:
     """Return the features that answer; row -1 marks points that no frame saw."""
     if _SOURCE.value == "student":
-        return settings.scene_features(chosen(stage_flags.RUN.value), scene)
+        return settings.scene_features(chosen(), scene)
     return load_features(settings.fused_path(scene.name), scene.points)
 
 

@@ -101,10 +101,15 @@ STUDENTS = flags.DEFINE_list(
 )
 STUDENT_SEEDS = flags.DEFINE_list("student_seeds", ["0"], "Seeds of each variant.")
 STUDENT = flags.DEFINE_string(
-    "student", None, "File of a student (.safetensors) that answers, instead of --run."
+    "student",
+    None,
+    "Who answers instead of --run: a student of the package (rooms), or a file "
+    "(.safetensors).",
 )
 INIT_FROM = flags.DEFINE_string(
-    "init_from", None, "Whose weights to begin with: a student's file, or a run."
+    "init_from",
+    None,
+    "Whose weights to begin with: a student of the package (rooms), a file, or a run.",
 )
 SUPERPOINTS = flags.DEFINE_bool(
     "superpoints", True, "Use superpoints; without, each point is its own (nuScenes)."

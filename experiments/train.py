@@ -100,8 +100,10 @@ def _config(out_dim: int) -> TrainConfig:
 
 def _weights(name: str) -> pathlib.Path:
     """Return a student's file, or the checkpoints of a run: a name or a path."""
+    if (file := student_file(name)) is not None:
+        return file
     path = pathlib.Path(name)
-    if student_file(name) is None and "/" not in name:
+    if "/" not in name:
         return settings.workspace().checkpoints(name)
     inside = path / CHECKPOINTS
     return inside if inside.is_dir() else path

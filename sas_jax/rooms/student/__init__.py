@@ -1,0 +1,1 @@
+"""The student that learned from 160 rooms; see `models.shipped`."""
