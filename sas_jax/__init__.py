@@ -1,7 +1,5 @@
 """SAS in JAX: open-vocabulary 3-D scene understanding from several 2-D teachers.
 
-    import sas_jax
-
     scene = sas_jax.open_scene("my/scan")
     student = sas_jax.load_student("rooms_student.safetensors")
     labels = sas_jax.predict(student, scene, ["wall", "floor", "a red chair"])
