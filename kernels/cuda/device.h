@@ -17,7 +17,7 @@
 namespace sas::cuda {
 
 constexpr int kWarp = 32;
-constexpr int kThreads = 128;  // of every block
+constexpr int kThreads = 128;  // of a block, unless its kernel says otherwise
 
 SAS_DEVICE int Lane() { return ThreadIndex() % kWarp; }
 SAS_DEVICE int WarpIndex() { return ThreadIndex() / kWarp; }

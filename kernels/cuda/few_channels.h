@@ -17,6 +17,9 @@ class FewChannels {
  public:
   using Args = ConvForward;
 
+  static constexpr int kBlockThreads = kThreads;
+  static constexpr int kLeastBlocks = 1;
+
   static constexpr int kRows = 32;  // of a block
   static constexpr int kColumns = kWarp;
   static constexpr int kOffsets = kWarp;  // listed at a time

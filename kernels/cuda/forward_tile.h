@@ -21,6 +21,9 @@ template <int kRows, int kColumns, bool kTransposed>
 class ForwardTile {
  public:
   using Args = ConvForward;
+
+  static constexpr int kBlockThreads = kThreads;
+  static constexpr int kLeastBlocks = 1;
   using PanelX = Panel<kRows, false>;
   using PanelW = Panel<kColumns, !kTransposed>;
 

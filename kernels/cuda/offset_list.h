@@ -24,9 +24,10 @@ SAS_DEVICE int64_t NumValid(const Conv& conv) {
 }
 
 // In shared memory.
-template <int kRows>
+template <int kRows, int kBlockThreads = kThreads>
 struct OffsetList {
   static constexpr int kOffsets = kWarp;  // listed at a time
+  static constexpr int kBatch = 8;        // entries of the table that a thread reads at once
   static_assert(kRows % kWarp == 0, "a warp reads rows of one offset");
 
   int32_t rows[kRows];  // of y; -1 beyond the capacity
@@ -39,7 +40,7 @@ struct OffsetList {
   // Lists the output rows from first_row on.
   template <class Conv>
   SAS_DEVICE void ListRows(const Conv& conv, int64_t first_row) {
-    for (int i = ThreadIndex(); i < kRows; i += kThreads) {
+    for (int i = ThreadIndex(); i < kRows; i += kBlockThreads) {
       const int64_t row = first_row + i;
       int32_t listed = -1;
       if (row < conv.capacity) {
@@ -55,15 +56,26 @@ struct OffsetList {
   SAS_DEVICE void ListOffsets(const Conv& conv, int64_t num_valid, int first) {
     const int left = conv.num_offsets - first;
     const int count = left < kOffsets ? left : kOffsets;
-    for (int i = ThreadIndex(); i < count * kRows; i += kThreads) {
-      const int k = i / kRows;
-      const int32_t row = rows[i % kRows];
-      const int32_t found = row >= 0 && row < num_valid ? Neighbour(conv, first + k, row) : -1;
-      in[k][i % kRows] = found;
-      const uint32_t present = Ballot(found >= 0);
-      if (Lane() == 0) {
-        tiles[k][i % kRows / kWarp] =
-            ((present & 0xffffu) != 0 ? 1u : 0u) | ((present >> 16) != 0 ? 2u : 0u);
+    const int num_entries = count * kRows;
+    for (int begin = ThreadIndex(); begin < num_entries; begin += kBatch * kBlockThreads) {
+      int32_t found[kBatch];
+      SAS_UNROLL
+      for (int j = 0; j < kBatch; ++j) {
+        const int i = begin + j * kBlockThreads;
+        const int32_t row = i < num_entries ? rows[i % kRows] : -1;
+        const bool valid = row >= 0 && row < num_valid;
+        found[j] = valid ? Neighbour(conv, first + i / kRows, row) : -1;
+      }
+      SAS_UNROLL
+      for (int j = 0; j < kBatch; ++j) {
+        const int i = begin + j * kBlockThreads;
+        if (i >= num_entries) break;
+        in[i / kRows][i % kRows] = found[j];
+        const uint32_t present = Ballot(found[j] >= 0);
+        if (Lane() == 0) {
+          tiles[i / kRows][i % kRows / kWarp] =
+              ((present & 0xffffu) != 0 ? 1u : 0u) | ((present >> 16) != 0 ? 2u : 0u);
+        }
       }
     }
     SyncThreads();

@@ -12,7 +12,8 @@
 namespace sas::cuda {
 
 template <class Kernel>
-__global__ void __launch_bounds__(kThreads) RunKernel(const typename Kernel::Args args) {
+__global__ void __launch_bounds__(Kernel::kBlockThreads, Kernel::kLeastBlocks)
+    RunKernel(const typename Kernel::Args args) {
   extern __shared__ __align__(16) unsigned char memory[];
   Kernel::Run(args, *reinterpret_cast<typename Kernel::Shared*>(memory));
 }
@@ -33,7 +34,8 @@ class StreamLaunch {
     if (error_ == cudaSuccess) {
       void* arguments[] = {&args};
       const dim3 grid(static_cast<unsigned>(num_blocks));
-      error_ = cudaLaunchKernel(function, grid, dim3(kThreads), arguments, kSharedBytes, stream_);
+      error_ = cudaLaunchKernel(function, grid, dim3(Kernel::kBlockThreads), arguments,
+                                kSharedBytes, stream_);
     }
   }
 

@@ -18,21 +18,43 @@
 
 namespace sas::cuda {
 
-template <class T, int kRows, int kColumns>
+// How a block gets its part of the result: terms of a step, stages of the pipeline (0: as many as
+// fit, three or more), and warps, four or eight.
+template <int kRows_, int kColumns_, int kTerms_, int kStages_ = 0, int kWarps_ = 4>
+struct TensorShape {
+  static constexpr int kRows = kRows_;
+  static constexpr int kColumns = kColumns_;
+  static constexpr int kTerms = kTerms_;
+  static constexpr int kStages = kStages_;
+  static constexpr int kWarps = kWarps_;
+  // Eight warps lie four by two where the columns have no four pairs of tiles.
+  static constexpr int kWarpRows = kWarps == 4 || (kRows < 128 && kColumns % 64 == 0) ? 2 : 4;
+};
+
+template <class T, class Shape>
 class TensorForward {
  public:
   using Args = ConvForwardOf<T>;
 
-  static constexpr int kTerms = 32;  // of a stage
+  static constexpr int kRows = Shape::kRows;
+  static constexpr int kColumns = Shape::kColumns;
+  static constexpr int kTerms = Shape::kTerms;
+  static constexpr int kBlockThreads = Shape::kWarps * kWarp;
   using PanelX = TensorPanel<T, kRows, kTerms>;
   using PanelW = TensorPanel<T, kColumns, kTerms>;
-  static constexpr int kStages = Stages(sizeof(PanelX) + sizeof(PanelW), 3);
-
+  static constexpr int kStages =
+      Shape::kStages != 0 ? Shape::kStages : Stages(sizeof(PanelX) + sizeof(PanelW), 3);
   struct Shared {
     PanelX x[kStages];
     PanelW w[kStages];
-    OffsetList<kRows> list;
+    OffsetList<kRows, kBlockThreads> list;
   };
+
+  // Blocks of a multiprocessor that registers must suffice for: 128 a thread with up to 48 sums.
+  static constexpr int kSums = kRows * kColumns / kBlockThreads;
+  static constexpr int kSharedBlocks = 227 * 1024 / static_cast<int>(sizeof(Shared) + 1024);
+  static constexpr int kWantedBlocks = Shape::kWarps == 8 ? 2 : kSums <= 48 ? 4 : 3;
+  static constexpr int kLeastBlocks = kWantedBlocks < kSharedBlocks ? kWantedBlocks : kSharedBlocks;
 
   static SAS_DEVICE void Run(const Args& conv, Shared& shared) {
     TensorForward(conv, shared).Run();
@@ -50,20 +72,27 @@ class TensorForward {
     auto& list = shared_.list;
     list.ListRows(conv_, first_row_);
     const int num_chunks = static_cast<int>(CeilDiv(conv_.c_in, kTerms));
-    TensorProduct<T, kRows, kColumns> product;
+    TensorProduct<T, kRows, kColumns, Shape::kWarpRows, Shape::kWarps / Shape::kWarpRows> product;
     for (int first = 0; first < conv_.num_offsets; first += list.kOffsets) {
       list.ListOffsets(conv_, num_out_, first);
+      const int num_active = list.num_active;
+      if (num_active == 0) continue;
       OffsetStep load;
       OffsetStep use;
+      // What a step needs of the list is read a step before, while nothing waits for it.
+      LookUp(0);
+      uint32_t tiles = list.active_tiles[0];
       RunPipeline<kStages>(
-          list.num_active * num_chunks,
+          num_active * num_chunks,
           [&](int, int stage) {
-            Load(first, list.active[load.listed], load.channel, stage);
+            Load(first, load.channel, stage);
             load.Next(conv_.c_in, kTerms);
+            if (load.channel == 0 && load.listed < num_active) LookUp(load.listed);
           },
           [&](int stage) {
-            product.Add(shared_.x[stage], shared_.w[stage], list.active_tiles[use.listed]);
+            product.Add(shared_.x[stage], shared_.w[stage], tiles);
             use.Next(conv_.c_in, kTerms);
+            if (use.channel == 0 && use.listed < num_active) tiles = list.active_tiles[use.listed];
           });
     }
     product.ForEachPair([&](int i, int column, float even, float odd) {
@@ -71,20 +100,32 @@ class TensorForward {
     });
   }
 
-  // Starts copying what offset first + listed needs for kTerms channels from first_channel on.
-  SAS_DEVICE void Load(int first, int listed, int first_channel, int stage) {
+  // Reads which offset, and which rows of x, this thread will copy from.
+  SAS_DEVICE void LookUp(int place) {
+    listed_ = shared_.list.active[place];
+    SAS_UNROLL
+    for (int piece = 0; piece < kPieces; ++piece) {
+      const int row = PanelX::template RowOfPiece<kBlockThreads>(piece);
+      in_[piece] = row < kRows ? shared_.list.in[listed_][row] : -1;
+    }
+  }
+
+  // Starts copying what the offset that was looked up, of those from `first` on, needs for kTerms
+  // channels from first_channel on.
+  SAS_DEVICE void Load(int first, int first_channel, int stage) {
     const int64_t c_in = conv_.c_in;
     const int channels_left = conv_.c_in - first_channel;
     const int columns_left = conv_.c_out - first_column_;
-    shared_.x[stage].Fill(conv_.x, channels_left, [&](int i) -> int64_t {
-      const int32_t in = shared_.list.in[listed][i];
-      return in < 0 ? -1 : in * c_in + first_channel;
-    });
-    const int k = first + listed;
+    shared_.x[stage].template FillPieces<kBlockThreads>(
+        conv_.x, channels_left, [&](int, int piece) -> int64_t {
+          const int32_t in = in_[piece];
+          return in < 0 ? -1 : in * c_in + first_channel;
+        });
+    const int k = first + listed_;
     const int64_t source = conv_.reverse_offsets ? conv_.num_offsets - 1 - k : k;
     const T* w = conv_.w + (source * conv_.c_out + first_column_) * c_in + first_channel;
-    shared_.w[stage].Fill(w, channels_left,
-                          [&](int i) -> int64_t { return i < columns_left ? i * c_in : -1; });
+    shared_.w[stage].template FillPieces<kBlockThreads>(
+        w, channels_left, [&](int i, int) -> int64_t { return i < columns_left ? i * c_in : -1; });
   }
 
   SAS_DEVICE void Store(int32_t row, int column, float even, float odd) {
@@ -105,6 +146,9 @@ class TensorForward {
   const int64_t num_out_;
   int64_t first_row_;
   int first_column_;
+  static constexpr int kPieces = PanelX::template kPiecesOf<kBlockThreads>;
+  int32_t in_[kPieces];
+  int listed_;
 };
 
 }  // namespace sas::cuda

@@ -24,6 +24,15 @@ struct TensorPanel {
 
   alignas(128) unsigned char data[kRows * kRowBytes];
 
+  template <int kBlockThreads>
+  static constexpr int kPiecesOf = (kRows * kChunks + kBlockThreads - 1) / kBlockThreads;
+
+  // The row of a thread's piece, which may lie beyond the last.
+  template <int kBlockThreads>
+  static SAS_DEVICE int RowOfPiece(int piece) {
+    return (piece * kBlockThreads + ThreadIndex()) / kChunks;
+  }
+
   SAS_DEVICE const unsigned char* Chunk(int row, int chunk) const {
     return data + Place(row, chunk);
   }
@@ -32,14 +41,20 @@ struct TensorPanel {
   // or beyond `width` in a row is zero too. Rows must be aligned to chunks, widths be whole chunks.
   template <class RowAt>
   SAS_DEVICE void Fill(const T* base, int width, RowAt row_at) {
+    FillPieces<kThreads>(base, width, [&](int row, int) { return row_at(row); });
+  }
+
+  // The same by kBlockThreads threads and row_at(row, piece): a thread has kPiecesOf pieces.
+  template <int kBlockThreads, class RowAt>
+  SAS_DEVICE void FillPieces(const T* base, int width, RowAt row_at) {
     constexpr int kPieces = kRows * kChunks;
     SAS_UNROLL
-    for (int first = 0; first < kPieces; first += kThreads) {
-      const int i = first + ThreadIndex();
-      if (kPieces % kThreads != 0 && i >= kPieces) break;
+    for (int piece = 0; piece < kPiecesOf<kBlockThreads>; ++piece) {
+      const int i = piece * kBlockThreads + ThreadIndex();
+      if (kPieces % kBlockThreads != 0 && i >= kPieces) break;
       const int row = i / kChunks;
       const int chunk = i % kChunks;
-      const int64_t offset = row_at(row);
+      const int64_t offset = row_at(row, piece);
       const bool copy = offset >= 0 && chunk * kElements < width;
       CopyAsync<kChunkBytes>(data + Place(row, chunk),
                              copy ? base + offset + chunk * kElements : base, copy);

@@ -1,5 +1,5 @@
-// The matrix product of a block on tensor cores: kRows by kColumns sums in the registers of four
-// warps, two by two, from panels in shared memory.
+// The matrix product of a block on tensor cores: kRows by kColumns sums in the registers of its
+// warps, from panels in shared memory.
 //
 // A chunk of 16 bytes is 4 terms of tf32 or 8 of bfloat16; either way two chunks are one step of
 // the tensor core, and lanes hold rows, columns and sums alike (PTX ISA, "Matrix Fragments for
@@ -31,15 +31,18 @@ SAS_DEVICE void RoundRows(uint32_t (&a)[4], float) {
 }
 SAS_DEVICE void RoundRows(uint32_t (&)[4], Bfloat16) {}
 
-template <class T, int kRows, int kColumns>
+// kWarpRows by kWarpColumns warps share the block.
+template <class T, int kRows, int kColumns, int kWarpRows = 2, int kWarpColumns = 2>
 class TensorProduct {
  public:
-  static constexpr int kRowTiles = kRows / 2 / 16;       // of a warp
-  static constexpr int kColumnTiles = kColumns / 2 / 8;  // of a warp
-  static_assert(kRows % (32) == 0 && kColumns % 32 == 0, "a warp loads pairs of tiles");
+  static constexpr int kRowTiles = kRows / kWarpRows / 16;          // of a warp
+  static constexpr int kColumnTiles = kColumns / kWarpColumns / 8;  // of a warp
+  static_assert(kRows % (16 * kWarpRows) == 0 && kColumns % (16 * kWarpColumns) == 0,
+                "a warp has whole tiles, and loads pairs of them along the columns");
 
   SAS_DEVICE TensorProduct()
-      : first_row_(WarpIndex() / 2 * (kRows / 2)), first_column_(WarpIndex() % 2 * (kColumns / 2)) {
+      : first_row_(WarpIndex() / kWarpColumns * (kRows / kWarpRows)),
+        first_column_(WarpIndex() % kWarpColumns * (kColumns / kWarpColumns)) {
     SAS_UNROLL
     for (int i = 0; i < kRowTiles; ++i) {
       SAS_UNROLL
@@ -54,29 +57,13 @@ class TensorProduct {
   // whether rows [16 i, 16 i + 16) of the block have anything to add.
   template <class PanelA, class PanelB>
   SAS_DEVICE void Add(const PanelA& a, const PanelB& b, uint32_t tiles) {
-    const uint32_t own = tiles >> (first_row_ / 16);
-    SAS_UNROLL
-    for (int chunk = 0; chunk < PanelA::kChunks; chunk += 2) {
-      uint32_t b_part[kColumnTiles][2];
-      SAS_UNROLL
-      for (int j = 0; j < kColumnTiles; j += 2) {
-        // Lanes 0-7: columns 0-7 of the pair, first chunk; 8-15: second chunk; then columns 8-15.
-        const int column = first_column_ + 8 * j + Lane() % 8 + Lane() / 16 * 8;
-        uint32_t parts[4];
-        LoadMatrices(parts, b.Chunk(column, chunk + Lane() / 8 % 2));
-        SAS_UNROLL
-        for (int e = 0; e < 4; ++e) b_part[j + e / 2][e % 2] = parts[e];
-      }
-      SAS_UNROLL
-      for (int i = 0; i < kRowTiles; ++i) {
-        if ((own >> i & 1) == 0) continue;
-        // Lanes 0-7: rows 0-7, first chunk; 8-15: rows 8-15; then the same of the second chunk.
-        uint32_t a_part[4];
-        LoadMatrices(a_part, a.Chunk(first_row_ + 16 * i + Lane() % 16, chunk + Lane() / 16));
-        RoundRows(a_part, T());
-        SAS_UNROLL
-        for (int j = 0; j < kColumnTiles; ++j) MultiplyAdd(sums_[i][j], a_part, b_part[j], T());
-      }
+    constexpr uint32_t kAll = (1u << kRowTiles) - 1;
+    const uint32_t own = tiles >> (first_row_ / 16) & kAll;
+    // No branch lies between the chunks of a case, so that loads may overtake products.
+    if (own == kAll) {
+      AddTiles<0, kRowTiles>(a, b);
+    } else {
+      AddOneByOne<0>(a, b, own);
     }
   }
 
@@ -156,6 +143,41 @@ class TensorProduct {
   }
 
  private:
+  template <int kTile, class PanelA, class PanelB>
+  SAS_DEVICE void AddOneByOne(const PanelA& a, const PanelB& b, uint32_t own) {
+    if constexpr (kTile < kRowTiles) {
+      if ((own >> kTile & 1) != 0) AddTiles<kTile, kTile + 1>(a, b);
+      AddOneByOne<kTile + 1>(a, b, own);
+    }
+  }
+
+  // Adds to the warp's tiles of rows [kBegin, kEnd).
+  template <int kBegin, int kEnd, class PanelA, class PanelB>
+  SAS_DEVICE void AddTiles(const PanelA& a, const PanelB& b) {
+    SAS_UNROLL
+    for (int chunk = 0; chunk < PanelA::kChunks; chunk += 2) {
+      uint32_t b_part[kColumnTiles][2];
+      SAS_UNROLL
+      for (int j = 0; j < kColumnTiles; j += 2) {
+        // Lanes 0-7: columns 0-7 of the pair, first chunk; 8-15: second chunk; then columns 8-15.
+        const int column = first_column_ + 8 * j + Lane() % 8 + Lane() / 16 * 8;
+        uint32_t parts[4];
+        LoadMatrices(parts, b.Chunk(column, chunk + Lane() / 8 % 2));
+        SAS_UNROLL
+        for (int e = 0; e < 4; ++e) b_part[j + e / 2][e % 2] = parts[e];
+      }
+      SAS_UNROLL
+      for (int i = kBegin; i < kEnd; ++i) {
+        // Lanes 0-7: rows 0-7, first chunk; 8-15: rows 8-15; then the same of the second chunk.
+        uint32_t a_part[4];
+        LoadMatrices(a_part, a.Chunk(first_row_ + 16 * i + Lane() % 16, chunk + Lane() / 16));
+        RoundRows(a_part, T());
+        SAS_UNROLL
+        for (int j = 0; j < kColumnTiles; ++j) MultiplyAdd(sums_[i][j], a_part, b_part[j], T());
+      }
+    }
+  }
+
   const int first_row_;
   const int first_column_;
   float sums_[kRowTiles][kColumnTiles][4];

@@ -103,6 +103,9 @@ class WeightGradTile {
   using Element = typename Math::Element;
   using Args = ConvWeightGradOf<Element>;
 
+  static constexpr int kBlockThreads = kThreads;
+  static constexpr int kLeastBlocks = 1;
+
   static constexpr int kRows = Math::kRows;
   static constexpr int kColumns = Math::kColumns;
   static constexpr int kWindow = Math::kWindow;  // rows whose pairs are listed at a time
@@ -222,6 +225,9 @@ template <class T>
 class AddSlabs {
  public:
   using Args = ConvWeightGradOf<T>;
+
+  static constexpr int kBlockThreads = kThreads;
+  static constexpr int kLeastBlocks = 1;
   struct Shared {};
 
   static SAS_DEVICE void Run(const Args& conv, Shared&) {

@@ -53,7 +53,7 @@ class EmulatedLaunch {
     auto& shared = *static_cast<Shared*>(memory.data());
     for (int64_t i = 0; i < num_blocks && error_.empty(); ++i) {
       memory.Spoil();
-      Block block(i, sas::cuda::kThreads, memory.range(), readable_, schedule_);
+      Block block(i, Kernel::kBlockThreads, memory.range(), readable_, schedule_);
       error_ = block.Run([&] { Kernel::Run(args, shared); });
     }
   }
@@ -72,6 +72,19 @@ class EmulatedLaunch {
 template <class T>
 Range Elements(const T* data, int64_t rows, int64_t columns) {
   return {data, sizeof(T) * static_cast<size_t>(rows * columns)};
+}
+
+sas::cuda::Tile TileOf(const int* tile) { return {tile[0], tile[1], tile[2], tile[3], tile[4]}; }
+
+template <class T>
+int ListShapes(int* shapes) {
+  int count = 0;
+  sas::cuda::FindShape(typename sas::cuda::TensorShapesOf<T>::type(),
+                       [&](auto, const sas::cuda::Tile& tile) {
+                         std::memcpy(shapes + 5 * count++, &tile, sizeof(tile));
+                         return false;
+                       });
+  return count;
 }
 
 Schedule ScheduleOf(int bits) { return {(bits & 1) != 0, (bits & 2) != 0}; }
@@ -149,25 +162,31 @@ int WeightGrad(const void* x, const void* dy, const int32_t* nbr, float* dw, flo
 }  // namespace
 
 // Sizes of both: offsets, c_in, c_out, table stride, valid rows, capacity, rows of x. precision: 0
-// float32, 1 tf32, 2 bfloat16, which x, w, dy and y then are. rows, columns: of a tile, 0 chooses.
-// schedule: bit 0 copies at once, bit 1 threads in descending order. Return 0, or 1 if a GPU would
-// have objected. flags: bit 0 transposes the weights, bit 1 reverses the offsets.
+// float32, 1 tf32, 2 bfloat16, which x, w, dy and y then are. tile: rows, columns, terms, stages
+// and warps, 0 chooses. schedule: bit 0 copies at once, bit 1 threads in descending order. flags:
+// bit 0 transposes the weights, bit 1 reverses the offsets. Return 0, or 1 if a GPU would have
+// objected.
 extern "C" {
 
 int sas_emulate_forward(const void* x, const void* w, const int32_t* nbr, const int32_t* order,
-                        void* y, const int64_t* sizes, int flags, int precision, int rows,
-                        int columns, int schedule) {
-  const Options options{static_cast<Precision>(precision), {rows, columns}, schedule};
+                        void* y, const int64_t* sizes, int flags, int precision, const int* tile,
+                        int schedule) {
+  const Options options{static_cast<Precision>(precision), TileOf(tile), schedule};
   return precision == 2 ? Forward<Bfloat16>(x, w, nbr, order, y, sizes, flags, options)
                         : Forward<float>(x, w, nbr, order, y, sizes, flags, options);
 }
 
 int sas_emulate_weight_grad(const void* x, const void* dy, const int32_t* nbr, float* dw,
-                            float* partials, const int64_t* sizes, int precision, int rows,
-                            int columns, int schedule) {
-  const Options options{static_cast<Precision>(precision), {rows, columns}, schedule};
+                            float* partials, const int64_t* sizes, int precision, const int* tile,
+                            int schedule) {
+  const Options options{static_cast<Precision>(precision), TileOf(tile), schedule};
   return precision == 2 ? WeightGrad<Bfloat16>(x, dy, nbr, dw, partials, sizes, options)
                         : WeightGrad<float>(x, dy, nbr, dw, partials, sizes, options);
+}
+
+// Shapes of the forward on tensor cores, five numbers each as above; returns how many there are.
+int sas_emulate_tensor_shapes(int precision, int* shapes) {
+  return precision == 2 ? ListShapes<Bfloat16>(shapes) : ListShapes<float>(shapes);
 }
 
 const char* sas_emulate_error() { return last_error.c_str(); }

@@ -88,11 +88,15 @@ constexpr bool FitsTensorCores(int c_in) {
   return c_in > 0 && c_in % (16 / static_cast<int>(sizeof(T))) == 0;
 }
 
-// Rows and columns of a block's part of the result; 0 chooses. Results do not depend on it, speed
-// does.
+// Rows and columns of a block's part of the result, and for forwards on tensor cores how it gets
+// there: terms of a step, stages of the pipeline, warps. 0 chooses. Results do not depend on it,
+// speed does.
 struct Tile {
   int rows = 0;
   int columns = 0;
+  int terms = 0;
+  int stages = 0;
+  int warps = 0;
 };
 
 // Enqueue on a stream, a cudaStream_t. Return null, or what CUDA says went wrong. On tensor cores

@@ -7,6 +7,8 @@
 //   build/stress_cuda --time TABLE C_IN C_OUT ...     every tile, for these channels; the table is
 //                                                     one of benchmarks/gpu/write_table.py
 //   build/stress_cuda --default TABLE C_IN C_OUT ...  the tiles that would be chosen: to profile
+//   build/stress_cuda --forward       forwards alone
+//   build/stress_cuda --shapes TABLE C_IN C_OUT ...   every way to cut forwards, and no more
 //
 // Prints a JSON row a case; exits with 1 if one is wrong.
 #include <cuda_runtime.h>
@@ -21,6 +23,7 @@
 #include <string>
 #include <vector>
 
+#include "dispatch.h"
 #include "sas_conv_cuda.h"
 
 namespace {
@@ -203,8 +206,60 @@ std::vector<T> TransposedWeights(const Case<T>& c, Precision precision) {
   return turned;
 }
 
+// Every way to cut the forward of a precision.
+std::vector<Tile> ForwardTiles(Precision precision) {
+  std::vector<Tile> tiles;
+  auto add = [&](auto, const Tile& tile) {
+    tiles.push_back(tile);
+    return false;
+  };
+  if (precision == Precision::kF32) {
+    tiles = {{32, 32}, {64, 32}, {64, 64}, {64, 96}};
+  } else if (precision == Precision::kTf32) {
+    sas::cuda::FindShape(sas::cuda::TensorShapesOf<float>::type(), add);
+  } else {
+    sas::cuda::FindShape(sas::cuda::TensorShapesOf<Bfloat16>::type(), add);
+  }
+  return tiles;
+}
+
+// What a forward should give: sums and sums of absolute values, [capacity, c_out].
+struct Expected {
+  std::vector<double> sums;
+  std::vector<double> absolute;
+};
+
 template <class T>
-double CheckForward(const Case<T>& c, Precision precision, int rows, int columns) {
+Expected ExpectForward(const Case<T>& c, Precision precision) {
+  const Shape& s = c.shape;
+  const bool few = s.c_in <= sas::cuda::kFewChannels && sizeof(T) == 4;
+  Expected expected;
+  for (std::vector<double>* part : {&expected.sums, &expected.absolute}) {
+    part->assign(c.capacity * s.c_out, 0.0);
+  }
+  std::vector<double> w(c.w.size());
+  for (size_t i = 0; i < w.size(); ++i) w[i] = Factor(Widen(c.w[i]), precision, few);
+  for (int64_t o = 0; o < s.num_out; ++o) {
+    for (int k = 0; k < s.num_offsets; ++k) {
+      const int32_t in = c.nbr[k * c.capacity + o];
+      if (in < 0) continue;
+      for (int i = 0; i < s.c_in; ++i) {
+        const double x = Factor(Widen(c.x[int64_t{in} * s.c_in + i]), precision, few);
+        for (int j = 0; j < s.c_out; ++j) {
+          const double term = x * w[(int64_t{k} * s.c_in + i) * s.c_out + j];
+          expected.sums[o * s.c_out + j] += term;
+          expected.absolute[o * s.c_out + j] += std::abs(term);
+        }
+      }
+    }
+  }
+  return expected;
+}
+
+// Runs one tile; `first` is what another gave, bit by bit, or becomes it if empty.
+template <class T>
+double CheckForward(const Case<T>& c, Precision precision, const Tile& tile,
+                    const Expected& expected, std::vector<T>& first) {
   const Shape& s = c.shape;
   const bool few = s.c_in <= sas::cuda::kFewChannels && sizeof(T) == 4;
   const bool tensor = precision != Precision::kF32 && !few;
@@ -217,31 +272,18 @@ double CheckForward(const Case<T>& c, Precision precision, int rows, int columns
   const ConvForwardOf<T> conv{x.get(), w.get(),    nbr.get(),  order.get(),   num_out.get(),
                               y.get(), c.capacity, c.capacity, s.num_offsets, s.c_in,
                               s.c_out, tensor,     false};
-  CheckLaunch(RunForward(conv, precision, {rows, columns}));
+  CheckLaunch(RunForward(conv, precision, tile));
   Check(cudaDeviceSynchronize(), "forward");
   const std::vector<T> got = y.Host();
+  if (first.empty()) first = got;
+  if (std::memcmp(first.data(), got.data(), got.size() * sizeof(T)) != 0) return INFINITY;
   Worst worst;
-  for (int64_t o = 0; o < c.capacity; ++o) {
-    for (int j = 0; j < s.c_out; ++j) {
-      double sum = 0.0;
-      double absolute = 0.0;
-      for (int k = 0; o < s.num_out && k < s.num_offsets; ++k) {
-        const int32_t in = c.nbr[k * c.capacity + o];
-        if (in < 0) continue;
-        for (int i = 0; i < s.c_in; ++i) {
-          const double term =
-              double{Factor(Widen(c.x[int64_t{in} * s.c_in + i]), precision, few)} *
-              Factor(Widen(c.w[(int64_t{k} * s.c_in + i) * s.c_out + j]), precision, few);
-          sum += term;
-          absolute += std::abs(term);
-        }
-      }
-      // Tensor cores add terms with two bits fewer.
-      const double terms = s.num_offsets * s.c_in + 1;
-      double bound = terms * std::ldexp(absolute, tensor ? -22 : -24);
-      if (sizeof(T) == 2) bound += std::ldexp(std::abs(sum), -8);
-      worst.Add(Widen(got[o * s.c_out + j]), sum, bound);
-    }
+  for (size_t i = 0; i < got.size(); ++i) {
+    // Tensor cores add terms with two bits fewer.
+    const double terms = s.num_offsets * s.c_in + 1;
+    double bound = terms * std::ldexp(expected.absolute[i], tensor ? -22 : -24);
+    if (sizeof(T) == 2) bound += std::ldexp(std::abs(expected.sums[i]), -8);
+    worst.Add(Widen(got[i]), expected.sums[i], bound);
   }
   return worst.ratio;
 }
@@ -292,46 +334,45 @@ int Channels(int channels, Precision precision) {
   return static_cast<int>(CeilDiv(channels, step)) * step;
 }
 
-bool Report(const char* pass, const Shape& s, Precision precision, int rows, int columns,
-            double ratio) {
+bool Report(const char* pass, const Shape& s, Precision precision, const Tile& tile, double ratio) {
   const bool right = ratio <= 1.0;
   std::printf(
       "{\"check\": \"%s\", \"precision\": \"%s\", \"offsets\": %d, \"channels\": [%d, %d], "
-      "\"rows\": %d, \"tile\": [%d, %d], \"error_over_bound\": %.3g, \"right\": %s}\n",
-      pass, kNames[static_cast<int>(precision)], s.num_offsets, s.c_in, s.c_out, s.num_out, rows,
-      columns, ratio, right ? "true" : "false");
+      "\"rows\": %d, \"tile\": [%d, %d, %d, %d, %d], \"error_over_bound\": %.3g, "
+      "\"right\": %s}\n",
+      pass, kNames[static_cast<int>(precision)], s.num_offsets, s.c_in, s.c_out, s.num_out,
+      tile.rows, tile.columns, tile.terms, tile.stages, tile.warps, ratio,
+      right ? "true" : "false");
   std::fflush(stdout);
   return right;
 }
 
 template <class T>
-bool CheckShape(Shape shape, Precision precision, bool quick) {
+bool CheckShape(Shape shape, Precision precision, bool quick, bool forward_alone) {
   bool right = true;
   shape.c_in = Channels(shape.c_in, precision);
-  const std::vector<int> heights{32, 64};
-  std::vector<int> widths{32, 64, 96};
-  if (precision != Precision::kF32) widths.push_back(128);
   const Case<T> forward(shape, 1);
-  for (int height : heights) {
-    for (int width : widths) {
-      if (quick && (width != 96 || height == 32)) continue;
-      right &= Report("forward", shape, precision, height, width,
-                      CheckForward(forward, precision, height, width));
-    }
+  const Expected expected = ExpectForward(forward, precision);
+  std::vector<T> first;
+  for (const Tile& tile : ForwardTiles(precision)) {
+    if (quick && (tile.columns != 96 || tile.rows == 32)) continue;
+    right &= Report("forward", shape, precision, tile,
+                    CheckForward(forward, precision, tile, expected, first));
   }
+  if (forward_alone) return right;
   shape.c_out = Channels(shape.c_out, precision);
   const Case<T> gradient(shape, 2);
   for (int height : {32, 64, 96}) {
     for (int width : {32, 64, 96}) {
       if (quick && (width != 96 || height != 64)) continue;
-      right &= Report("weight_grad", shape, precision, height, width,
+      right &= Report("weight_grad", shape, precision, {height, width},
                       CheckWeightGrad(gradient, precision, height, width));
     }
   }
   return right;
 }
 
-bool CheckAll(bool quick) {
+bool CheckAll(bool quick, bool forward_alone) {
   const std::vector<Shape> shapes =
       quick ? std::vector<Shape>{{3, 8, 8, 20, 5, 0.4}, {27, 40, 100, 300, 9, 0.3}}
             : std::vector<Shape>{{1, 8, 4, 1, 0, 1.0},        {3, 8, 8, 20, 5, 0.4},
@@ -340,9 +381,9 @@ bool CheckAll(bool quick) {
                                  {2, 16, 24, 9000, 700, 0.3}, {125, 8, 33, 200, 0, 0.1}};
   bool right = true;
   for (const Shape& shape : shapes) {
-    right &= CheckShape<float>(shape, Precision::kF32, quick);
-    right &= CheckShape<float>(shape, Precision::kTf32, quick);
-    right &= CheckShape<Bfloat16>(shape, Precision::kBf16, quick);
+    right &= CheckShape<float>(shape, Precision::kF32, quick, forward_alone);
+    right &= CheckShape<float>(shape, Precision::kTf32, quick, forward_alone);
+    right &= CheckShape<Bfloat16>(shape, Precision::kBf16, quick, forward_alone);
   }
   return right;
 }
@@ -407,9 +448,22 @@ std::vector<T> Random(int64_t count) {
   return values;
 }
 
+// What --time, --default and --shapes time of a layer.
+struct Timed {
+  bool forward_tiles;
+  bool grads;
+  bool grad_tiles;
+};
+
+// Tiles or steps that are mostly padding are not worth the time.
+bool IsWorthTiming(const Tile& tile, int c_in, int c_out) {
+  return (tile.columns == 32 || CeilDiv(c_out, tile.columns) * tile.columns == c_out) &&
+         c_in % std::max(tile.terms, 1) == 0;
+}
+
 template <class T>
 void TimeLayer(const Table& table, const char* name, Precision precision, int c_in, int c_out,
-               bool every_tile) {
+               const Timed& timed) {
   Device<T> x(Random<T>(int64_t{table.capacity} * c_in));
   Device<T> dy(Random<T>(int64_t{table.capacity} * c_out));
   Device<T> w(Random<T>(int64_t{table.num_offsets} * c_in * c_out));
@@ -421,55 +475,55 @@ void TimeLayer(const Table& table, const char* name, Precision precision, int c_
   const int64_t slabs = NumSlabs(table.capacity);
   Device<float> partials(slabs * table.num_offsets * c_in * c_out);
   const double gflop = 2e-9 * static_cast<double>(table.num_pairs) * c_in * c_out;
-  auto report = [&](const char* pass, int rows, int columns, double ms) {
+  auto report = [&](const char* pass, const Tile& tile, double ms) {
     std::printf(
         "{\"time\": \"%s\", \"table\": \"%s\", \"precision\": \"%s\", \"channels\": [%d, %d], "
-        "\"rows\": %d, \"tile\": [%d, %d], \"ms\": %.4f, \"tflops\": %.2f}\n",
-        pass, name, kNames[static_cast<int>(precision)], c_in, c_out, table.num_out, rows, columns,
-        ms, gflop / ms);
+        "\"rows\": %d, \"tile\": [%d, %d, %d, %d, %d], \"ms\": %.4f, \"tflops\": %.2f}\n",
+        pass, name, kNames[static_cast<int>(precision)], c_in, c_out, table.num_out, tile.rows,
+        tile.columns, tile.terms, tile.stages, tile.warps, ms, gflop / ms);
     std::fflush(stdout);
   };
-  auto forward = [&](int rows, int columns) {
+  auto forward = [&](const Tile& tile) {
     const ConvForwardOf<T> conv{
         x.get(), w.get(),        nbr.get(),      order.get(),       num_out.get(),
         y.get(), table.capacity, table.capacity, table.num_offsets, c_in,
         c_out,   true,           false};
-    CheckLaunch(RunForward(conv, precision, {rows, columns}));
+    report("forward", tile, MedianMs([&] { CheckLaunch(RunForward(conv, precision, tile)); }));
   };
-  auto gradient = [&](int rows, int columns) {
+  auto gradient = [&](const Tile& tile) {
     const ConvWeightGradOf<T> conv{
         x.get(),        dy.get(),       nbr.get(),
         num_out.get(),  dw.get(),       slabs > 1 ? partials.get() : nullptr,
         table.capacity, table.capacity, table.num_offsets,
         c_in,           c_out};
-    CheckLaunch(RunWeightGrad(conv, precision, {rows, columns}));
+    report("weight_grad", tile,
+           MedianMs([&] { CheckLaunch(RunWeightGrad(conv, precision, tile)); }));
   };
-  report("forward", 0, 0, MedianMs([&] { forward(0, 0); }));
-  report("weight_grad", 0, 0, MedianMs([&] { gradient(0, 0); }));
-  if (!every_tile) return;
-  const bool exact = precision == Precision::kF32;
-  for (int rows : {32, 64}) {
-    for (int columns : {32, 64, 96, 128}) {
-      if (exact && columns == 128) continue;
-      if (columns > 32 && CeilDiv(c_out, columns) * columns > c_out * 3 / 2) continue;
-      report("forward", rows, columns, MedianMs([&] { forward(rows, columns); }));
+  forward({});
+  if (timed.grads) gradient({});
+  if (timed.forward_tiles) {
+    for (const Tile& tile : ForwardTiles(precision)) {
+      if (IsWorthTiming(tile, c_in, c_out)) forward(tile);
     }
   }
+  if (!timed.grad_tiles) return;
   for (int rows : {32, 64, 96}) {
     for (int columns : {32, 64, 96}) {
       if (CeilDiv(c_in, rows) * rows > c_in * 3 / 2 && rows > 32) continue;
       if (CeilDiv(c_out, columns) * columns > c_out * 3 / 2 && columns > 32) continue;
-      report("weight_grad", rows, columns, MedianMs([&] { gradient(rows, columns); }));
+      gradient({rows, columns});
     }
   }
 }
 
-void TimeTable(const char* path, const std::vector<std::pair<int, int>>& layers, bool every_tile) {
+void TimeTable(const char* path, const std::vector<std::pair<int, int>>& layers,
+               const std::string& mode) {
   const Table table(path);
+  const Timed timed{mode != "--default", mode != "--shapes", mode == "--time"};
   for (const auto& [c_in, c_out] : layers) {
-    TimeLayer<float>(table, path, Precision::kF32, c_in, c_out, every_tile);
-    TimeLayer<float>(table, path, Precision::kTf32, c_in, c_out, every_tile);
-    TimeLayer<Bfloat16>(table, path, Precision::kBf16, c_in, c_out, every_tile);
+    TimeLayer<float>(table, path, Precision::kF32, c_in, c_out, timed);
+    TimeLayer<float>(table, path, Precision::kTf32, c_in, c_out, timed);
+    TimeLayer<Bfloat16>(table, path, Precision::kBf16, c_in, c_out, timed);
   }
 }
 
@@ -477,15 +531,15 @@ void TimeTable(const char* path, const std::vector<std::pair<int, int>>& layers,
 
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
-  if (argc > 2 && (mode == "--time" || mode == "--default")) {
+  if (argc > 2 && (mode == "--time" || mode == "--default" || mode == "--shapes")) {
     std::vector<std::pair<int, int>> layers;
     for (int i = 3; i + 1 < argc; i += 2) {
       layers.emplace_back(std::atoi(argv[i]), std::atoi(argv[i + 1]));
     }
-    TimeTable(argv[2], layers, mode == "--time");
+    TimeTable(argv[2], layers, mode);
     return 0;
   }
-  const bool right = CheckAll(mode == "--quick");
+  const bool right = CheckAll(mode == "--quick", mode == "--forward");
   std::printf("{\"all_right\": %s}\n", right ? "true" : "false");
   return right ? 0 : 1;
 }

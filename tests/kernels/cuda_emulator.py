@@ -31,14 +31,30 @@ PRECISIONS = ("f32", "tf32", "bf16")
 # Rows and columns of a tile, by precision: of the forward, of the weight gradient.
 _WIDTHS = (32, 64, 96)
 FORWARD_TILES = {
-    "f32": list(itertools.product((32, 64), _WIDTHS)),
-    "tf32": list(itertools.product((32, 64), (*_WIDTHS, 128))),
-    "bf16": list(itertools.product((32, 64), (*_WIDTHS, 128))),
+    "f32": [(32, 32), *itertools.product((64,), _WIDTHS)],
+    "tf32": [
+        *itertools.product((32,), (*_WIDTHS, 128)),
+        (64, 32),
+        (64, 64),
+        (64, 96),
+        (128, 96),
+        (128, 128),
+    ],
+    "bf16": [
+        *itertools.product((32,), _WIDTHS),
+        (64, 32),
+        (64, 64),
+        (64, 96),
+        (64, 128),
+        (128, 96),
+    ],
 }
 GRAD_TILES = {name: list(itertools.product(_WIDTHS, _WIDTHS)) for name in PRECISIONS}
 # Channels that tensor cores take are multiples of these.
 CHANNEL_STEP = {"f32": 1, "tf32": 4, "bf16": 8}
 FEW_CHANNELS = 4
+_TILE_SIZES = 5
+_MOST_SHAPES = 1000
 
 
 def compiler():
@@ -58,13 +74,21 @@ def build(kernels, target):
     return library
 
 
+def tensor_shapes(library, precision):
+    """Return every tile that the forward on tensor cores can take."""
+    room = np.zeros((_MOST_SHAPES, _TILE_SIZES), np.int32)
+    index = PRECISIONS.index(precision)
+    count = library.sas_emulate_tensor_shapes(index, pointer(room))
+    return [tuple(shape) for shape in room[:count].tolist()]
+
+
 @dataclasses.dataclass(frozen=True)
 class Emulator:
     """One way to run the kernels."""
 
     library: ctypes.CDLL
     precision: str = "f32"
-    tile: tuple[int, int] = (0, 0)
+    tile: tuple[int, ...] = ()  # rows, columns, terms, stages, warps; 0 or missing: any
     schedule: int = 0
 
     def forward(self, case, *, flags=0, w=None, order=None):
@@ -148,7 +172,9 @@ class Emulator:
         return from_bf16(array) if self.precision == "bf16" else array
 
     def _options(self):
-        return PRECISIONS.index(self.precision), *self.tile, self.schedule
+        tile = np.zeros(_TILE_SIZES, np.int32)
+        tile[: len(self.tile)] = self.tile
+        return PRECISIONS.index(self.precision), pointer(tile), self.schedule
 
 
 def aligned(array):

@@ -255,6 +255,18 @@ def test_row_order_puts_equal_sets_of_offsets_together():
     assert native_cuda.row_order(np.zeros((1, 0), np.int32)).shape == (0,)
 
 
+def test_row_order_begins_with_the_heaviest_groups():
+    rng = np.random.default_rng(0)
+    density = np.repeat(rng.uniform(0, 0.4, 10), 100)
+    table = np.where(rng.random((27, 1000)) < density, 1, -1).astype(np.int32)
+    order = np.asarray(native_cuda.row_order(table))
+    assert sorted(order) == list(range(1000))
+    tiles = (table >= 0)[:, order[:896]].reshape(27, 14, 64).any(2)
+    weights = tiles.sum(0).reshape(7, 2).sum(1)
+    assert (np.diff(weights) <= 0).all()
+    assert weights[0] > weights[-1]
+
+
 @pytest.mark.parametrize(
     ("capacity", "slabs"), [(0, 1), (4096, 1), (4097, 2), (12_288, 3), (10**6, 16)]
 )

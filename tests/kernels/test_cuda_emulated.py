@@ -16,6 +16,7 @@ from cuda_emulator import (
     PRECISIONS,
     SCHEDULES,
     Emulator,
+    tensor_shapes,
 )
 
 if cuda_emulator.compiler() is None:
@@ -53,6 +54,32 @@ def test_forward_matches_the_oracle(
         sizes = (num_offsets, c_in, c_out, num_out)
         case = calls.make_case(c_in, *sizes, density=density)
         run.check_forward(case, run.forward(case))
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+@pytest.mark.parametrize(
+    ("num_offsets", "c_in", "c_out", "num_out", "density"),
+    [
+        (1, 8, 4, 1, 1.0),  # less than a tile, a step and a stage
+        (3, 200, 104, 70, 0.5),  # several steps of every length, the last not full
+        (5, 32, 40, 150, 0.01),  # tiles that lack some offsets
+        (40, 36, 100, 150, 0.05),  # more offsets than are listed at a time
+    ],
+)
+def test_every_shape_on_tensor_cores_gives_the_same_bits(
+    emulator, num_offsets, c_in, c_out, num_out, density, precision
+):
+    sizes = (num_offsets, fit(c_in, precision), c_out, num_out)
+    case = calls.make_case(7, *sizes, density=density)
+    first = emulator(precision)
+    expected = first.forward(case)
+    first.check_forward(case, expected)
+    shapes = tensor_shapes(first.library, precision)
+    assert {shape[4] for shape in shapes} == {4, 8}
+    assert {shape[:2] for shape in shapes} == set(FORWARD_TILES[precision])
+    for shape, schedule in zip(shapes, itertools.cycle(SCHEDULES)):
+        run = emulator(precision, shape, schedule)
+        np.testing.assert_array_equal(run.forward(case), expected, str(shape))
 
 
 @pytest.mark.parametrize(("precision", "tile"), tiles(GRAD_TILES))
@@ -230,6 +257,12 @@ MUTANTS = {
     "stage in use": ("panel.h", "step + kStages - 1;", "step + kStages;"),
     "padding of rows": ("forward_tile.h", "in < 0 ? -1 :", "in < 0 ? 0 :"),
     "padding of tensors": ("tensor_forward.h", "in < 0 ? -1 :", "in < 0 ? 0 :"),
+    "rows of the next step": ("tensor_forward.h", "LookUp(load.listed)", "LookUp(0)"),
+    "tiles of the next step": ("tensor_forward.h", "tiles = list.active_tiles[use",
+                               "tiles = list.active_tiles[0 * use"),
+    "batch of the table": (
+        "offset_list.h", "first + i / kRows", "first + begin / kRows"
+    ),
     "present tiles": ("offset_list.h", "(present >> 16) != 0 ? 2u", "false ? 2u"),
     "misaligned": ("panel.h", "(kDepthMajor ? 8 : 4)", "(kDepthMajor ? 8 : 5)"),
     "missing barrier": (
@@ -255,6 +288,8 @@ def test_checks_catch_a_wrong_kernel(root, tmp_path, name):
         calls.make_case(seed, 4, 72, 40, 200, density=density)
         for seed, density in ((12, 0.4), (13, 0.01))
     ]
+    # Enough offsets that a thread reads several entries of the table.
+    cases.append(calls.make_case(14, 9, 24, 40, 70, density=0.3))
     with pytest.raises(AssertionError):
         for precision, schedule in itertools.product(PRECISIONS, SCHEDULES):
             for case in cases:
