@@ -105,15 +105,33 @@ class BuildPy(build_py):
         try_cuda_library(ROOT)
         self.__dict__.pop("data_files", None)
         super().run()
+        if not self.editable_mode:
+            for source, target in self._scripts():
+                self.mkpath(str(target.parent))
+                self.copy_file(str(source), str(target), preserve_mode=False)
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """Name the copies of the scripts, too."""
+        copies = [] if self.editable_mode else self._scripts()
+        outputs = super().get_outputs(include_bytecode)
+        return [*outputs, *(str(target) for _, target in copies)]
+
+    def _scripts(self) -> list[tuple[Path, Path]]:
+        """Return scripts and flagfiles, and where `sas-jax` finds them when installed.
+
+        An editable install, like the clone itself, has them at its root.
+        """
+        folder = Path(self.build_lib) / "sas_jax" / "experiments"
+        return [(path, folder / path.name) for path in script_files()]
 
 
 class Sdist(sdist):
-    """Add the native sources to the source distribution."""
+    """Add the native sources and the scripts to the source distribution."""
 
     def add_defaults(self) -> None:
-        """Take every file below kernels/ besides the usual ones."""
+        """Take every file below kernels/ and all scripts besides the usual ones."""
         super().add_defaults()
-        found = (ROOT / "kernels").rglob("*")
+        found = [*(ROOT / "kernels").rglob("*"), *script_files()]
         files = [str(p.relative_to(ROOT)) for p in found if p.is_file()]
         self.filelist.extend(sorted(files))
 
@@ -127,6 +145,11 @@ class Wheel(bdist_wheel):
         if machine == "any":
             return interpreter, abi, machine
         return "py3", "none", machine
+
+
+def script_files() -> list[Path]:
+    """Return the scripts of all stages and the flagfiles."""
+    return sorted([*(ROOT / "experiments").glob("*.py"), *ROOT.glob("*.flags")])
 
 
 def find_compiler() -> str | None:

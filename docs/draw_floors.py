@@ -24,7 +24,7 @@ FLOORS = (
     ("datasets", "superpoints", "view", "teachers"),
     ("lifting", "fusion"),
     ("distill", "evaluate"),
-    ("capability",),
+    ("capability", "api"),
     ("rooms",),
 )
 """From the ground up; a package may import its own floor and those below.

@@ -11,7 +11,7 @@ from PIL import Image
 from sas_jax.artefacts.features import Features, load_features
 from sas_jax.artefacts.files import read_json
 from sas_jax.artefacts.superpoints import load_superpoints
-from sas_jax.capability.store import QUALITY_SCHEMA
+from sas_jax.capability.store import QUALITY_SCHEMA, quality_path
 from sas_jax.evaluate import query
 from sas_jax.scenes.scene import Scene
 from sas_jax.view import pictures, report
@@ -192,7 +192,7 @@ def capability() -> Section | None:
         "Capability is the mean IoU of the last rows with the refined mask."
     ]
     tables = []
-    quality = folder / "quality.json"
+    quality = quality_path(folder)
     if quality.exists():
         tables = [_quality_table(read_json(quality, schema=QUALITY_SCHEMA))]
     return Section("Capability", text=text, figures=figures, tables=tables)

@@ -126,7 +126,13 @@ def named_scan(name: str) -> Scan:
     if place.exists():
         kind = stage_flags.DATASET.value
         return datasets.scan_at(place, _dataset_settings(), name=kind)
-    known = dataset()
+    try:
+        known = dataset()
+    except InputError as error:
+        raise InputError(
+            f"query: --scene must be a folder or a scan of the data set, got {name}, "
+            f"and no data set: {error}"
+        ) from error
     path = known.scan_path(data_root(), name)
     if path.exists():
         return Scan(known, name, path)

@@ -124,7 +124,11 @@ TRAIN = config_flags.define(
     named={"augment": named_augmentation},
 )
 TRAIN_RUN = config_flags.define(
-    RunConfig, leave_out=("best_metric", "validate_epochs", "log_steps")
+    RunConfig,
+    leave_out=(
+        *("best_metric", "validate_epochs", "log_steps"),
+        *("keep_last", "num_threads"),
+    ),
 )
 
 

@@ -1,8 +1,43 @@
 """SAS in JAX: open-vocabulary 3-D scene understanding from several 2-D teachers.
 
-The PyTorch half (`teachers`, `capability`) writes caches; the JAX half (`sparse`,
-`models`, `distill`, `evaluate`) reads them. Importing this package needs neither
-torch nor transformers.
+    scene = sas_jax.open_scene("my/scan")
+    student = sas_jax.load_student("rooms_student.safetensors")
+    labels = sas_jax.predict(student, scene, ["wall", "floor", "a red chair"])
+    heat = sas_jax.query(student, scene, "something to sit on")
+
+`open_scene load_student load_features encode predict query cut_superpoints fuse train
+evaluate` are loaded when they are used (`sas_jax.api`): importing this package needs
+neither torch nor transformers, and loads no JAX. The PyTorch half (`teachers`,
+`capability`) writes caches; the JAX half (`sparse`, `models`, `distill`, `evaluate`)
+reads them. On the command line the same is `sas-jax <stage>` (`sas_jax.stages`).
 """
 
+import importlib
+
 __version__ = "0.1.0"
+
+_VERBS = (
+    "cut_superpoints",
+    "encode",
+    "fuse",
+    "load_features",
+    "load_student",
+    "open_scene",
+    "predict",
+    "query",
+    "train",
+)
+# `evaluate` is a package as well, which can be called.
+__all__ = [*_VERBS, "evaluate"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "evaluate":
+        return importlib.import_module("sas_jax.evaluate")
+    if name in _VERBS:
+        return getattr(importlib.import_module("sas_jax.api"), name)
+    raise AttributeError(f"module 'sas_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -88,6 +88,11 @@ def table_path(folder: files.PathLike, teacher: str) -> pathlib.Path:
     return pathlib.Path(folder) / f"{teacher}.json"
 
 
+def quality_path(folder: files.PathLike) -> pathlib.Path:
+    """Return where a judge's scores of the pseudo masks lie."""
+    return pathlib.Path(folder) / "quality.json"
+
+
 def write_images(folder: files.PathLike, entry: ClassImages) -> None:
     """Write the images and masks of one class."""
     tensors = {

@@ -22,7 +22,7 @@ from sas_jax.capability import sheets
 from sas_jax.capability.contracts import JudgeOptions, Recipe, Synthesized, Synthesizer
 from sas_jax.capability.measure import intersection_union
 from sas_jax.capability.prompt_masks import pseudo_masks
-from sas_jax.capability.store import QUALITY_SCHEMA, file_name
+from sas_jax.capability.store import QUALITY_SCHEMA, file_name, quality_path
 from sas_jax.registry import Compat, said
 from sas_jax.rooms.catalogue import CLASS_NAMES, named_designs
 from sas_jax.rooms.layout import RoomConfig
@@ -177,7 +177,7 @@ class RenderJudge:
         progress: Callable[[], None] = lambda: None,
     ) -> dict[str, float | None]:
         """See `Judge`."""
-        path = pathlib.Path(folder) / "quality.json"
+        path = quality_path(folder)
         seeds = range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + _ROOMS)
         key = self._key(recipe, crops_key(seeds, _VIEWS, self._rooms))
         if not files.is_current(path, key):

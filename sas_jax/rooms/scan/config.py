@@ -7,6 +7,7 @@ pre-trained on rooms with seeds from there on and measured on rooms with seeds f
 
 from dataclasses import dataclass, field
 
+from sas_jax.checks import in_range
 from sas_jax.errors import InputError
 from sas_jax.rooms.layout.config import RoomConfig
 
@@ -131,11 +132,13 @@ class WorldConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        for name in ("num_train", "num_val", "num_test"):
+            in_range("rooms", name, getattr(self, name), 0)
         counts = (self.num_train, self.num_val, self.num_test)
-        if min(counts) < 0 or not 1 <= sum(counts) <= MAX_ROOMS:
+        if not 1 <= sum(counts) <= MAX_ROOMS:
             raise InputError(
-                f"WorldConfig: the splits must have 0 or more rooms each and 1 to "
-                f"{MAX_ROOMS} together, got {counts}. Change the numbers of rooms."
+                f"WorldConfig: the splits must have 1 to {MAX_ROOMS} rooms together, "
+                f"got {counts}. Change the numbers of rooms."
             )
         limit = FIRST_PRETRAINING_SEED // MAX_ROOMS
         if not 0 <= self.seed < limit:

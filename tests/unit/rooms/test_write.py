@@ -381,8 +381,8 @@ def test_seeds_of_worlds_are_disjoint_and_below_those_of_pretraining():
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: WorldConfig(num_train=-1), "0 or more rooms"),
-        (lambda: WorldConfig(num_train=0, num_val=0, num_test=0), "0 or more"),
+        (lambda: WorldConfig(num_train=-1), "num_train >= 0"),
+        (lambda: WorldConfig(num_train=0, num_val=0, num_test=0), "1 to 1000 rooms"),
         (lambda: WorldConfig(seed=1000), r"seed must be in \[0, 1000\)"),
         (lambda: WriteConfig(num_frames=0), "num_frames must be in"),
         (lambda: WriteConfig(size_wh=(8, 240)), "width must be in"),

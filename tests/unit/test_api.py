@@ -1,0 +1,131 @@
+"""What `import sas_jax` offers: lazily, documented, with examples that run."""
+
+import doctest
+import importlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scene_files import write_scannet
+from text_spaces import in_minilm, point_features
+
+import sas_jax
+from sas_jax.artefacts.features import geometry_of, save_features
+from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.text import minilm_files
+
+SLOW = {"train"}
+IMPORT = """
+import sys, sas_jax
+before = {"jax", "torch", "flax", "numpy", "sas_jax.api"} & set(sys.modules)
+sas_jax.evaluate  # a package, and a verb
+after = {"jax", "torch", "flax"} & set(sys.modules)
+assert not before and not after, (before, after)
+from sas_jax import memory, open_scene
+assert "torch" not in sys.modules
+assert set(sas_jax.__all__) <= set(dir(sas_jax))
+try:
+    sas_jax.nothing
+except AttributeError as error:
+    print(error)
+"""
+
+
+def test_importing_loads_nothing_until_it_is_used(root):
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "module 'sas_jax' has no attribute 'nothing'\n"
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory):
+    """What the examples name: a scan, features of it, a student's file, a folder."""
+    try:
+        minilm_files.model_folder()
+    except WeightsMissing as absent:
+        pytest.skip(str(absent))
+    folder = tmp_path_factory.mktemp("api")
+    scan = write_scannet(folder / "data")
+    geometry = geometry_of(sas_jax.open_scene(scan).points)
+    rows, rng = np.arange(4, dtype=np.int32), np.random.default_rng(0)
+
+    def features():
+        feat = rng.normal(size=(4, 384)).astype(np.float16)
+        made = point_features(feat, rows, np.ones(4, np.int32), 4, geometry=geometry)
+        return in_minilm(made)
+
+    return {
+        "scan": str(scan),
+        "a": features(),
+        "b": features(),
+        "folder": str(folder / "run"),
+        "student": str(write_random_student(folder / "student.safetensors")),
+    }
+
+
+def write_random_student(path):
+    """Write a student that has learned nothing, in the space of MiniLM."""
+    from sas_jax.models.config import StudentConfig
+    from sas_jax.models.init import init_student
+    from sas_jax.models.student import Student
+    from sas_jax.models.student_file import write_student
+
+    config = StudentConfig("MinkUNet14S", out_dim=minilm_files.DIM)
+    texts = np.eye(2, minilm_files.DIM, dtype=np.float32)
+    names = ("wall", "chair")
+    student = Student(
+        config, init_student(config, 0), 0.1, texts, minilm_files.SPACE, names, 0
+    )
+    write_student(path, student)
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name in sas_jax.__all__
+    ],
+)
+def test_every_verb_has_an_example_that_runs(names, name):
+    from sas_jax import api
+
+    verb = getattr(api, name)
+    assert verb.__doc__ and verb.__doc__.splitlines()[0].endswith(".")
+    examples = doctest.DocTestFinder().find(verb, name, globs=dict(names))
+    if verb.__module__ == api.__name__:
+        assert sum(len(found.examples) for found in examples) > 1
+    for example in examples:
+        runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+        assert runner.run(example).failed == 0
+
+
+def test_the_verbs_are_those_of_the_module():
+    from sas_jax import api
+
+    assert sorted(api.__all__) == sorted(sas_jax.__all__)
+    assert sas_jax.fuse is api.fuse and sas_jax.open_scene is api.open_scene
+
+
+def test_files_of_the_stages_answer(names, tmp_path):
+    save_features(tmp_path / "a.safetensors", names["a"], key="k")
+    read = sas_jax.load_features(tmp_path / "a.safetensors")
+    scene = sas_jax.open_scene(names["scan"])
+    found = sas_jax.predict(read, scene, ["wall", "floor"])
+    np.testing.assert_array_equal(
+        found, sas_jax.predict(lambda s: read, scene, ["wall", "floor"])
+    )
+    importlib.import_module("sas_jax.evaluate.protocol")  # puts the package in place
+    assert sas_jax.evaluate(read, [scene]).miou >= 0
+    with pytest.raises(InputError, match="classes are required"):
+        sas_jax.predict(read, scene)
+    with pytest.raises(InputError, match="at least one scene"):
+        sas_jax.train([], ["wall"], tmp_path)
