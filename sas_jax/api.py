@@ -146,7 +146,7 @@ def predict(
     """
     own = _own_classes(source) if classes is None else None
     features = _features(source, scene)
-    texts = own or encode(prompts(classes), features.space)
+    texts = own or encode(prompts(classes or ()), features.space)
     return semantic.classify(features, texts)
 
 
@@ -208,8 +208,9 @@ def fuse(
     4
     """
     config.setdefault("strategy", "add" if capability is None else "capability")
-    space = next(iter(features.values())).space if features else None
-    texts = encode(prompts(classes), space) if classes else None
+    texts = None
+    if classes and features:
+        texts = encode(prompts(classes), next(iter(features.values())).space)
     table = None if capability is None else np.asarray(capability, np.float32)
     return fusion.fuse(features, table, texts, fusion.FuseConfig(**config))
 
@@ -267,8 +268,9 @@ def train(
     if not sources:
         raise InputError("train: at least one scene is required, got none. Give one.")
     texts = encode(prompts(classes), sources[0].features.space)
-    network = {} if arch is None else {"arch": arch}
-    student = StudentConfig(**network, out_dim=texts.space.dim)
+    student = StudentConfig(out_dim=texts.space.dim)
+    if arch is not None:
+        student = dataclasses.replace(student, arch=arch)
     return training.train(
         TrainConfig(student=student, **config),
         sources,

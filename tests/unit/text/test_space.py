@@ -104,7 +104,10 @@ def test_the_workspace_chooses_its_tower(root, tmp_path, monkeypatch, towers, na
     import settings
 
     from sas_jax.artefacts.features import space_of
+    from sas_jax.scenes.labels import SCANNET20
 
+    # Which label set is the data set's affair, asked of flags.
+    monkeypatch.setattr(settings, "label_set", lambda: SCANNET20)
     rows = np.zeros((2, 8), np.float16)
     features = Features(
         rows, np.arange(2, dtype=np.int32), np.ones(2, np.int32), Tower(name).space
