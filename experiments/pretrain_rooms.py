@@ -1,4 +1,4 @@
-"""Train the small models of the embedded world and write their weights.
+"""Train the small models of the embedded rooms and write their weights.
 
   python experiments/pretrain_rooms.py --model=both
   python experiments/pretrain_rooms.py --model=dense --steps=2000

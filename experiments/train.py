@@ -91,7 +91,7 @@ def _join_processes() -> None:
 
 def _config(out_dim: int) -> TrainConfig:
     fields = {
-        **stage_flags.TRAIN.given(),
+        **stage_flags.TRAIN.values(),
         "student": stage_flags.NETWORK.make(out_dim=out_dim),
     }
     make = official_config if fields.get("compat") == "official" else TrainConfig

@@ -36,7 +36,7 @@ STAGES = {
     "features": ("sas_jax.lifting.extract",),
     "teachers": tuple(row.loader.partition(":")[0] for row in models.ENTRIES.values()),
     "capability": ("sas_jax.capability.run", "sas_jax.capability.measure"),
-    "painters": _modules(capability.SYNTHESIZERS, capability.PROMPTERS),
+    "synthesizers": _modules(capability.SYNTHESIZERS, capability.PROMPTERS),
     "quality": _modules(capability.JUDGES),
     "superpoints": ("sas_jax.superpoints.stage",),
     "fusion": ("sas_jax.fusion.stage",),

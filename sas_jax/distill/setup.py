@@ -32,7 +32,7 @@ class Vocabulary:
 
 
 @dataclasses.dataclass(frozen=True)
-class World:
+class TrainSetup:
     """What does not change during a run.
 
     Attributes:
@@ -63,13 +63,13 @@ class World:
         return tuple(self.devices[i] for i in processes.own(self.devices))
 
 
-def make_world(
+def make_setup(
     config: TrainConfig,
     sources: Sequence[SceneSource],
     vocabulary: Vocabulary,
     run: RunConfig,
     devices: Sequence[jax.Device] | None,
-) -> World:
+) -> TrainSetup:
     """Check the inputs of a run against each other and measure its scenes.
 
     Raises:
@@ -96,7 +96,7 @@ def make_world(
         )
     cache = SceneCache(sources, config, run.cache_bytes, vocabulary.space)
     schedule = Schedule(len(sources), config)
-    return World(
+    return TrainSetup(
         config=config,
         run=run,
         vocabulary=vocabulary,
@@ -109,11 +109,11 @@ def make_world(
     )
 
 
-def text_of(world: World) -> Float32[np.ndarray, "K C"]:
+def text_of(setup: TrainSetup) -> Float32[np.ndarray, "K C"]:
     """Return the text features in f32."""
-    return np.asarray(world.vocabulary.features, np.float32)
+    return np.asarray(setup.vocabulary.features, np.float32)
 
 
-def scaled_text(world: World) -> Float32[np.ndarray, "K C"]:
+def scaled_text(setup: TrainSetup) -> Float32[np.ndarray, "K C"]:
     """Return the text features times the scale of the logits."""
-    return text_of(world) * np.float32(world.config.logit_scale or 1.0)
+    return text_of(setup) * np.float32(setup.config.logit_scale or 1.0)

@@ -69,7 +69,7 @@ def test_libraries_are_those_that_the_code_imports():
         return set(versions.decided_by(*code_versions.STAGES[stage])["libraries"])
 
     assert libraries("teachers") == {"torch", "transformers", "opencv-python-headless"}
-    assert {"torch", "diffusers", "opencv-python-headless"} <= libraries("painters")
+    assert {"torch", "diffusers", "opencv-python-headless"} <= libraries("synthesizers")
     assert libraries("students") == {"jaxlib"}
     assert libraries("rooms") == {"embreex"}
     assert libraries("fusion") == libraries("superpoints") == set()

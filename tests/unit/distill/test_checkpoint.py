@@ -27,7 +27,7 @@ from sas_jax.distill.checkpoint import (
     read_first_stage,
 )
 from sas_jax.distill.config import RunConfig
-from sas_jax.distill.setup import Vocabulary, make_world
+from sas_jax.distill.setup import Vocabulary, make_setup
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
 from sas_jax.models.config import StudentConfig
@@ -353,11 +353,11 @@ def test_resume_comes_before_init_and_init_before_scratch(tmp_path, mixer):
     first = train(config, boxes(2), VOCABULARY, tmp_path / "one", run=QUIET)
     weights = load_student(first.checkpoints).variables["params"]
     other = dataclasses.replace(config, seed=9)
-    world = make_world(other, boxes(2), VOCABULARY, QUIET, None)
+    setup = make_setup(other, boxes(2), VOCABULARY, QUIET, None)
 
     def begin(name, init_from):
         return starts.start(
-            world, Checkpoints(tmp_path / name / "checkpoints"), init_from
+            setup, Checkpoints(tmp_path / name / "checkpoints"), init_from
         )[0]
 
     fresh = begin("two", None)

@@ -32,17 +32,17 @@ def write_run(folder):
     source = boxes(1)
     run = RunConfig(progress=False)
     # The boxes' features have other channels; nothing is learned from them here.
-    world = setup.World(
+    prepared = setup.TrainSetup(
         *(config, run, vocabulary, {source[0].name: "key"}),
         *(None, None, None, step.make_network(config), ()),
     )
-    state = create_state(world.network, config)
+    state = create_state(prepared.network, config)
     checkpoints = Checkpoints(folder / "checkpoints")
     checkpoints.save(
-        start.to_checkpoint(world, state, History()), {"stage": 1, "rank": 1}
+        start.to_checkpoint(prepared, state, History()), {"stage": 1, "rank": 1}
     )
     checkpoints.close()
-    _write_config(folder, world)
+    _write_config(folder, prepared)
     return state
 
 
