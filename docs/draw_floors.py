@@ -18,7 +18,7 @@ PICTURE = pathlib.Path(__file__).with_name("floors.svg")
 FLOORS = (
     (
         *("errors", "checks", "extras", "stages", "memory", "native_library"),
-        *("registry", "artefacts", "text"),
+        *("registry", "classes", "artefacts", "text"),
     ),
     ("scenes", "sparse", "models"),
     ("datasets", "superpoints", "view", "teachers"),

@@ -120,7 +120,7 @@ def _key(source, scenes, texts) -> str:
         {
             "source": source(),
             "scenes": list(scenes.values()),
-            "label_set": settings.label_set().name,
+            "label_set": settings.label_set().classes.name,
             "texts": texts,
             "made_by": decided_by(protocol.__name__, semantic.__name__),
         }

@@ -23,8 +23,8 @@ from sas_jax.capability.config import SynthesisConfig
 from sas_jax.capability.contracts import JudgeOptions, Recipe, SynthesizerOptions
 from sas_jax.capability.measure import measured_classes
 from sas_jax.capability.store import CapabilityTable
+from sas_jax.classes import Vocabulary, vocabulary
 from sas_jax.registry import Compat, LoadOptions, said
-from sas_jax.text.vocabulary import Vocabulary, vocabulary
 
 _QUALITY = flags.DEFINE_integer(
     "pseudo_quality_images",

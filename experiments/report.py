@@ -95,7 +95,7 @@ def _capabilities() -> dict[str, CapabilityTable]:
 
 
 def _results(rows: Mapping[str, Row], tables: Mapping[str, CapabilityTable]) -> dict:
-    names = settings.label_set().names
+    names = settings.label_set().classes.names
     capability = {name: _on_classes(table, names) for name, table in tables.items()}
     iou = {name: np.array(rows[f"teacher/{name}"].iou) for name in tables}
     workspace = settings.workspace()
@@ -170,7 +170,7 @@ def _table3(rows: Mapping[str, Row], results: dict) -> Section:
 def _per_class(
     rows: Mapping[str, Row], tables: Mapping[str, CapabilityTable], results: dict
 ) -> Section:
-    names = settings.label_set().names
+    names = settings.label_set().classes.names
     header, columns = ["class"], []
     for name, table in tables.items():
         header += [f"{name}: capability", f"{name}: true IoU"]

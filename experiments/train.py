@@ -31,7 +31,7 @@ from sas_jax.artefacts.workspace import CHECKPOINTS
 from sas_jax.distill.config import TrainConfig, official_config
 from sas_jax.distill.data import SceneFiles
 from sas_jax.distill.processes import is_primary
-from sas_jax.distill.train import TrainResult, Vocabulary, train
+from sas_jax.distill.train import EncodedVocabulary, TrainResult, train
 from sas_jax.errors import InputError
 from sas_jax.stages import command
 
@@ -56,12 +56,12 @@ def main() -> None:
     _join_processes()
     sources = _sources()
     texts = settings.class_texts(space_of(sources[0].features))
-    vocabulary = Vocabulary(settings.label_set().names, texts.rows, texts.space)
+    classes = EncodedVocabulary(settings.label_set().classes, texts)
     stopped = _stop_on_signals()
     result = train(
         _config(texts.space.dim),
         sources,
-        vocabulary,
+        classes,
         settings.workspace().run(stage_flags.RUN.value),
         run=stage_flags.TRAIN_RUN.make(),
         init_from=stage_flags.INIT_FROM.value and _weights(stage_flags.INIT_FROM.value),

@@ -23,6 +23,7 @@ from sas_jax.artefacts.features import Features, load_features
 from sas_jax.artefacts.files import content_key
 from sas_jax.artefacts.space import TextFeatures, TextSpace
 from sas_jax.artefacts.workspace import CHECKPOINTS
+from sas_jax.classes import Vocabulary
 from sas_jax.datasets.registry import open_folder
 from sas_jax.distill import train as training
 from sas_jax.distill.checkpoint import load_student as newest_checkpoint
@@ -42,7 +43,7 @@ from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.config import SuperpointConfig
 from sas_jax.superpoints.stage import segment_scene
 from sas_jax.text import registry as towers
-from sas_jax.text.vocabulary import prompts
+from sas_jax.text.prompts import prompts
 
 __all__ = [
     "cut_superpoints",
@@ -274,7 +275,7 @@ def train(
     return training.train(
         TrainConfig(student=student, **config),
         sources,
-        training.Vocabulary(tuple(classes), texts.rows, texts.space),
+        training.EncodedVocabulary(Vocabulary("asked", tuple(classes)), texts),
         folder,
         run=run,
         init_from=init_from,
@@ -303,7 +304,7 @@ def evaluate(
     found = protocol.evaluate(
         "scenes",
         scenes,
-        lambda scene: predict(source, scene, label_set.names),
+        lambda scene: predict(source, scene, label_set.classes.names),
         label_set,
     )
     return found.scores()

@@ -14,7 +14,7 @@ from sas_jax.artefacts.versions import decided_by
 from sas_jax.distill import initial
 from sas_jax.distill.checkpoint import Checkpoint
 from sas_jax.distill.config import TrainConfig
-from sas_jax.distill.setup import TrainSetup
+from sas_jax.distill.setup import TrainSetup, text_of
 from sas_jax.errors import InputError
 
 TRAINING = "sas_jax.distill.train"
@@ -56,9 +56,8 @@ def check_config(
 
 def check_space(setup: TrainSetup, space: TextSpace, where: object) -> None:
     """Refuse a student that lives in another text space than the run."""
-    one_space(
-        "train", {"the texts": setup.vocabulary.space, f"the student in {where}": space}
-    )
+    spaces = {"the texts": setup.classes.texts.space, f"the student in {where}": space}
+    one_space("train", spaces)
 
 
 def check_resume(
@@ -81,11 +80,11 @@ def check_resume(
     initial.check_begun(saved.config, init_from, where)
     check_space(setup, saved.text_space, where)
     _warn_of_other_code(saved.made_by, where)
-    texts = np.asarray(setup.vocabulary.features, np.float32)
+    texts = text_of(setup)
     same = {
         "training scenes": list(saved.scenes) == list(setup.scenes),
         "fused features and superpoints": dict(saved.scenes) == dict(setup.scenes),
-        "class names": saved.class_names == tuple(setup.vocabulary.names),
+        "class names": saved.class_names == tuple(setup.classes.vocabulary.names),
         "text features": _near(saved.text_features, texts),
     }
     for name, equal in same.items():

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import Float32
 
-from sas_jax.artefacts.space import TextSpace
+from sas_jax.artefacts.space import TextFeatures
+from sas_jax.classes import Vocabulary
 from sas_jax.distill import loader, processes, step
 from sas_jax.distill.buckets import BucketPolicy
 from sas_jax.distill.config import RunConfig, TrainConfig
@@ -17,18 +18,16 @@ from sas_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class Vocabulary:
+class EncodedVocabulary:
     """The classes that pseudo labels choose from.
 
     Attributes:
-      names: K class names.
-      features: unit text features, T.
-      space: text space that they and the fused features live in.
+      vocabulary: K classes.
+      texts: their text features, T, in the space that the fused features live in.
     """
 
-    names: tuple[str, ...]
-    features: Float32[np.ndarray, "K C"]
-    space: TextSpace
+    vocabulary: Vocabulary
+    texts: TextFeatures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +37,7 @@ class TrainSetup:
     Attributes:
       config: what to learn.
       run: how to carry it out.
-      vocabulary: of the pseudo labels.
+      classes: of the pseudo labels.
       scenes: content key of each scene, by name, in order.
       cache: loads them.
       schedule: which scenes each step sees.
@@ -49,7 +48,7 @@ class TrainSetup:
 
     config: TrainConfig
     run: RunConfig
-    vocabulary: Vocabulary
+    classes: EncodedVocabulary
     scenes: Mapping[str, str]
     cache: SceneCache
     schedule: Schedule
@@ -66,7 +65,7 @@ class TrainSetup:
 def make_setup(
     config: TrainConfig,
     sources: Sequence[SceneSource],
-    vocabulary: Vocabulary,
+    classes: EncodedVocabulary,
     run: RunConfig,
     devices: Sequence[jax.Device] | None,
 ) -> TrainSetup:
@@ -77,16 +76,16 @@ def make_setup(
         that of the names and the student's output.
     """
     loader.check_names(sources)
-    shape = (len(vocabulary.names), config.student.out_dim)
-    if vocabulary.features.shape != shape:
+    texts = classes.texts
+    shape = (len(classes.vocabulary.names), config.student.out_dim)
+    if texts.rows.shape != shape:
         raise InputError(
             f"train: text features {list(shape)} are required, got "
-            f"{list(vocabulary.features.shape)}. Use the text tower that the features "
+            f"{list(texts.rows.shape)}. Use the text tower that the features "
             "were made with, and its dimension as out_dim."
         )
     # Machines of other kinds may encode a text with other last bits.
-    features = processes.of_primary(vocabulary.features)
-    vocabulary = dataclasses.replace(vocabulary, features=features)
+    texts = dataclasses.replace(texts, rows=processes.of_primary(texts.rows))
     devices = tuple(devices or jax.devices())
     if len(processes.own(devices)) * jax.process_count() != len(devices):
         raise InputError(
@@ -94,12 +93,12 @@ def make_setup(
             f"as the others, got {len(processes.own(devices))} of {len(devices)} here. "
             "Give every process the same number."
         )
-    cache = SceneCache(sources, config, run.cache_bytes, vocabulary.space)
+    cache = SceneCache(sources, config, run.cache_bytes, texts.space)
     schedule = Schedule(len(sources), config)
     return TrainSetup(
         config=config,
         run=run,
-        vocabulary=vocabulary,
+        classes=EncodedVocabulary(classes.vocabulary, texts),
         scenes={source.name: source.key for source in sources},
         cache=cache,
         schedule=schedule,
@@ -111,7 +110,7 @@ def make_setup(
 
 def text_of(setup: TrainSetup) -> Float32[np.ndarray, "K C"]:
     """Return the text features in f32."""
-    return np.asarray(setup.vocabulary.features, np.float32)
+    return np.asarray(setup.classes.texts.rows, np.float32)
 
 
 def scaled_text(setup: TrainSetup) -> Float32[np.ndarray, "K C"]:

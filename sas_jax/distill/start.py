@@ -97,8 +97,8 @@ def to_checkpoint(
         state=host_state,
         history=history.arrays(),
         text_features=text_of(setup),
-        text_space=setup.vocabulary.space,
-        class_names=tuple(setup.vocabulary.names),
+        text_space=setup.classes.texts.space,
+        class_names=tuple(setup.classes.vocabulary.names),
         scenes=setup.scenes,
         iterator={"next_index": int(host_state.step)},
         config=canonical(setup.config),
@@ -108,7 +108,8 @@ def to_checkpoint(
 
 def _as_saved(setup: TrainSetup, saved: Checkpoint) -> TrainSetup:
     """Return the setup with the text features and the beginning of a checkpoint."""
-    vocabulary = dataclasses.replace(setup.vocabulary, features=saved.text_features)
+    texts = dataclasses.replace(setup.classes.texts, rows=saved.text_features)
+    classes = dataclasses.replace(setup.classes, texts=texts)
     began = saved.config.get(initial.FIELD)
     config = dataclasses.replace(setup.config, initial_weights=began)
-    return dataclasses.replace(setup, vocabulary=vocabulary, config=config)
+    return dataclasses.replace(setup, classes=classes, config=config)

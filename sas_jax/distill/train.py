@@ -27,7 +27,12 @@ from sas_jax.distill.objective import StepInputs, step_config
 from sas_jax.distill.progress import Progress
 from sas_jax.distill.schedule import Stage, learning_rate
 from sas_jax.distill.second_stage import first_history
-from sas_jax.distill.setup import TrainSetup, Vocabulary, make_setup, scaled_text
+from sas_jax.distill.setup import (
+    EncodedVocabulary,
+    TrainSetup,
+    make_setup,
+    scaled_text,
+)
 from sas_jax.distill.start import start, to_checkpoint
 from sas_jax.sparse.kernel_map import leaf
 
@@ -74,7 +79,7 @@ class TrainResult:
 def train(
     config: TrainConfig,
     sources: Sequence[SceneSource],
-    vocabulary: Vocabulary,
+    classes: EncodedVocabulary,
     folder: str | os.PathLike,
     *,
     run: RunConfig | None = None,
@@ -89,7 +94,7 @@ def train(
     Args:
       config: what to learn.
       sources: training scenes, with distinct names.
-      vocabulary: of the pseudo labels; also stored with the student.
+      classes: of the pseudo labels; also stored with the student.
       folder: of the run; gets `config.json`, `checkpoints/` and `tensorboard/`.
       run: how to carry it out.
       init_from: student's file, or checkpoint folder, whose weights to begin with. A
@@ -116,7 +121,7 @@ def train(
     run = run or RunConfig()
     folder = pathlib.Path(folder).resolve()
     with processes.lock_of_primary(folder) as lock:
-        setup = make_setup(config, sources, vocabulary, run, devices)
+        setup = make_setup(config, sources, classes, run, devices)
         check_memory(config, setup.policy.bucket(0), setup.devices)
         # Runs that share the first stage branch off at its end.
         keep = (setup.schedule.first_self_step,)

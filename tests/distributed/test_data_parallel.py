@@ -19,7 +19,7 @@ import jax
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 import numpy as np
-from distill_world import TEXT, Mixer, boxes, tiny_config
+from tiny_scenes import TEXT, Mixer, boxes, tiny_config
 from sas_jax.distill import loader, step as steps
 from sas_jax.distill.data import SceneCache
 from sas_jax.distill.history import History

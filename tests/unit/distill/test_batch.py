@@ -6,8 +6,8 @@ import pickle
 import jax
 import numpy as np
 import pytest
-from distill_world import CHANNELS, Box, boxes, tiny_config
 from text_spaces import point_features
+from tiny_scenes import CHANNELS, Box, boxes, tiny_config
 
 from sas_jax.distill import batch as batches
 from sas_jax.distill import loader

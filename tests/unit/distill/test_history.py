@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from distill_world import boxes, tiny_config
+from tiny_scenes import boxes, tiny_config
 
 from sas_jax.distill import batch as batches
 from sas_jax.distill.buckets import Bucket

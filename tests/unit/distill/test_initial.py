@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from distill_world import CHANNELS, SPACE, TEXT, boxes, tiny_config
 from text_spaces import space
+from tiny_scenes import CHANNELS, boxes, encoded, tiny_config
 
 from sas_jax.distill import initial
 from sas_jax.distill import step as steps
 from sas_jax.distill.checkpoint import Checkpoints, load_student
 from sas_jax.distill.config import RunConfig
-from sas_jax.distill.setup import Vocabulary, make_setup
+from sas_jax.distill.setup import make_setup
 from sas_jax.distill.start import start
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
@@ -23,7 +23,7 @@ from sas_jax.models.minkunet import HEAD
 from sas_jax.models.student import Predictor, Student
 from sas_jax.models.student_file import read_student, write_student
 
-VOCABULARY = Vocabulary(("a", "b", "c"), TEXT, SPACE)
+CLASSES = encoded()
 QUIET = RunConfig(progress=False)
 NETWORK = StudentConfig("MinkUNet14S", out_dim=CHANNELS)
 CONFIG = tiny_config(
@@ -82,7 +82,7 @@ def file(tmp_path):
 
 
 def begin(folder, init_from, config=CONFIG, branch_from=None):
-    setup = make_setup(config, boxes(1), VOCABULARY, QUIET, None)
+    setup = make_setup(config, boxes(1), CLASSES, QUIET, None)
     checkpoints = Checkpoints(folder / "checkpoints")
     try:
         return start(setup, checkpoints, init_from, branch_from)
@@ -92,7 +92,7 @@ def begin(folder, init_from, config=CONFIG, branch_from=None):
 
 def go(folder, init_from, stop=lambda: False, count=1, **more):
     return train(
-        *(CONFIG, boxes(count), VOCABULARY, folder),
+        *(CONFIG, boxes(count), CLASSES, folder),
         **{"run": QUIET, "init_from": init_from, "stop": stop, **more},
     )
 

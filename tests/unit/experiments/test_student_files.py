@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from distill_world import boxes, tiny_config
 from scene_files import write_scannet
+from tiny_scenes import boxes, encoded, tiny_config
 
 from sas_jax.distill import setup, start, step
 from sas_jax.distill.checkpoint import Checkpoints
@@ -28,12 +28,12 @@ def write_run(folder):
     """Write a run that has done no step."""
     rows = np.eye(2, minilm_files.DIM, dtype=np.float32)
     config = tiny_config(student=StudentConfig("MinkUNet14S", out_dim=minilm_files.DIM))
-    vocabulary = setup.Vocabulary(("wall", "floor"), rows, minilm_files.SPACE)
+    classes = encoded(("wall", "floor"), rows, minilm_files.SPACE)
     source = boxes(1)
     run = RunConfig(progress=False)
     # The boxes' features have other channels; nothing is learned from them here.
     prepared = setup.TrainSetup(
-        *(config, run, vocabulary, {source[0].name: "key"}),
+        *(config, run, classes, {source[0].name: "key"}),
         *(None, None, None, step.make_network(config), ()),
     )
     state = create_state(prepared.network, config)
