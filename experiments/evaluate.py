@@ -37,6 +37,7 @@ Predict = Callable[[Scene], np.ndarray]
 
 
 def main() -> None:
+    """Score every method on every scene that is due, and print the table."""
     for name in _METHODS.value:
         _check_kind(name)
     scenes = label_keys()

@@ -30,6 +30,7 @@ _LEVEL = flags.DEFINE_enum(
 
 
 def main() -> None:
+    """Fuse the features of every scene."""
     words = vocabulary(stage_flags.VOCABULARY.value)
     config = stage_flags.FUSE.make(other_index=words.other_index)
     tables = _tables(words, config)

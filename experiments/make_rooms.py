@@ -41,6 +41,7 @@ def table(rows: list[SceneSummary]) -> str:
 
 
 def main() -> None:
+    """Write the rooms and print what they hold."""
     config = stage_flags.ROOM_SET.make(
         rooms=stage_flags.ROOM.make(), write=stage_flags.rooms_written()
     )

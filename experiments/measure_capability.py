@@ -36,6 +36,7 @@ _QUALITY = flags.DEFINE_integer(
 
 
 def main() -> None:
+    """Synthesize images, measure every teacher on them and print the table."""
     settings.check_teachers()
     models = stage_flags.SYNTHESIS.make()
     registry.check(models.synthesizer, models.point_prompter)

@@ -45,6 +45,7 @@ flags.FLAGS.set_default("workspace", "runs/pretrain_rooms")
 
 
 def main() -> None:
+    """Train the networks that --model names."""
     torch.set_num_threads(stage_flags.THREADS.value)
     workspace = settings.workspace().root
     output = pathlib.Path(_OUTPUT.value or workspace / _MODEL.value)

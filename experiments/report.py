@@ -38,6 +38,7 @@ _LABELS = {
 
 
 def main() -> None:
+    """Write the report of what is on disk."""
     rows = _rows()
     known = _capabilities()
     tables = {name: t for name, t in known.items() if f"teacher/{name}" in rows}

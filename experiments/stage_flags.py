@@ -80,7 +80,7 @@ EXTRACT = config_flags.define(
 )
 
 # Data sets: the fields of each, by name
-POSED_RGBD = config_flags.define(
+config_flags.define(
     PosedRgbd, only=("up", "depth_scale", "pose_convention", "check_depth")
 )
 

@@ -47,6 +47,7 @@ _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which this one is.", 0)
 
 
 def main() -> None:
+    """Train the student that the flags describe, or go on with it."""
     logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax reports every file
     logging.getLogger("sas_jax").setLevel(logging.INFO)
     missing = _missing()

@@ -4,6 +4,7 @@ A run that is killed at any moment and started again ends with the same paramete
 bit for bit: a batch follows from its step alone, and a checkpoint holds the rest.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -118,33 +119,36 @@ def train(
     of one process with as many devices.
     Source: SAS sections 3.4 and 3.5.
     """
-    run = run or RunConfig()
     folder = pathlib.Path(folder).resolve()
     with processes.lock_of_primary(folder) as lock:
-        setup = make_setup(config, sources, classes, run, devices)
+        setup = make_setup(config, sources, classes, run or RunConfig(), devices)
         check_memory(config, setup.policy.bucket(0), setup.devices)
         # Runs that share the first stage branch off at its end.
         keep = (setup.schedule.first_self_step,)
-        checkpoints = Checkpoints(folder / CHECKPOINTS, run, keep)
-        try:
-            state, history, setup = start(setup, checkpoints, init_from, branch_from)
-            if processes.is_primary():
-                _write_config(folder, setup)
-            done = int(state.step)
-            progress = Progress(
-                folder / TENSORBOARD, run, done, setup.schedule.total_steps
-            )
-            text = step.replicate(scaled_text(setup), setup.own_devices)
-            running = _Run(
-                setup, checkpoints, progress, state, history, done, text, lock
-            )
-            try:
+        kept = Checkpoints(folder / CHECKPOINTS, setup.run, keep)
+        with contextlib.closing(kept) as checkpoints:
+            started = start(setup, checkpoints, init_from, branch_from)
+            running = _running(folder, started, checkpoints, lock)
+            with contextlib.closing(running.progress):
                 running.go(stop, validate)
-            finally:
-                progress.close()
-        finally:
-            checkpoints.close()
         return running.result()
+
+
+def _running(
+    folder: pathlib.Path,
+    started: tuple[step.TrainState, History, TrainSetup],
+    checkpoints: Checkpoints,
+    lock: Lock | None,
+) -> "_Run":
+    """Return the run that goes on from here; what `start` returned says where."""
+    state, history, setup = started
+    if processes.is_primary():
+        _write_config(folder, setup)
+    done = int(state.step)
+    total = setup.schedule.total_steps
+    progress = Progress(folder / TENSORBOARD, setup.run, done, total)
+    text = step.replicate(scaled_text(setup), setup.own_devices)
+    return _Run(setup, checkpoints, progress, state, history, done, text, lock)
 
 
 def _write_config(folder: pathlib.Path, setup: TrainSetup) -> None:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fresh_student import init_student
 from tiny_scenes import (
     CHANNELS,
     CLASSES,
@@ -29,7 +30,6 @@ from sas_jax.distill.progress import NonFiniteLoss
 from sas_jax.distill.schedule import Schedule, Stage, learning_rate
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
-from sas_jax.models.init import init_student
 from sas_jax.models.minkunet import HEAD
 from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.rungs import Rung
