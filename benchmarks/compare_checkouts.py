@@ -62,8 +62,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("old", type=pathlib.Path, help="checkout")
     parser.add_argument("new", type=pathlib.Path, help="checkout")
     parser.add_argument("--work", type=pathlib.Path, default="build/compare")
-    parser.add_argument("--old_flagfile", default="rooms.flags")
-    parser.add_argument("--new_flagfile", default="rooms.flags")
+    parser.add_argument("--old_flagfile", default="rooms_scratch.flags")
+    parser.add_argument("--new_flagfile", default="rooms_scratch.flags")
     parser.add_argument("flags", nargs="*", help="for the pipelines of both")
     return parser.parse_args()
 
