@@ -31,6 +31,7 @@ _LABELS = {
     "fused/add": "fused: adding",
     "fused/linear": "fused: linear",
     "fused/capability": "fused: capability (SAS)",
+    "student/rooms_student.safetensors": "student: rooms, as it comes",
     "student/point": "student: + point distillation",
     "student/superpoint": "student: + superpoint distillation",
     "student/full": "student: + temporal ensembling (full)",

@@ -1,7 +1,7 @@
 """SAS in JAX: open-vocabulary 3-D scene understanding from several 2-D teachers.
 
     scene = sas_jax.open_scene("my/scan")
-    student = sas_jax.load_student("rooms_student.safetensors")
+    student = sas_jax.load_student("rooms")  # or a run's folder, or a student's file
     labels = sas_jax.predict(student, scene, ["wall", "floor", "a red chair"])
     heat = sas_jax.query(student, scene, "something to sit on")
 

@@ -34,6 +34,7 @@ from sas_jax.evaluate import protocol, semantic
 from sas_jax.evaluate import query as questions
 from sas_jax.evaluate.confusion import Scores
 from sas_jax.fusion import fuse as fusion
+from sas_jax.models import shipped
 from sas_jax.models.config import StudentConfig
 from sas_jax.models.student import Predictor
 from sas_jax.models.student_card import SUFFIX
@@ -85,16 +86,19 @@ def load_student(path: str | os.PathLike) -> Predictor:
     """Load a trained student.
 
     Args:
-      path: file of `sas-jax export_student`, or folder of a training run.
+      path: file of `sas-jax export_student`, folder of a training run, or the name of a
+        student that comes with the package (`models.shipped`), such as "rooms".
 
     Raises:
-      InputError: when neither is there, or it is damaged.
+      InputError: when there is none, or it is damaged.
 
     >>> import sas_jax
     >>> sas_jax.load_student(student).student.class_names
     ('wall', 'chair')
+    >>> sas_jax.load_student("rooms").student.voxel_size_m
+    0.08
     """
-    path = pathlib.Path(path)
+    path = shipped.find(str(path)) or pathlib.Path(path)
     if path.suffix == SUFFIX:
         return Predictor(read_student(path))
     inside = path / CHECKPOINTS
@@ -250,7 +254,8 @@ def train(
       arch: name of a network, see `StudentConfig`.
       superpoints: how scenes are cut.
       run: how it is carried out.
-      init_from: student's file, or a run's checkpoints, to begin with.
+      init_from: what to begin with: a student's file, a run's checkpoints, or the name
+        of a student of the package.
       **config: fields of `TrainConfig`; the defaults are the paper's, for hundreds of
         scenes.
 
@@ -278,7 +283,7 @@ def train(
         training.EncodedVocabulary(Vocabulary("asked", tuple(classes)), texts),
         folder,
         run=run,
-        init_from=init_from,
+        init_from=init_from and (shipped.find(str(init_from)) or init_from),
     )
 
 
