@@ -14,6 +14,7 @@ from text_spaces import in_minilm, point_features
 import sas_jax
 from sas_jax.artefacts.features import geometry_of, save_features
 from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.scenes.ply_write import write_ply
 from sas_jax.text import minilm_files
 
 SLOW = {"train"}
@@ -64,6 +65,7 @@ def names(tmp_path_factory):
 
     return {
         "scan": str(scan),
+        "mesh": str(next(scan.glob("*_clean_2.ply"))),
         "a": features(),
         "b": features(),
         "folder": str(folder / "run"),
@@ -114,6 +116,16 @@ def test_the_verbs_are_those_of_the_module():
 
     assert sorted(api.__all__) == sorted(sas_jax.__all__)
     assert sas_jax.fuse is api.fuse and sas_jax.open_scene is api.open_scene
+
+
+def test_the_axis_of_a_mesh_that_points_up_is_z(tmp_path):
+    path, points = tmp_path / "a.ply", np.array([[1, 2, 3], [0, 1, 0]], np.float32)
+    up = {"nx": np.float32([0, 0]), "ny": np.float32([1, 1]), "nz": np.float32([0, 0])}
+    write_ply(path, points, properties=up)
+    as_it_is, turned = sas_jax.open_mesh(path), sas_jax.open_mesh(path, up="y")
+    np.testing.assert_array_equal(as_it_is.points, points)
+    np.testing.assert_array_equal(turned.points, [[1, -3, 2], [0, 0, 1]])
+    np.testing.assert_array_equal(turned.normals, [[0, 0, 1]] * 2)
 
 
 def test_files_of_the_stages_answer(names, tmp_path):
