@@ -205,7 +205,7 @@ def changed(values, other):
 
 def test_flagfiles_say_what_differs_from_the_defaults(root):
     """Everything else is the library's default, which the dataclasses hold."""
-    made = json.loads(run(root, CHECK, "scannet", "rooms", "rooms_full"))
+    made = json.loads(run(root, CHECK, "scannet", "rooms_scratch", "rooms_full"))
     plain, scannet, rooms, full = made
     assert changed(scannet, plain) == {  # the recipe is the paper's
         "extract.frame_stride": 20,
