@@ -37,6 +37,7 @@ _VARIANT_FLAGS = {
 
 
 def main() -> None:
+    """Run the stages, each in a process of its own."""
     stage_flags.check()
     with workspace_lock(settings.workspace().root):
         stages = _stages()

@@ -46,6 +46,7 @@ _REGIONS = flags.DEFINE_integer("regions", 5, "Regions to print.", lower_bound=0
 
 
 def main() -> None:
+    """Answer every --text on one scene."""
     began = time.monotonic()
     scan = settings.named_scan(_SCENE.value)
     space = _space(scan.name)

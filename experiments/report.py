@@ -39,6 +39,7 @@ _LABELS = {
 
 
 def main() -> None:
+    """Write the report of what is on disk."""
     rows = _rows()
     known = _capabilities()
     tables = {name: t for name, t in known.items() if f"teacher/{name}" in rows}
@@ -96,7 +97,7 @@ def _capabilities() -> dict[str, CapabilityTable]:
 
 
 def _results(rows: Mapping[str, Row], tables: Mapping[str, CapabilityTable]) -> dict:
-    names = settings.label_set().names
+    names = settings.label_set().classes.names
     capability = {name: _on_classes(table, names) for name, table in tables.items()}
     iou = {name: np.array(rows[f"teacher/{name}"].iou) for name in tables}
     workspace = settings.workspace()
@@ -171,7 +172,7 @@ def _table3(rows: Mapping[str, Row], results: dict) -> Section:
 def _per_class(
     rows: Mapping[str, Row], tables: Mapping[str, CapabilityTable], results: dict
 ) -> Section:
-    names = settings.label_set().names
+    names = settings.label_set().classes.names
     header, columns = ["class"], []
     for name, table in tables.items():
         header += [f"{name}: capability", f"{name}: true IoU"]

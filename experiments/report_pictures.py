@@ -99,7 +99,7 @@ def predictions() -> Section | None:
     sheet = pictures.contact_sheet(images, columns, captions=captions)
     legend = [
         (name, report.css(color))
-        for name, color in zip(labels.names, labels.palette, strict=True)
+        for name, color in zip(labels.classes.names, labels.palette, strict=True)
     ]
     caption = "Labels by text alone; black is a point without a feature."
     return Section("Predictions", figures=[report.picture(sheet, caption)], keys=legend)

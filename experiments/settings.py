@@ -34,7 +34,7 @@ from sas_jax.scenes.labels import LabelSet
 from sas_jax.scenes.scene import Scene
 from sas_jax.stages import command
 from sas_jax.text import registry
-from sas_jax.text.vocabulary import prompts
+from sas_jax.text.prompts import prompts
 
 run = launch.run
 
@@ -256,7 +256,7 @@ def check_texts(space: TextSpace, texts: Sequence[str]) -> None:
 
 def class_texts(space: TextSpace) -> TextFeatures:
     """Return the text features of the data set's classes, [K, C] (section 3.5)."""
-    return _class_texts(space, label_set().names)
+    return _class_texts(space, label_set().classes.names)
 
 
 @functools.cache

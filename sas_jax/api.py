@@ -23,6 +23,7 @@ from sas_jax.artefacts.features import Features, check_points, load_features
 from sas_jax.artefacts.files import content_key
 from sas_jax.artefacts.space import TextFeatures, TextSpace
 from sas_jax.artefacts.workspace import CHECKPOINTS
+from sas_jax.classes import Vocabulary
 from sas_jax.datasets.registry import open_folder
 from sas_jax.distill import train as training
 from sas_jax.distill.checkpoint import load_student as newest_checkpoint
@@ -43,7 +44,7 @@ from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.config import SuperpointConfig
 from sas_jax.superpoints.stage import segment_scene
 from sas_jax.text import registry as towers
-from sas_jax.text.vocabulary import prompts
+from sas_jax.text.prompts import prompts
 
 __all__ = [
     "cut_superpoints",
@@ -291,7 +292,7 @@ def train(
     return training.train(
         TrainConfig(student=student, **config),
         sources,
-        training.Vocabulary(tuple(classes), texts.rows, texts.space),
+        training.EncodedVocabulary(Vocabulary("asked", tuple(classes)), texts),
         folder,
         run=run,
         init_from=None if init_from is None else _student_path(init_from),
@@ -320,7 +321,7 @@ def evaluate(
     found = protocol.evaluate(
         "scenes",
         (_labelled_by(label_set, scene) for scene in scenes),
-        lambda scene: predict(source, scene, label_set.names),
+        lambda scene: predict(source, scene, label_set.classes.names),
         label_set,
     )
     return found.scores()
@@ -353,11 +354,12 @@ def _class_texts(where: str, classes: Sequence[str], space: TextSpace) -> TextFe
 
 
 def _labelled_by(label_set: LabelSet, scene: Scene) -> Scene:
-    if scene.labels is not None and scene.label_set.name != label_set.name:
+    wanted = label_set.classes.name
+    own = None if scene.label_set is None else scene.label_set.classes.name
+    if scene.labels is not None and own != wanted:
         raise InputError(
-            f"evaluate: labels of {label_set.name} are required, got those of "
-            f"{scene.label_set.name} ({scene.name}). Open it with "
-            "label_set=<the same>."
+            f"evaluate: labels of {wanted} are required, got those of {own} "
+            f"({scene.name}). Open it with label_set=<the same>."
         )
     return scene
 

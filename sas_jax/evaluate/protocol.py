@@ -69,14 +69,14 @@ def evaluate(
             )
         prediction = predict(scene)
         counts[scene.name] = confusion.count(
-            scene.labels, prediction, len(label_set.names)
+            scene.labels, prediction, len(label_set.classes.names)
         )
     if not counts:
         raise InputError(
             f"evaluate: at least one scene is required, got none for {name}. "
             "Check --splits and --scenes."
         )
-    return Evaluation(name, label_set.name, counts)
+    return Evaluation(name, label_set.classes.name, counts)
 
 
 def save(path: str | pathlib.Path, evaluation: Evaluation, key: str) -> None:

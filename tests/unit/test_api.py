@@ -76,8 +76,9 @@ def names(tmp_path_factory):
 
 def write_random_student(path):
     """Write a student that has learned nothing, in the space of MiniLM."""
+    from fresh_student import init_student
+
     from sas_jax.models.config import StudentConfig
-    from sas_jax.models.init import init_student
     from sas_jax.models.student import Student
     from sas_jax.models.student_file import write_student
 

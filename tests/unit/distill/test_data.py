@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from distill_world import CHANNELS, boxes, tiny_config
 from scene_files import scan_of, write_scannet
 from text_spaces import point_features
+from tiny_scenes import CHANNELS, boxes, tiny_config
 
 from sas_jax.artefacts import features as store
 from sas_jax.artefacts.superpoints import save_superpoints
