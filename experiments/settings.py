@@ -333,7 +333,7 @@ def student_space(name: str) -> TextSpace:
 
 def predict_student(name: str, scene: Scene, texts: TextFeatures) -> np.ndarray:
     """Return a student's class index for every point of a scene."""
-    from sas_jax.evaluate.semantic import classify
+    from sas_jax.evaluation.semantic import classify
 
     return classify(_predictor(name).features(scene.points), texts)
 

@@ -30,9 +30,9 @@ from sas_jax.distill.checkpoint import load_student as newest_checkpoint
 from sas_jax.distill.config import RunConfig, TrainConfig
 from sas_jax.distill.data import TrainScene, targets_of
 from sas_jax.errors import InputError
-from sas_jax.evaluate import protocol, semantic
-from sas_jax.evaluate import query as questions
-from sas_jax.evaluate.confusion import Scores
+from sas_jax.evaluation import protocol, semantic
+from sas_jax.evaluation import query as questions
+from sas_jax.evaluation.confusion import Scores
 from sas_jax.fusion import fuse as fusion
 from sas_jax.models import shipped
 from sas_jax.models.config import StudentConfig
@@ -168,7 +168,7 @@ def query(source: Source, scene: Scene, text: str) -> Float[np.ndarray, " P"]:
 
     Returns:
       Relevancy in (0, 1); above 0.5 a point answers better than any object would, NaN
-      is a point without a feature. `evaluate.query.regions` groups them.
+      is a point without a feature. `evaluation.query.regions` groups them.
 
     Raises:
       InputError: for features of other points, and as `encode`.

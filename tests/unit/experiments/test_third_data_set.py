@@ -16,7 +16,7 @@ from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.datasets import registry
 from sas_jax.distill.data import SceneFiles
 from sas_jax.errors import InputError, WeightsMissing
-from sas_jax.evaluate import protocol
+from sas_jax.evaluation import protocol
 from sas_jax.models.minkunet import StudentConfig
 from sas_jax.text import minilm_files
 
