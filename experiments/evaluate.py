@@ -27,7 +27,7 @@ from sas_jax.artefacts.space import TextFeatures
 from sas_jax.artefacts.versions import decided_by
 from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import InputError
-from sas_jax.evaluate import protocol, semantic
+from sas_jax.evaluation import protocol, semantic
 from sas_jax.scenes.scene import Scene
 from sas_jax.stages import command
 

@@ -13,6 +13,7 @@ import evaluate
 import settings
 import stage_flags
 from absl import flags
+from student_names import check_run
 
 from sas_jax.artefacts.files import read_json
 from sas_jax.artefacts.workspace import CONFIG
@@ -31,6 +32,7 @@ _DATA = flags.DEFINE_string(
 def main() -> None:
     """Write the student of --run to --out."""
     workspace, run = settings.workspace(), stage_flags.RUN.value
+    check_run(run)
     student = load_student(workspace.checkpoints(run))
     data = _DATA.value
     if data is None:

@@ -9,7 +9,6 @@ import contextlib
 import os
 import pathlib
 import platform
-import re
 import sys
 import tempfile
 import time
@@ -19,12 +18,12 @@ from typing import NoReturn
 
 import stage_flags
 from absl import app, flags, logging
+from flagfiles import expanded
 
 import sas_jax
 from sas_jax.artefacts.workspace import Workspace
 from sas_jax.errors import InputError
 from sas_jax.extras import install_command
-from sas_jax.stages import flagfile
 
 _EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "diffusers", "cv2"), "teachers"),
@@ -62,22 +61,12 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _parsed(argv: Sequence[str]) -> list[str]:
-    """Parse flags; a flagfile that is not here may be one of the project's."""
-    return app.parse_flags_with_usage([argv[0], *_with_flagfiles(argv[1:])])
-
-
-def _with_flagfiles(arguments: Sequence[str]) -> list[str]:
-    """Return arguments with what the project's flagfiles hold in their place."""
-    found = []
-    for argument in arguments:
-        named = re.fullmatch(r"--?flagfile=(.*)", argument, re.DOTALL)
-        path = named and not pathlib.Path(named[1]).exists() and flagfile(named[1])
-        if not path:
-            found.append(argument)
-            continue
-        lines = (line.strip() for line in path.read_text("utf-8").splitlines())
-        found += _with_flagfiles([x for x in lines if x and not x.startswith("#")])
-    return found
+    """Parse flags, those of flagfiles too."""
+    try:
+        arguments = expanded(argv[1:])
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    return app.parse_flags_with_usage([argv[0], *arguments])
 
 
 def debugging() -> bool:

@@ -21,8 +21,8 @@ from tqdm import tqdm
 from sas_jax.artefacts.files import atomic_write
 from sas_jax.capability.store import CapabilityTable, read_table, table_path
 from sas_jax.errors import InputError
-from sas_jax.evaluate import protocol, summary
-from sas_jax.evaluate.summary import Row
+from sas_jax.evaluation import protocol, summary
+from sas_jax.evaluation.summary import Row
 from sas_jax.stages import command
 from sas_jax.view import report
 from sas_jax.view.report import Section, Table

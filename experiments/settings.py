@@ -87,13 +87,29 @@ def label_set() -> LabelSet:
 
 
 def scans(splits: Sequence[str]) -> list[Scan]:
-    """Return the scans that --scenes names, or those of the splits."""
+    """Return the scans that --scenes names, or those of the splits, at least one.
+
+    Raises:
+      InputError: where there is none, or no such scene.
+    """
     for split in splits:
         plain_name("--splits", split)
     chosen = [plain_name("--scenes", name) for name in stage_flags.SCENES.value]
     known, root = dataset(), data_root()
     names = chosen or [n for split in splits for n in known.scan_names(root, split)]
-    return [Scan(known, n, known.scan_path(root, n)) for n in dict.fromkeys(names)]
+    found = [Scan(known, n, known.scan_path(root, n)) for n in dict.fromkeys(names)]
+    absent = [scan for scan in found if not scan.path.exists()]
+    if chosen and absent:
+        raise InputError(
+            f"flags: --scenes must name scenes of the data set, got {absent[0].name}, "
+            f"which is not there ({absent[0].path}). Correct the name."
+        )
+    if not found:
+        raise InputError(
+            f"data: at least one scene is required, got none in split "
+            f"{' or '.join(splits) or '(none)'} ({root}). Give splits that have some."
+        )
+    return found
 
 
 def labelled_scans() -> list[Scan]:
@@ -189,6 +205,10 @@ def check_teachers() -> None:
     from sas_jax.teachers import registry as models
 
     weights = _teacher_weights()
+    if not stage_flags.TEACHERS.value:
+        raise InputError(
+            "flags: --teachers must name at least one teacher, got none. Give one."
+        )
     for name in stage_flags.TEACHERS.value:
         models.check(
             name,
@@ -313,7 +333,7 @@ def student_space(name: str) -> TextSpace:
 
 def predict_student(name: str, scene: Scene, texts: TextFeatures) -> np.ndarray:
     """Return a student's class index for every point of a scene."""
-    from sas_jax.evaluate.semantic import classify
+    from sas_jax.evaluation.semantic import classify
 
     return classify(_predictor(name).features(scene.points), texts)
 

@@ -1,11 +1,12 @@
 """What names a student: a run, a file of weights and card, or one of the package's."""
 
+import functools
 import pathlib
 
 import stage_flags
 from absl import flags, logging
 
-from sas_jax.artefacts.workspace import Workspace
+from sas_jax.artefacts.workspace import CHECKPOINTS, Workspace
 from sas_jax.distill.checkpoint_files import complete_steps
 from sas_jax.errors import InputError
 from sas_jax.models import shipped
@@ -48,12 +49,61 @@ def chosen() -> str:
     if (file := chosen_file()) is not None:
         return str(file)
     run = stage_flags.RUN.value
+    check_run(run)
     workspace = Workspace(stage_flags.WORKSPACE.value)
     if flags.FLAGS["run"].present or complete_steps(workspace.checkpoints(run)):
         return run
+    _say_who_answers(workspace.root)
+    return str(shipped.find(_DEFAULT))
+
+
+@functools.cache
+def _say_who_answers(root: pathlib.Path) -> None:
     logging.warning(
         "No student was trained in %s; the one that comes with this package answers. "
         "It learned from procedural rooms.",
-        workspace.root,
+        root,
     )
-    return str(shipped.find(_DEFAULT))
+
+
+def check_run(name: str) -> None:
+    """Refuse the name of a run that would name another student.
+
+    Raises:
+      InputError: for a student of the package, or a file.
+    """
+    if student_file(name) is not None:
+        raise InputError(
+            f"flags: --run must be another name than that of a student of the package "
+            f"or of a file, got {name!r}. Choose another one; who is meant to answer "
+            "instead of a run is named by --student."
+        )
+
+
+def begun_from(name: str | None) -> pathlib.Path | None:
+    """Return whose weights --init_from names, None for nobody's.
+
+    Args:
+      name: a student's file or one of the package, a run's name, or its path.
+
+    Raises:
+      InputError: for a run that has no checkpoint, unless --run goes on with its own.
+    """
+    if not name:
+        return None
+    if (file := student_file(name)) is not None:
+        return file
+    path, workspace = pathlib.Path(name), Workspace(stage_flags.WORKSPACE.value)
+    if "/" not in name:
+        path = workspace.checkpoints(name)
+    elif (path / CHECKPOINTS).is_dir():
+        path = path / CHECKPOINTS
+    own = workspace.checkpoints(stage_flags.RUN.value)
+    if not (complete_steps(path) or complete_steps(own)):
+        raise InputError(
+            f"flags: --init_from must be {' or '.join(shipped.STUDENTS)}, which come "
+            f"with this package, a file that ends in {SUFFIX}, or a run, got {name!r}, "
+            f"which has no checkpoint ({path}). Correct the name, or begin from "
+            "scratch: --init_from="
+        )
+    return path

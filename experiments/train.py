@@ -24,10 +24,9 @@ import jax
 import settings
 import stage_flags
 from absl import flags
-from student_names import student_file
+from student_names import begun_from, check_run
 
 from sas_jax.artefacts.features import has_features, space_of
-from sas_jax.artefacts.workspace import CHECKPOINTS
 from sas_jax.distill.config import TrainConfig, official_config
 from sas_jax.distill.data import SceneFiles
 from sas_jax.distill.processes import is_primary
@@ -50,6 +49,8 @@ def main() -> None:
     """Train the student that the flags describe, or go on with it."""
     logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax reports every file
     logging.getLogger("sas_jax").setLevel(logging.INFO)
+    check_run(stage_flags.RUN.value)
+    initial = begun_from(stage_flags.INIT_FROM.value)
     missing = _missing()
     if missing:
         print("\n".join(missing))
@@ -65,7 +66,7 @@ def main() -> None:
         classes,
         settings.workspace().run(stage_flags.RUN.value),
         run=stage_flags.TRAIN_RUN.make(),
-        init_from=stage_flags.INIT_FROM.value and _weights(stage_flags.INIT_FROM.value),
+        init_from=initial,
         branch_from=_BRANCH_FROM.value
         and settings.workspace().checkpoints(_BRANCH_FROM.value),
         stop=lambda: bool(stopped),
@@ -97,17 +98,6 @@ def _config(out_dim: int) -> TrainConfig:
     }
     make = official_config if fields.get("compat") == "official" else TrainConfig
     return make(**fields)
-
-
-def _weights(name: str) -> pathlib.Path:
-    """Return a student's file, or the checkpoints of a run: a name or a path."""
-    if (file := student_file(name)) is not None:
-        return file
-    path = pathlib.Path(name)
-    if "/" not in name:
-        return settings.workspace().checkpoints(name)
-    inside = path / CHECKPOINTS
-    return inside if inside.is_dir() else path
 
 
 def _sources() -> list[SceneFiles]:
@@ -144,6 +134,8 @@ def _missing() -> list[str]:
     except InputError:
         names = []
         root = settings.data_root()
+        if root.is_dir() and any(root.iterdir()):  # what is wrong with it is said
+            raise
         lines.append(
             f"missing: scenes of split {_SPLIT.value}; looked in {root}; put a data "
             f"set there (WORKSPACE.md), or run: {command('make_rooms')} "

@@ -9,7 +9,7 @@
 fuse train evaluate` are loaded when they are used (`sas_jax.api`): importing this
 package needs neither torch nor transformers, and loads no JAX. The PyTorch half
 (`teachers`, `capability`) writes caches; the JAX half (`sparse`, `models`, `distill`,
-`evaluate`) reads them. On the command line the same is `sas-jax <stage>`
+`evaluation`) reads them. On the command line the same is `sas-jax <stage>`
 (`sas_jax.stages`).
 """
 
@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 _VERBS = (
     "cut_superpoints",
     "encode",
+    "evaluate",
     "fuse",
     "load_features",
     "load_student",
@@ -29,13 +30,10 @@ _VERBS = (
     "query",
     "train",
 )
-# `evaluate` is a package as well, which can be called.
-__all__ = [*_VERBS, "evaluate"]
+__all__ = list(_VERBS)
 
 
 def __getattr__(name: str) -> object:
-    if name == "evaluate":
-        return importlib.import_module("sas_jax.evaluate")
     if name in _VERBS:
         return getattr(importlib.import_module("sas_jax.api"), name)
     raise AttributeError(f"module 'sas_jax' has no attribute {name!r}")

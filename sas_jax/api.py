@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Float32, Int, Int32
 
-from sas_jax.artefacts.features import Features, load_features
+from sas_jax.artefacts.features import Features, check_points, load_features
 from sas_jax.artefacts.files import content_key
 from sas_jax.artefacts.space import TextFeatures, TextSpace
 from sas_jax.artefacts.workspace import CHECKPOINTS
@@ -30,9 +30,9 @@ from sas_jax.distill.checkpoint import load_student as newest_checkpoint
 from sas_jax.distill.config import RunConfig, TrainConfig
 from sas_jax.distill.data import TrainScene, targets_of
 from sas_jax.errors import InputError
-from sas_jax.evaluate import protocol, semantic
-from sas_jax.evaluate import query as questions
-from sas_jax.evaluate.confusion import Scores
+from sas_jax.evaluation import protocol, semantic
+from sas_jax.evaluation import query as questions
+from sas_jax.evaluation.confusion import Scores
 from sas_jax.fusion import fuse as fusion
 from sas_jax.models import shipped
 from sas_jax.models.config import StudentConfig
@@ -121,8 +121,8 @@ def load_student(path: str | os.PathLike) -> Predictor:
     """Load a trained student.
 
     Args:
-      path: file of `sas-jax export_student`, folder of a training run, or the name of a
-        student that comes with the package (`models.shipped`), such as "rooms".
+      path: file of `sas-jax export_student`, folder of a training run, or "rooms", the
+        student that comes with the package.
 
     Raises:
       InputError: when there is none, or it is damaged.
@@ -133,7 +133,7 @@ def load_student(path: str | os.PathLike) -> Predictor:
     >>> sas_jax.load_student("rooms").student.voxel_size_m
     0.08
     """
-    path = shipped.find(str(path)) or pathlib.Path(path)
+    path = _student_path(path)
     if path.suffix == SUFFIX:
         return Predictor(read_student(path))
     inside = path / CHECKPOINTS
@@ -149,14 +149,17 @@ def encode(texts: Sequence[str], space: TextSpace) -> TextFeatures:
       space: of the features that they are compared with, e.g. `features.space`.
 
     Raises:
-      InputError: when the tower, or one with these weights, is not on this machine.
+      InputError: when the tower, or one with these weights, is not on this machine, or
+        knows no word of a text.
 
     >>> import sas_jax
     >>> sas_jax.encode(["a red chair"], a.space).rows.shape
     (1, 384)
     """
+    texts = _listed("encode", texts)
     tower = towers.of_space(space, "the features")
-    return TextFeatures(tower.encode(list(texts)), space)
+    tower.check(texts)
+    return TextFeatures(tower.encode(texts), space)
 
 
 def predict(
@@ -173,7 +176,7 @@ def predict(
       int32 index into `classes`, -1 for a point without a feature.
 
     Raises:
-      InputError: for features without classes, and as `encode`.
+      InputError: for features without classes or of other points, and as `encode`.
 
     >>> import sas_jax
     >>> scene = sas_jax.open_scene(scan)
@@ -186,7 +189,7 @@ def predict(
     """
     own = _own_classes(source) if classes is None else None
     features = _features(source, scene)
-    texts = own or encode(prompts(classes or ()), features.space)
+    texts = own or _class_texts("predict", classes or (), features.space)
     return semantic.classify(features, texts)
 
 
@@ -200,7 +203,10 @@ def query(source: Source, scene: Scene, text: str) -> Float[np.ndarray, " P"]:
 
     Returns:
       Relevancy in (0, 1); above 0.5 a point answers better than any object would, NaN
-      is a point without a feature. `evaluate.query.regions` groups them.
+      is a point without a feature. `evaluation.query.regions` groups them.
+
+    Raises:
+      InputError: for features of other points, and as `encode`.
 
     >>> import sas_jax
     >>> scene = sas_jax.open_scene(scan)
@@ -250,7 +256,8 @@ def fuse(
     config.setdefault("strategy", "add" if capability is None else "capability")
     texts = None
     if classes and features:
-        texts = encode(prompts(classes), next(iter(features.values())).space)
+        space = next(iter(features.values())).space
+        texts = _class_texts("fuse", classes, space)
     table = None if capability is None else np.asarray(capability, np.float32)
     return fusion.fuse(features, table, texts, fusion.FuseConfig(**config))
 
@@ -261,6 +268,9 @@ def cut_superpoints(scene: Scene, **config: Any) -> Int32[np.ndarray, " P"]:
     Args:
       scene: with faces, or a cloud with normals.
       **config: fields of `SuperpointConfig`.
+
+    Raises:
+      InputError: for values out of range.
 
     >>> import sas_jax
     >>> sas_jax.cut_superpoints(sas_jax.open_scene(scan), min_vertices=1)
@@ -289,8 +299,7 @@ def train(
       arch: name of a network, see `StudentConfig`.
       superpoints: how scenes are cut.
       run: how it is carried out.
-      init_from: what to begin with: a student's file, a run's checkpoints, or the name
-        of a student of the package.
+      init_from: student to begin with: "rooms", a file, or a run's checkpoints.
       **config: fields of `TrainConfig`; the defaults are the paper's, for hundreds of
         scenes.
 
@@ -305,10 +314,13 @@ def train(
     True
     """
     cut = superpoints or SuperpointConfig()
-    sources = [_Opened(s.name, s.points, segment_scene(s, cut), f) for s, f in scenes]
+    sources = [
+        _Opened(s.name, s.points, segment_scene(s, cut), _features(f, s))
+        for s, f in scenes
+    ]
     if not sources:
         raise InputError("train: at least one scene is required, got none. Give one.")
-    texts = encode(prompts(classes), sources[0].features.space)
+    texts = _class_texts("train", classes, sources[0].features.space)
     student = StudentConfig(out_dim=texts.space.dim)
     if arch is not None:
         student = dataclasses.replace(student, arch=arch)
@@ -318,7 +330,7 @@ def train(
         training.EncodedVocabulary(Vocabulary("asked", tuple(classes)), texts),
         folder,
         run=run,
-        init_from=init_from and (shipped.find(str(init_from)) or init_from),
+        init_from=None if init_from is None else _student_path(init_from),
     )
 
 
@@ -333,7 +345,7 @@ def evaluate(
       label_set: classes that are asked for and scored.
 
     Raises:
-      InputError: for a scene without labels.
+      InputError: for a scene without labels, or with those of another set.
 
     >>> import sas_jax
     >>> scene = sas_jax.open_scene(scan)
@@ -343,17 +355,62 @@ def evaluate(
     """
     found = protocol.evaluate(
         "scenes",
-        scenes,
+        (_labelled_by(label_set, scene) for scene in scenes),
         lambda scene: predict(source, scene, label_set.classes.names),
         label_set,
     )
     return found.scores()
 
 
+def _student_path(path: str | os.PathLike) -> pathlib.Path:
+    own = shipped.find(path) if isinstance(path, str) else None
+    return pathlib.Path(path) if own is None else own
+
+
+def _listed(where: str, texts: Sequence[str]) -> list[str]:
+    """Return texts as a list; one text would be taken for a list of its letters."""
+    if isinstance(texts, str):
+        raise InputError(
+            f"{where}: a list of texts is required, got the text {texts!r}. Put it in "
+            "brackets."
+        )
+    return list(texts)
+
+
+def _class_texts(where: str, classes: Sequence[str], space: TextSpace) -> TextFeatures:
+    names = _listed(where, classes)
+    if not names:
+        raise InputError(
+            f"{where}: at least one class is required, got none. Give names, e.g. "
+            '["wall", "chair"].'
+        )
+    towers.of_space(space, "the features").check(names)
+    return encode(prompts(names), space)
+
+
+def _labelled_by(label_set: LabelSet, scene: Scene) -> Scene:
+    wanted = label_set.classes.name
+    own = None if scene.label_set is None else scene.label_set.classes.name
+    if scene.labels is not None and own != wanted:
+        raise InputError(
+            f"evaluate: labels of {wanted} are required, got those of {own} "
+            f"({scene.name}). Open it with label_set=<the same>."
+        )
+    return scene
+
+
 def _features(source: Source, scene: Scene) -> Features:
     if isinstance(source, Predictor):
         return source.features(scene.points)
-    return source if isinstance(source, Features) else source(scene)
+    if not isinstance(source, Features) and not callable(source):
+        raise InputError(
+            "source: a student, features or a function of a scene is required, got "
+            f"{type(source).__name__}. Load it: load_student, load_features."
+        )
+    found = source if isinstance(source, Features) else source(scene)
+    held = (found.num_points, found.geometry)
+    check_points(scene.points, *held, scene.name, ("extract_features",))
+    return found
 
 
 def _own_classes(source: Source) -> TextFeatures:

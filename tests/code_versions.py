@@ -42,7 +42,7 @@ STAGES = {
     "fusion": ("sas_jax.fusion.stage",),
     "training": ("sas_jax.distill.train",),
     "students": ("sas_jax.models.student",),
-    "scores": ("sas_jax.evaluate.protocol", "sas_jax.evaluate.semantic"),
+    "scores": ("sas_jax.evaluation.protocol", "sas_jax.evaluation.semantic"),
     "texts": _modules(towers.TOWERS),
 }
 """Stage -> the modules that its keys begin with."""

@@ -16,12 +16,13 @@ import dataclasses
 import logging
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Float32
 
 from sas_jax.artefacts.stamps import NO_MEMO, Memo
+from sas_jax.checks import one_of
 from sas_jax.datasets.contracts import Dataset, Part, Scan
 from sas_jax.datasets.scan_files import frame_files, listed
 from sas_jax.errors import InputError
@@ -98,6 +99,9 @@ class PosedRgbd(Dataset):
     label_sets: ClassVar = (SCANNET20, MATTERPORT21)
 
     def __post_init__(self) -> None:
+        one_of("posed_rgbd", "up", self.up, get_args(Up))
+        conventions = (None, *get_args(PoseConvention))
+        one_of("posed_rgbd", "pose_convention", self.pose_convention, conventions)
         if not self.depth_scale > 0 or self.frame_stride < 1:
             raise InputError(
                 "posed_rgbd: depth_scale must be > 0 and frame_stride >= 1, got "
@@ -117,6 +121,11 @@ class PosedRgbd(Dataset):
         """Return the names of a split, of all scans where there are no splits."""
         if (root / "splits").is_dir():
             return listed(root, split, root, "posed_rgbd")
+        if not root.is_dir():
+            raise InputError(
+                f"posed_rgbd: a folder of scans is required, got none ({root}). Check "
+                "the path."
+            )
         return sorted(path.name for path in root.iterdir() if self.is_scan(path))
 
     def scan_path(self, root: pathlib.Path, name: str) -> pathlib.Path:

@@ -1,6 +1,7 @@
 """Data sets by name: a new one is a module and a line here.
 
-Which one a folder holds is asked of each in this order; see `contracts.Dataset`.
+Which one a folder holds is asked of each; see `contracts.Dataset`. None or several is
+an error: what is silently left out of a data set would be missed by nobody.
 """
 
 import dataclasses
@@ -52,7 +53,8 @@ def of_root(root: pathlib.Path, settings: Mapping[str, Any] | None = None) -> Da
       settings: as in `load`.
 
     Raises:
-      InputError: when no data set knows the folder, listing their layouts.
+      InputError: when no data set knows the folder, listing their layouts, or more
+        than one does.
     """
     return _recognised("root", root, lambda dataset: dataset.is_root(root), settings)
 
@@ -71,7 +73,8 @@ def scan_at(
       name: of the data set, where it is known.
 
     Raises:
-      InputError: when no data set knows it, listing their layouts.
+      InputError: when no data set knows it, listing their layouts, or more than one
+        does.
     """
     path = pathlib.Path(path).absolute()
     if path.name == "..":  # the name is the scene's, and that of its artefacts
@@ -87,7 +90,7 @@ def open_folder(
     path: str | pathlib.Path,
     *,
     image_size_wh: tuple[int, int] | None = None,
-    label_set: LabelSet | None = None,
+    label_set: LabelSet | str | None = None,
     annotations: bool = True,
     **settings: Any,
 ) -> Scene:
@@ -96,7 +99,7 @@ def open_folder(
     Args:
       path: folder or file of one scan; its name is the scene's.
       image_size_wh: size of the frames, None as they are stored.
-      label_set: what labels are mapped to; None for the data set's first one.
+      label_set: what labels are mapped to, or its name; None for the data set's first.
       annotations: read labels and instances where there are any.
       **settings: fields of the data set that it turns out to be, such as
         `depth_scale` of `posed_rgbd.PosedRgbd`; those of other data sets do nothing.
@@ -111,7 +114,10 @@ def open_folder(
             f"datasets: settings must be of {', '.join(sorted(known))}, got "
             f"{', '.join(wrong)}. Correct the name."
         )
-    return scan_at(path, settings).open(
+    scan = scan_at(path, settings)
+    if isinstance(label_set, str):
+        label_set = scan.dataset.label_set(label_set)
+    return scan.open(
         image_size_wh=image_size_wh, label_set=label_set, annotations=annotations
     )
 
@@ -122,14 +128,25 @@ def _recognised(
     knows: Callable[[Dataset], bool],
     settings: Mapping[str, Any] | None,
 ) -> Dataset:
-    for name in DATASETS:
-        dataset = load(name, settings)
-        if knows(dataset):
-            return dataset
+    every = [load(name, settings) for name in DATASETS]
+    found = [dataset for dataset in every if knows(dataset)]
+    if len(found) == 1:
+        return found[0]
     wanted = {"root": "a folder of scans", "scan": "a scan"}[what]
+    if found:
+        raise InputError(
+            f"datasets: {wanted} of one layout is required, got one of "
+            f"{' and '.join(dataset.name for dataset in found)} ({path}). Say which "
+            "is meant, --dataset, or move the other."
+        )
+    remedy = "Check the path, or name the data set: --dataset."
+    if what == "root" and any(dataset.is_scan(path) for dataset in every):
+        remedy = "It is a scan by itself: give the folder that it lies in."
+    elif what == "scan" and any(dataset.is_root(path) for dataset in every):
+        remedy = "It holds scans: give one of them."
     raise InputError(
         f"datasets: {wanted} of a known layout is required, {_known()}; got none of "
-        f"them ({path}). Check the path, or name the data set: --dataset."
+        f"them ({path}). {remedy}"
     )
 
 

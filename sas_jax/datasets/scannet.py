@@ -14,12 +14,13 @@ Labels and instances are absent in the test split. Mesh and poses share one worl
 
 import dataclasses
 import pathlib
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float32
 
 from sas_jax.artefacts.stamps import Memo
+from sas_jax.checks import one_of
 from sas_jax.datasets.contracts import Dataset, Part
 from sas_jax.datasets.scan_files import frame_files, listed
 from sas_jax.datasets.scannet_labels import labels_path, read_instances, read_labels
@@ -56,6 +57,9 @@ class ScanNet(Dataset):
     )
     # Labels are stored as NYU40 ids, of which both sets choose.
     label_sets: ClassVar = (SCANNET20, MATTERPORT21)
+
+    def __post_init__(self) -> None:
+        one_of("scannet", "compat", self.compat, get_args(Compat))
 
     def is_root(self, root: pathlib.Path) -> bool:
         """Tell whether there is a folder of scans."""

@@ -120,5 +120,5 @@ def _check_network(student: Student, config: TrainConfig, where: object) -> None
         raise InputError(
             f"init: weights of {wanted} are required, got those of {got} ({where}). "
             "Set --arch as in that student and use its text tower, or begin from "
-            "scratch."
+            "scratch: --init_from="
         )

@@ -152,7 +152,7 @@ def test_files_of_points_in_another_order_are_refused(scene, tmp_path, kind):
         store.save_features(path, means, key="m")
     files.load(tiny_config())
     turned = dataclasses.replace(files, scan=FakeScan(points[order]))
-    with pytest.raises(InputError, match=rf"another geometry.*{path.name}.*run exp"):
+    with pytest.raises(InputError, match=rf"another geometry.*{path.name}.*run py"):
         turned.load(tiny_config())
 
 

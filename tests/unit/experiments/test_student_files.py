@@ -1,11 +1,15 @@
 """A run's student leaves its workspace as a file, and the scripts take that file."""
 
+import importlib
 import os
+import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 from scene_files import write_scannet
 from tiny_scenes import boxes, encoded, tiny_config
 
@@ -15,7 +19,8 @@ from sas_jax.distill.config import RunConfig
 from sas_jax.distill.history import History
 from sas_jax.distill.step import create_state
 from sas_jax.distill.train import _write_config
-from sas_jax.errors import WeightsMissing
+from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.models import shipped
 from sas_jax.models.config import StudentConfig
 from sas_jax.models.student_card import read_card
 from sas_jax.models.student_file import read_student
@@ -106,3 +111,36 @@ def test_what_is_no_students_file_is_refused(root, tmp_path, value, message):
     done = call(root, tmp_path, "query", *ask)
     assert done.returncode == 1
     assert message in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("run", ["rooms", "own.safetensors"])
+@pytest.mark.parametrize("script", ["train", "query", "export_student"])
+def test_a_run_has_no_name_of_another_student(root, tmp_path, script, run):
+    extra = {
+        "query": [f"--scene={NAME}", "--text=a chair"],
+        "export_student": [f"--out={tmp_path}/x.safetensors"],
+    }
+    write_scannet(tmp_path / "data")
+    done = call(root, tmp_path, script, f"--run={run}", *extra.get(script, []))
+    assert done.returncode == 1 and not (tmp_path / "run" / "train").exists()
+    assert "--run must be another name than that of" in done.stderr, done.stderr
+
+
+def test_whose_weights_to_begin_with(root, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "experiments"))
+    names = importlib.import_module("student_names")
+    importlib.import_module("stage_flags")
+    with flagsaver.flagsaver(workspace=str(tmp_path), run="new"):
+        flags.FLAGS.mark_as_parsed()
+        assert names.begun_from("") is names.begun_from(None) is None
+        assert names.begun_from("rooms") == shipped.find("rooms")
+        assert names.begun_from("x/y.safetensors") == pathlib.Path("x/y.safetensors")
+        for wrong in ("roms", "my/roms"):
+            with pytest.raises(InputError, match=f"rooms, which .*got '{wrong}'"):
+                names.begun_from(wrong)
+        write_run(tmp_path / "train" / "old")
+        checkpoints = tmp_path / "train" / "old" / "checkpoints"
+        for name in ("old", str(checkpoints), str(checkpoints.parent)):
+            assert names.begun_from(name) == checkpoints
+        write_run(tmp_path / "train" / "new")  # goes on; the other one may be gone
+        assert names.begun_from("gone").parent.name == "gone"

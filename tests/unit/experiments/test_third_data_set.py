@@ -16,7 +16,7 @@ from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.datasets import registry
 from sas_jax.distill.data import SceneFiles
 from sas_jax.errors import InputError, WeightsMissing
-from sas_jax.evaluate import protocol
+from sas_jax.evaluation import protocol
 from sas_jax.models.minkunet import StudentConfig
 from sas_jax.text import minilm_files
 
@@ -164,3 +164,57 @@ def test_a_folder_of_no_layout_is_told_what_there_is(stage, tmp_path):
         stage("settings").scans(["train"])
     with pytest.raises(InputError, match=r"settings must be of .*got depthscale"):
         registry.open_folder(tmp_path, depthscale=5000)
+
+
+def test_a_folder_of_two_layouts_is_refused_until_one_is_named(stage, tmp_path):
+    data, settings = tmp_path / "data", stage("settings")
+    write_scannet(data)
+    write_capture(data / "desk")
+    with pytest.raises(InputError, match="got one of scannet and posed_rgbd"):
+        settings.scans(["train"])
+    with flagsaver.flagsaver(dataset="posed_rgbd"):
+        assert [scan.name for scan in settings.scans(["train"])] == ["desk"]
+
+
+def test_a_scan_and_a_folder_of_scans_are_told_apart(stage, tmp_path):
+    data, settings = tmp_path / "data", stage("settings")
+    write_capture(data / "desk")
+    one = flagsaver.flagsaver(data_root=str(data / "desk"))
+    with one, pytest.raises(InputError, match="give the folder that it lies in"):
+        settings.scans(["train"])
+    with pytest.raises(InputError, match="It holds scans: give one"):
+        registry.open_folder(data)
+
+
+@pytest.mark.parametrize("name", ["absent", "file"])
+def test_a_named_data_set_needs_a_folder(stage, tmp_path, name):
+    (tmp_path / "file").write_text("")
+    values = {"dataset": "posed_rgbd", "data_root": str(tmp_path / name)}
+    wrong = pytest.raises(InputError, match="a folder of scans is required")
+    with flagsaver.flagsaver(**values), wrong:
+        stage("settings").scans(["train"])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"scenes": ["desk", "dsk"]}, r"--scenes must name .*got dsk"),
+        ({"dataset": "scannet"}, "at least one scene .*split train or test"),
+        ({"teachers": []}, "--teachers must name"),
+    ],
+)
+def test_no_scene_and_no_teacher_is_an_error(stage, tmp_path, values, message):
+    write_capture(tmp_path / "data" / "desk")
+    (tmp_path / "lists" / "splits").mkdir(parents=True)
+    for split in ("train", "test"):
+        (tmp_path / "lists" / "splits" / f"{split}.txt").write_text("")
+    if "dataset" in values:
+        values = {**values, "data_root": str(tmp_path / "lists")}
+    with flagsaver.flagsaver(**values), pytest.raises(InputError, match=message):
+        stage("settings").scans(["train", "test"])
+        stage("settings").check_teachers()
+
+
+def write_capture(folder):
+    write_frame(folder, 0, np.eye(4))
+    np.savetxt(folder / "intrinsic.txt", INTRINSICS)

@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from sas_jax.artefacts import files
 from sas_jax.errors import InputError
-from sas_jax.evaluate import confusion
+from sas_jax.evaluation import confusion
 from sas_jax.scenes.labels import LabelSet
 from sas_jax.scenes.scene import Scene
 from sas_jax.stages import command
