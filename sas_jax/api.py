@@ -351,11 +351,11 @@ def _class_texts(where: str, classes: Sequence[str], space: TextSpace) -> TextFe
 
 
 def _labelled_by(label_set: LabelSet, scene: Scene) -> Scene:
-    if scene.labels is not None and scene.label_set.name != label_set.name:
+    own = scene.label_set
+    if scene.labels is not None and own is not None and own.name != label_set.name:
         raise InputError(
             f"evaluate: labels of {label_set.name} are required, got those of "
-            f"{scene.label_set.name} ({scene.name}). Open it with "
-            "label_set=<the same>."
+            f"{own.name} ({scene.name}). Open it with label_set=<the same>."
         )
     return scene
 
