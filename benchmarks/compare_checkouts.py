@@ -62,8 +62,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("old", type=pathlib.Path, help="checkout")
     parser.add_argument("new", type=pathlib.Path, help="checkout")
     parser.add_argument("--work", type=pathlib.Path, default="build/compare")
-    parser.add_argument("--old_flagfile", default="rooms.flags")
-    parser.add_argument("--new_flagfile", default="rooms.flags")
+    parser.add_argument("--old_flagfile", default="rooms_scratch.flags")
+    parser.add_argument("--new_flagfile", default="rooms_scratch.flags")
     parser.add_argument("flags", nargs="*", help="for the pipelines of both")
     return parser.parse_args()
 
@@ -74,7 +74,12 @@ def _run(
     """Run all stages of a checkout, and write its student's arrays to student.npz."""
     flags = [f"--flagfile={flagfile}", f"--data_root={workspace / 'data'}",
              f"--workspace={workspace}", *WORLD, *STUDENT, *more]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(checkout), "JAX_PLATFORMS": "cpu"}
+    paths = [str(checkout), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "JAX_PLATFORMS": "cpu",
+    }
 
     def call(*arguments: str) -> None:
         command = [sys.executable, *arguments]
@@ -96,7 +101,7 @@ def _numbers(workspace: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
             if name in tensors
         }
     found["capability"] = {
-        path.name: np.array(json.loads(path.read_text())["data"]["miou"], float)
+        path.name: _miou(json.loads(path.read_text())["data"])
         for path in sorted((workspace / "capability").glob("rooms-*.json"))
     }
     found["confusion"] = {
@@ -107,6 +112,14 @@ def _numbers(workspace: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
     with np.load(workspace / "student.npz") as archive:
         found["student"] = {name: archive[name] for name in archive.files}
     return found
+
+
+def _miou(table: dict) -> np.ndarray:
+    """Return mean IoU by class, NaN where it was not measured."""
+    miou, classes = table["miou"], table["classes"]
+    if isinstance(miou, dict):  # schema 1
+        return np.array([miou.get(name, np.nan) for name in classes], float)
+    return np.where(table["measured"], np.array(miou, float), np.nan)
 
 
 def _compare(old: dict, new: dict) -> bool:

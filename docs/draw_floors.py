@@ -10,6 +10,7 @@ picture with the sources, and fails on an import upwards and on a circle.
 import ast
 import collections
 import pathlib
+import sys
 from collections.abc import Iterable, Mapping
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -18,12 +19,12 @@ PICTURE = pathlib.Path(__file__).with_name("floors.svg")
 FLOORS = (
     (
         *("errors", "checks", "extras", "stages", "memory", "native_library"),
-        *("registry", "artefacts", "text"),
+        *("registry", "classes", "artefacts", "text"),
     ),
     ("scenes", "sparse", "models"),
     ("datasets", "superpoints", "view", "teachers"),
     ("lifting", "fusion"),
-    ("distill", "evaluate"),
+    ("distill", "evaluation"),
     ("capability", "api"),
     ("rooms",),
 )
@@ -179,5 +180,8 @@ def _box(name: str, x: int, y: int, lines: int) -> str:
 
 
 if __name__ == "__main__":
+    edges = packages(graph(ROOT / "sas_jax"), "sas_jax")
+    if wrong := upward(edges) or circle(edges):
+        sys.exit(f"imports upwards or in a circle: {', '.join(wrong)}")
     PICTURE.write_text(draw(ROOT / "sas_jax"))
     print(PICTURE)

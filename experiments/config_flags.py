@@ -45,7 +45,7 @@ class ConfigFlags:
     names: Mapping[str, str]
     named: Mapping[str, Named]
 
-    def given(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         """Return the fields whose flags have a value.
 
         Raises:
@@ -67,7 +67,7 @@ class ConfigFlags:
         Args:
           **fields: further fields; they win.
         """
-        return self.config(**{**self.given(), **fields})
+        return self.config(**{**self.values(), **fields})
 
     def name(self, field: str) -> str:
         """Return the name that a named field has, by its flag or by default."""

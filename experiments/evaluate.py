@@ -27,7 +27,7 @@ from sas_jax.artefacts.space import TextFeatures
 from sas_jax.artefacts.versions import decided_by
 from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import InputError
-from sas_jax.evaluate import protocol, semantic
+from sas_jax.evaluation import protocol, semantic
 from sas_jax.scenes.scene import Scene
 from sas_jax.stages import command
 
@@ -37,6 +37,7 @@ Predict = Callable[[Scene], np.ndarray]
 
 
 def main() -> None:
+    """Score every method on every scene that is due, and print the table."""
     for name in _METHODS.value:
         _check_kind(name)
     scenes = label_keys()
@@ -120,7 +121,7 @@ def _key(source, scenes, texts) -> str:
         {
             "source": source(),
             "scenes": list(scenes.values()),
-            "label_set": settings.label_set().name,
+            "label_set": settings.label_set().classes.name,
             "texts": texts,
             "made_by": decided_by(protocol.__name__, semantic.__name__),
         }

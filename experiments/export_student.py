@@ -30,6 +30,7 @@ _DATA = flags.DEFINE_string(
 
 
 def main() -> None:
+    """Write the student of --run to --out."""
     workspace, run = settings.workspace(), stage_flags.RUN.value
     check_run(run)
     student = load_student(workspace.checkpoints(run))

@@ -68,6 +68,7 @@ class Models:
 
 
 def main() -> None:
+    """Lift the features of every teacher, scene by scene."""
     settings.check_teachers()
     torch.set_num_threads(stage_flags.THREADS.value)
     config = stage_flags.EXTRACT.make(lift=stage_flags.LIFT.make())

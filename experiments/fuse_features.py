@@ -17,11 +17,12 @@ from sas_jax.artefacts.features import save_features, space_of
 from sas_jax.artefacts.space import TextFeatures, TextSpace, one_space
 from sas_jax.artefacts.stage import Job
 from sas_jax.capability.store import table_path
+from sas_jax.classes import Vocabulary, vocabulary
 from sas_jax.errors import InputError
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.fusion.stage import fuse_scene, fused_key, load_capability
 from sas_jax.stages import command
-from sas_jax.text.vocabulary import Vocabulary, vocabulary
+from sas_jax.text.prompts import prompts
 
 _LEVEL = flags.DEFINE_enum(
     "level", "point", ["point", "superpoint"], "What to store; superpoints take 2 %."
@@ -29,6 +30,7 @@ _LEVEL = flags.DEFINE_enum(
 
 
 def main() -> None:
+    """Fuse the features of every scene."""
     words = vocabulary(stage_flags.VOCABULARY.value)
     config = stage_flags.FUSE.make(other_index=words.other_index)
     tables = _tables(words, config)
@@ -64,7 +66,7 @@ def _tables(
     """Return capability and text features, None where the strategy needs none."""
     if config.strategy in ("add", "single"):
         return None, None
-    texts = settings.text_encoder(_space())(words.prompts())
+    texts = settings.text_encoder(_space())(prompts(words.names))
     if config.strategy == "linear":
         return None, texts
     folder = settings.workspace().capability

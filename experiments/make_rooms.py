@@ -1,4 +1,4 @@
-"""Write a world of procedural rooms in ScanNet's layout.
+"""Write a data set of procedural rooms in ScanNet's layout.
 
     python experiments/make_rooms.py --flagfile=rooms.flags
 
@@ -9,7 +9,7 @@ import settings
 import stage_flags
 
 from sas_jax.rooms.scan.scene import SceneSummary
-from sas_jax.rooms.scan.write import write_world
+from sas_jax.rooms.scan.write import write_rooms
 
 
 def table(rows: list[SceneSummary]) -> str:
@@ -41,11 +41,12 @@ def table(rows: list[SceneSummary]) -> str:
 
 
 def main() -> None:
+    """Write the rooms and print what they hold."""
     config = stage_flags.ROOM_SET.make(
         rooms=stage_flags.ROOM.make(), write=stage_flags.rooms_written()
     )
     workers = stage_flags.THREADS.value
-    print(table(write_world(settings.data_root(), config, workers=workers)))
+    print(table(write_rooms(settings.data_root(), config, workers=workers)))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from sas_jax.superpoints.stage import segment_scene, superpoint_key
 
 
 def main() -> None:
+    """Cut every scene."""
     workspace, memo = settings.workspace(), settings.memo()
     config = stage_flags.SUPERPOINT.make()
     scans = {s.name: s for s in settings.scans(stage_flags.SPLITS.value)}

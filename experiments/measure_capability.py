@@ -23,8 +23,8 @@ from sas_jax.capability.config import SynthesisConfig
 from sas_jax.capability.contracts import JudgeOptions, Recipe, SynthesizerOptions
 from sas_jax.capability.measure import measured_classes
 from sas_jax.capability.store import CapabilityTable
+from sas_jax.classes import Vocabulary, vocabulary
 from sas_jax.registry import Compat, LoadOptions, said
-from sas_jax.text.vocabulary import Vocabulary, vocabulary
 
 _QUALITY = flags.DEFINE_integer(
     "pseudo_quality_images",
@@ -36,6 +36,7 @@ _QUALITY = flags.DEFINE_integer(
 
 
 def main() -> None:
+    """Synthesize images, measure every teacher on them and print the table."""
     settings.check_teachers()
     models = stage_flags.SYNTHESIS.make()
     registry.check(models.synthesizer, models.point_prompter)

@@ -25,8 +25,8 @@ from tqdm import tqdm
 from sas_jax.artefacts.files import atomic_write
 from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.capability import registry
+from sas_jax.classes import vocabulary
 from sas_jax.errors import InputError
-from sas_jax.text.vocabulary import vocabulary
 
 _HERE = pathlib.Path(__file__).parent
 _FUSIONS = ("capability", "add", "linear")
@@ -39,6 +39,7 @@ _VARIANT_FLAGS = {
 
 
 def main() -> None:
+    """Run the stages, each in a process of its own."""
     stage_flags.check()
     _check_later_stages()
     with workspace_lock(settings.workspace().root):

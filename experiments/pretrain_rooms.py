@@ -1,4 +1,4 @@
-"""Train the small models of the embedded world and write their weights.
+"""Train the small models of the embedded rooms and write their weights.
 
   python experiments/pretrain_rooms.py --model=both
   python experiments/pretrain_rooms.py --model=dense --steps=2000
@@ -45,6 +45,7 @@ flags.FLAGS.set_default("workspace", "runs/pretrain_rooms")
 
 
 def main() -> None:
+    """Train the networks that --model names."""
     torch.set_num_threads(stage_flags.THREADS.value)
     workspace = settings.workspace().root
     output = pathlib.Path(_OUTPUT.value or workspace / _MODEL.value)

@@ -31,7 +31,7 @@ from sas_jax.artefacts.features import Features, load_features, space_of
 from sas_jax.artefacts.files import atomic_path, content_key
 from sas_jax.artefacts.space import TextSpace
 from sas_jax.datasets.contracts import Scan
-from sas_jax.evaluate import query
+from sas_jax.evaluation import query
 from sas_jax.scenes.ply_write import write_ply
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.graph import vertex_normals
@@ -46,6 +46,7 @@ _REGIONS = flags.DEFINE_integer("regions", 5, "Regions to print.", lower_bound=0
 
 
 def main() -> None:
+    """Answer every --text on one scene."""
     began = time.monotonic()
     scan = settings.named_scan(_SCENE.value)
     space = _space(scan.name)

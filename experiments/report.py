@@ -21,8 +21,8 @@ from tqdm import tqdm
 from sas_jax.artefacts.files import atomic_write
 from sas_jax.capability.store import CapabilityTable, read_table, table_path
 from sas_jax.errors import InputError
-from sas_jax.evaluate import protocol, summary
-from sas_jax.evaluate.summary import Row
+from sas_jax.evaluation import protocol, summary
+from sas_jax.evaluation.summary import Row
 from sas_jax.stages import command
 from sas_jax.view import report
 from sas_jax.view.report import Section, Table
@@ -31,6 +31,7 @@ _LABELS = {
     "fused/add": "fused: adding",
     "fused/linear": "fused: linear",
     "fused/capability": "fused: capability (SAS)",
+    "student/rooms_student.safetensors": "student: rooms, as it comes",
     "student/point": "student: + point distillation",
     "student/superpoint": "student: + superpoint distillation",
     "student/full": "student: + temporal ensembling (full)",
@@ -38,6 +39,7 @@ _LABELS = {
 
 
 def main() -> None:
+    """Write the report of what is on disk."""
     rows = _rows()
     known = _capabilities()
     tables = {name: t for name, t in known.items() if f"teacher/{name}" in rows}
@@ -95,7 +97,7 @@ def _capabilities() -> dict[str, CapabilityTable]:
 
 
 def _results(rows: Mapping[str, Row], tables: Mapping[str, CapabilityTable]) -> dict:
-    names = settings.label_set().names
+    names = settings.label_set().classes.names
     capability = {name: _on_classes(table, names) for name, table in tables.items()}
     iou = {name: np.array(rows[f"teacher/{name}"].iou) for name in tables}
     workspace = settings.workspace()
@@ -170,7 +172,7 @@ def _table3(rows: Mapping[str, Row], results: dict) -> Section:
 def _per_class(
     rows: Mapping[str, Row], tables: Mapping[str, CapabilityTable], results: dict
 ) -> Section:
-    names = settings.label_set().names
+    names = settings.label_set().classes.names
     header, columns = ["class"], []
     for name, table in tables.items():
         header += [f"{name}: capability", f"{name}: true IoU"]

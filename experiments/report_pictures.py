@@ -12,7 +12,7 @@ from sas_jax.artefacts.features import Features, load_features
 from sas_jax.artefacts.files import read_json
 from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.capability.store import QUALITY_SCHEMA, quality_path
-from sas_jax.evaluate import query
+from sas_jax.evaluation import query
 from sas_jax.scenes.scene import Scene
 from sas_jax.view import pictures, report
 from sas_jax.view.report import Section
@@ -99,14 +99,14 @@ def predictions() -> Section | None:
     sheet = pictures.contact_sheet(images, columns, captions=captions)
     legend = [
         (name, report.css(color))
-        for name, color in zip(labels.names, labels.palette, strict=True)
+        for name, color in zip(labels.classes.names, labels.palette, strict=True)
     ]
     caption = "Labels by text alone; black is a point without a feature."
     return Section("Predictions", figures=[report.picture(sheet, caption)], keys=legend)
 
 
 def _predictions(scene: Scene) -> dict[str, np.ndarray]:
-    from sas_jax.evaluate.semantic import classify
+    from sas_jax.evaluation.semantic import classify
 
     path = settings.workspace().fused("capability", scene.name)
     if not path.exists():

@@ -34,7 +34,7 @@ from sas_jax.scenes.labels import LabelSet
 from sas_jax.scenes.scene import Scene
 from sas_jax.stages import command
 from sas_jax.text import registry
-from sas_jax.text.vocabulary import prompts
+from sas_jax.text.prompts import prompts
 
 run = launch.run
 
@@ -256,7 +256,7 @@ def check_texts(space: TextSpace, texts: Sequence[str]) -> None:
 
 def class_texts(space: TextSpace) -> TextFeatures:
     """Return the text features of the data set's classes, [K, C] (section 3.5)."""
-    return _class_texts(space, label_set().names)
+    return _class_texts(space, label_set().classes.names)
 
 
 @functools.cache
@@ -333,7 +333,7 @@ def student_space(name: str) -> TextSpace:
 
 def predict_student(name: str, scene: Scene, texts: TextFeatures) -> np.ndarray:
     """Return a student's class index for every point of a scene."""
-    from sas_jax.evaluate.semantic import classify
+    from sas_jax.evaluation.semantic import classify
 
     return classify(_predictor(name).features(scene.points), texts)
 

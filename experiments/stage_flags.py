@@ -19,7 +19,7 @@ from sas_jax.lifting.config import ExtractConfig, LiftConfig
 from sas_jax.models.config import StudentConfig
 from sas_jax.rooms.catalogue import named_designs
 from sas_jax.rooms.layout.config import RoomConfig
-from sas_jax.rooms.scan.config import SurfaceConfig, WorldConfig, WriteConfig
+from sas_jax.rooms.scan.config import RoomsConfig, SurfaceConfig, WriteConfig
 from sas_jax.superpoints.config import SuperpointConfig
 
 # Where things are
@@ -51,7 +51,7 @@ DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of every error.")
 # Procedural rooms
 MAKE_ROOMS = flags.DEFINE_bool("make_rooms", False, "Generate the data set first.")
 ROOM_SET = config_flags.define(
-    WorldConfig, leave_out=("rooms", "write"), names={"seed": "world_seed"}
+    RoomsConfig, leave_out=("rooms", "write"), names={"seed": "rooms_seed"}
 )
 ROOM = config_flags.define(
     RoomConfig, only=("designs",), named={"designs": named_designs}
@@ -80,7 +80,7 @@ EXTRACT = config_flags.define(
 )
 
 # Data sets: the fields of each, by name
-POSED_RGBD = config_flags.define(
+config_flags.define(
     PosedRgbd, only=("up", "depth_scale", "pose_convention", "check_depth")
 )
 

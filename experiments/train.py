@@ -30,7 +30,7 @@ from sas_jax.artefacts.features import has_features, space_of
 from sas_jax.distill.config import TrainConfig, official_config
 from sas_jax.distill.data import SceneFiles
 from sas_jax.distill.processes import is_primary
-from sas_jax.distill.train import TrainResult, Vocabulary, train
+from sas_jax.distill.train import EncodedVocabulary, TrainResult, train
 from sas_jax.errors import InputError
 from sas_jax.stages import command
 
@@ -46,6 +46,7 @@ _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which this one is.", 0)
 
 
 def main() -> None:
+    """Train the student that the flags describe, or go on with it."""
     logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax reports every file
     logging.getLogger("sas_jax").setLevel(logging.INFO)
     check_run(stage_flags.RUN.value)
@@ -57,12 +58,12 @@ def main() -> None:
     _join_processes()
     sources = _sources()
     texts = settings.class_texts(space_of(sources[0].features))
-    vocabulary = Vocabulary(settings.label_set().names, texts.rows, texts.space)
+    classes = EncodedVocabulary(settings.label_set().classes, texts)
     stopped = _stop_on_signals()
     result = train(
         _config(texts.space.dim),
         sources,
-        vocabulary,
+        classes,
         settings.workspace().run(stage_flags.RUN.value),
         run=stage_flags.TRAIN_RUN.make(),
         init_from=initial,
@@ -92,7 +93,7 @@ def _join_processes() -> None:
 
 def _config(out_dim: int) -> TrainConfig:
     fields = {
-        **stage_flags.TRAIN.given(),
+        **stage_flags.TRAIN.values(),
         "student": stage_flags.NETWORK.make(out_dim=out_dim),
     }
     make = official_config if fields.get("compat") == "official" else TrainConfig

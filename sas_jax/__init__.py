@@ -1,14 +1,14 @@
 """SAS in JAX: open-vocabulary 3-D scene understanding from several 2-D teachers.
 
     scene = sas_jax.open_scene("my/scan")
-    student = sas_jax.load_student("rooms_student.safetensors")
+    student = sas_jax.load_student("rooms")  # or a run's folder, or a student's file
     labels = sas_jax.predict(student, scene, ["wall", "floor", "a red chair"])
     heat = sas_jax.query(student, scene, "something to sit on")
 
 `open_scene load_student load_features encode predict query cut_superpoints fuse train
 evaluate` are loaded when they are used (`sas_jax.api`): importing this package needs
 neither torch nor transformers, and loads no JAX. The PyTorch half (`teachers`,
-`capability`) writes caches; the JAX half (`sparse`, `models`, `distill`, `evaluate`)
+`capability`) writes caches; the JAX half (`sparse`, `models`, `distill`, `evaluation`)
 reads them. On the command line the same is `sas-jax <stage>` (`sas_jax.stages`).
 """
 
@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 _VERBS = (
     "cut_superpoints",
     "encode",
+    "evaluate",
     "fuse",
     "load_features",
     "load_student",
@@ -27,13 +28,10 @@ _VERBS = (
     "query",
     "train",
 )
-# `evaluate` is a package as well, which can be called.
-__all__ = [*_VERBS, "evaluate"]
+__all__ = list(_VERBS)
 
 
 def __getattr__(name: str) -> object:
-    if name == "evaluate":
-        return importlib.import_module("sas_jax.evaluate")
     if name in _VERBS:
         return getattr(importlib.import_module("sas_jax.api"), name)
     raise AttributeError(f"module 'sas_jax' has no attribute {name!r}")

@@ -23,15 +23,16 @@ from sas_jax.artefacts.features import Features, check_points, load_features
 from sas_jax.artefacts.files import content_key
 from sas_jax.artefacts.space import TextFeatures, TextSpace
 from sas_jax.artefacts.workspace import CHECKPOINTS
+from sas_jax.classes import Vocabulary
 from sas_jax.datasets.registry import open_folder
 from sas_jax.distill import train as training
 from sas_jax.distill.checkpoint import load_student as newest_checkpoint
 from sas_jax.distill.config import RunConfig, TrainConfig
 from sas_jax.distill.data import TrainScene, targets_of
 from sas_jax.errors import InputError
-from sas_jax.evaluate import protocol, semantic
-from sas_jax.evaluate import query as questions
-from sas_jax.evaluate.confusion import Scores
+from sas_jax.evaluation import protocol, semantic
+from sas_jax.evaluation import query as questions
+from sas_jax.evaluation.confusion import Scores
 from sas_jax.fusion import fuse as fusion
 from sas_jax.models import shipped
 from sas_jax.models.config import StudentConfig
@@ -43,7 +44,7 @@ from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.config import SuperpointConfig
 from sas_jax.superpoints.stage import segment_scene
 from sas_jax.text import registry as towers
-from sas_jax.text.vocabulary import prompts
+from sas_jax.text.prompts import prompts
 
 __all__ = [
     "cut_superpoints",
@@ -89,11 +90,13 @@ def load_student(path: str | os.PathLike) -> Predictor:
         student that comes with the package.
 
     Raises:
-      InputError: when neither is there, or it is damaged.
+      InputError: when there is none, or it is damaged.
 
     >>> import sas_jax
     >>> sas_jax.load_student(student).student.class_names
     ('wall', 'chair')
+    >>> sas_jax.load_student("rooms").student.voxel_size_m
+    0.08
     """
     path = _student_path(path)
     if path.suffix == SUFFIX:
@@ -165,7 +168,7 @@ def query(source: Source, scene: Scene, text: str) -> Float[np.ndarray, " P"]:
 
     Returns:
       Relevancy in (0, 1); above 0.5 a point answers better than any object would, NaN
-      is a point without a feature. `evaluate.query.regions` groups them.
+      is a point without a feature. `evaluation.query.regions` groups them.
 
     Raises:
       InputError: for features of other points, and as `encode`.
@@ -289,7 +292,7 @@ def train(
     return training.train(
         TrainConfig(student=student, **config),
         sources,
-        training.Vocabulary(tuple(classes), texts.rows, texts.space),
+        training.EncodedVocabulary(Vocabulary("asked", tuple(classes)), texts),
         folder,
         run=run,
         init_from=None if init_from is None else _student_path(init_from),
@@ -318,7 +321,7 @@ def evaluate(
     found = protocol.evaluate(
         "scenes",
         (_labelled_by(label_set, scene) for scene in scenes),
-        lambda scene: predict(source, scene, label_set.names),
+        lambda scene: predict(source, scene, label_set.classes.names),
         label_set,
     )
     return found.scores()
@@ -351,11 +354,12 @@ def _class_texts(where: str, classes: Sequence[str], space: TextSpace) -> TextFe
 
 
 def _labelled_by(label_set: LabelSet, scene: Scene) -> Scene:
-    own = scene.label_set
-    if scene.labels is not None and own is not None and own.name != label_set.name:
+    wanted = label_set.classes.name
+    own = None if scene.label_set is None else scene.label_set.classes.name
+    if scene.labels is not None and own != wanted:
         raise InputError(
-            f"evaluate: labels of {label_set.name} are required, got those of "
-            f"{own.name} ({scene.name}). Open it with label_set=<the same>."
+            f"evaluate: labels of {wanted} are required, got those of {own} "
+            f"({scene.name}). Open it with label_set=<the same>."
         )
     return scene
 

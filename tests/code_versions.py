@@ -36,18 +36,20 @@ STAGES = {
     "features": ("sas_jax.lifting.extract",),
     "teachers": tuple(row.loader.partition(":")[0] for row in models.ENTRIES.values()),
     "capability": ("sas_jax.capability.run", "sas_jax.capability.measure"),
-    "painters": _modules(capability.SYNTHESIZERS, capability.PROMPTERS),
+    "synthesizers": _modules(capability.SYNTHESIZERS, capability.PROMPTERS),
     "quality": _modules(capability.JUDGES),
     "superpoints": ("sas_jax.superpoints.stage",),
     "fusion": ("sas_jax.fusion.stage",),
     "training": ("sas_jax.distill.train",),
     "students": ("sas_jax.models.student",),
-    "scores": ("sas_jax.evaluate.protocol", "sas_jax.evaluate.semantic"),
+    "scores": ("sas_jax.evaluation.protocol", "sas_jax.evaluation.semantic"),
     "texts": _modules(towers.TOWERS),
 }
 """Stage -> the modules that its keys begin with."""
 
 _KERNELS = ("sas_jax.sparse", "sas_jax.superpoints")
+_CLASS_LISTS = ("sas_jax.scenes", "sas_jax.rooms.teachers")
+"""Who reads lists by name; elsewhere the names stand in a key by value."""
 _C_COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|("(?:\\.|[^"\\])*")', re.DOTALL)
 
 
@@ -58,13 +60,18 @@ def modules() -> list[str]:
 
 
 def current() -> dict[str, list]:
-    """Return version and hash of every module, and of the kernels, as they are."""
+    """Return version and hash of every module, of class lists and of the kernels."""
     record: dict[str, list] = {}
     for name in modules():
         _, version = versions.version_of(name) or ("", None)
         record[name] = [version, code_hash(versions.path_of(name).read_text())]
-    stated = [versions.version_of(name)[1] for name in _KERNELS]
-    return {**record, "kernels": [stated, kernels_hash()]}
+    record["class lists"] = [_stated(_CLASS_LISTS), class_lists_hash()]
+    record["kernels"] = [_stated(_KERNELS), kernels_hash()]
+    return record
+
+
+def _stated(names: tuple[str, ...]) -> list[int]:
+    return [versions.version_of(name)[1] for name in names]
 
 
 def code_hash(text: str, data_folder: pathlib.Path = ROOT / "sas_jax") -> str:
@@ -81,6 +88,13 @@ def code_hash(text: str, data_folder: pathlib.Path = ROOT / "sas_jax") -> str:
             for path in sorted(data_folder.rglob(pathlib.Path(value).name)):
                 digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def class_lists_hash() -> str:
+    """Return a hash of all lists of classes and what belongs to each class."""
+    lists = json.loads((ROOT / "sas_jax" / "class_lists.json").read_text())["lists"]
+    text = json.dumps(lists, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def kernels_hash() -> str:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from sas_jax.classes import Vocabulary
 from sas_jax.datasets.contracts import Dataset
 from sas_jax.scenes.labels import LabelSet
 from sas_jax.scenes.scene import Frame, Scene
@@ -32,7 +33,9 @@ class NpzScans(Dataset):
 
     name: ClassVar = "npz"
     layout: ClassVar = "<split>_<number>.npz"
-    label_sets: ClassVar = (LabelSet("walls2", ("red wall", "blue wall"), PALETTE),)
+    label_sets: ClassVar = (
+        LabelSet(Vocabulary("walls2", ("red wall", "blue wall")), PALETTE),
+    )
 
     def is_root(self, root):
         return any(root.glob("*.npz"))

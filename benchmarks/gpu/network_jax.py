@@ -118,9 +118,9 @@ def main() -> None:
         with case.precision.context():
             programs = case.programs()
             names = list(programs)
-            lowered = [program.lower(*given) for program, given in programs.values()]
+            lowered = [program.lower(*arrays) for program, arrays in programs.values()]
         compiled = dict(zip(names, compile_all(lowered), strict=True))
-        operands = {name: given for name, (_, given) in programs.items()}
+        operands = {name: arrays for name, (_, arrays) in programs.items()}
     wait_for_turn()
     with np.load(reference_path) as archive:
         reference = dict(archive)

@@ -53,8 +53,8 @@ class PairMemo:
         def search(*args, **kwargs):
             if self.known is None:
                 return find(*args, **kwargs)
-            given = signature.bind(*args, **kwargs).arguments
-            key = (name, len(given["indices"]), str(given["ksize"]))
+            arguments = signature.bind(*args, **kwargs).arguments
+            key = (name, len(arguments["indices"]), str(given["ksize"]))
             if key not in self.known:
                 self.known[key] = find(*args, **kwargs)
             return self.known[key]

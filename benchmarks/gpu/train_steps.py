@@ -61,9 +61,9 @@ def make_batch(size: int, config: TrainConfig):
         batches.make_sample(room_scene(seed, config), config, None)
         for seed in range(size)
     ]
-    needs = [batches.needs_of([sample]) for sample in samples]
-    policy = measure_policy(needs, size)
-    _, bucket = policy.choose([batches.needs_of(samples)])
+    counts = [batches.count_rows([sample]) for sample in samples]
+    policy = measure_policy(counts, size)
+    _, bucket = policy.choose([batches.count_rows(samples)])
     voxels = sum(len(sample.voxels.coords) for sample in samples)
     return batches.collate(samples, bucket, config, ensemble=False), voxels
 

@@ -32,7 +32,7 @@ LIBRARIES: dict[str, tuple[tuple[str, ...], int]] = {
     "torch": (("torch",), 2),
     # Whole models and their image processors: SAM, text towers of the teachers.
     "transformers": (("transformers",), 2),
-    # Samplers and schedulers of painters.
+    # Samplers and schedulers of synthesizers.
     "diffusers": (("diffusers",), 2),
     # Resizing, colour spaces and GrabCut.
     "cv2": (

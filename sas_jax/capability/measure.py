@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from sas_jax.capability.config import CapabilityConfig, Compat
+from sas_jax.classes import Vocabulary
 from sas_jax.errors import ContractError, InputError
 from sas_jax.teachers.contracts import (
     DenseTeacher,
@@ -22,7 +23,7 @@ from sas_jax.teachers.contracts import (
     is_dense,
     is_mask,
 )
-from sas_jax.text.vocabulary import OTHER_NAMES, Vocabulary, prompts
+from sas_jax.text.prompts import OTHER_NAMES, prompts
 
 VOID = -1
 

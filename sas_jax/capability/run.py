@@ -25,9 +25,10 @@ from sas_jax.capability.contracts import Recipe
 from sas_jax.capability.measure import class_score, measured_classes, teacher_prediction
 from sas_jax.capability.prompt_masks import pseudo_masks
 from sas_jax.capability.store import CapabilityTable, ClassImages
+from sas_jax.classes import Vocabulary
 from sas_jax.errors import InputError
 from sas_jax.teachers.contracts import DenseTeacher, MaskTeacher
-from sas_jax.text.vocabulary import Vocabulary, image_prompt
+from sas_jax.text.prompts import image_prompt
 
 Progress = Callable[[str], None]
 

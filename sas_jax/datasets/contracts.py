@@ -119,7 +119,7 @@ class Dataset(abc.ABC):
         Raises:
           InputError: for the name of another one, listing those that there are.
         """
-        known = {labels.name: labels for labels in self.label_sets}
+        known = {labels.classes.name: labels for labels in self.label_sets}
         if name is None:
             return self.label_sets[0]
         if name not in known:

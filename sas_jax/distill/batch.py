@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int32, Shaped
 
 from sas_jax.distill import augment
-from sas_jax.distill.buckets import Bucket, Need
+from sas_jax.distill.buckets import Bucket, RowCounts
 from sas_jax.distill.config import TrainConfig
 from sas_jax.distill.data import TrainScene
 from sas_jax.errors import ContractError, InputError
@@ -164,9 +164,9 @@ def batch_coords(samples: Sequence[Sample]) -> Int32[np.ndarray, "N 4"]:
     return np.concatenate(parts)
 
 
-def needs_of(samples: Sequence[Sample], spec: PlanSpec = MINKUNET) -> Need:
+def count_rows(samples: Sequence[Sample], spec: PlanSpec = MINKUNET) -> RowCounts:
     """Return the rows that these scenes take together, on the levels of a network."""
-    return Need(
+    return RowCounts(
         levels=level_counts(batch_coords(samples), spec),
         superpoints=sum(sample.scene.num_superpoints for sample in samples),
         points=sum(len(sample.scene.points) for sample in samples),
@@ -293,7 +293,7 @@ def _padded(
     if len(rows) > capacity:
         raise ContractError(
             f"collate: at most {capacity} rows fit the bucket, got {len(rows)}. "
-            "Choose the bucket from needs_of the same scenes."
+            "Choose the bucket from count_rows the same scenes."
         )
     padded = np.full((capacity, *rows.shape[1:]), fill, rows.dtype)
     padded[: len(rows)] = rows

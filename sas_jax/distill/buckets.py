@@ -20,7 +20,7 @@ _GROWTH = 1.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Need:
+class RowCounts:
     """Rows that the scenes of one device take.
 
     Attributes:
@@ -49,12 +49,12 @@ class Bucket:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Return all capacities, in the order of `Need.sizes`."""
+        """Return all capacities, in the order of `RowCounts.sizes`."""
         return (*self.rung.capacities, self.superpoints, self.points)
 
-    def holds(self, need: Need) -> bool:
+    def holds(self, counts: RowCounts) -> bool:
         """Say whether everything fits."""
-        return all(n <= size for n, size in zip(need.sizes, self.sizes, strict=True))
+        return all(n <= size for n, size in zip(counts.sizes, self.sizes, strict=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,19 +85,19 @@ class BucketPolicy:
             _round_up(rows * self.points_per_row),
         )
 
-    def choose(self, needs: Sequence[Need]) -> tuple[int, Bucket]:
+    def choose(self, counts: Sequence[RowCounts]) -> tuple[int, Bucket]:
         """Return index and sizes of the lowest bucket that holds every device.
 
         If neither the lowest one with enough rows at level 0 nor the next one holds
         all, the former does with what does not fit enlarged by itself.
         """
         index = 0
-        while any(n.levels[0] > self.bucket(index).rung.capacities[0] for n in needs):
+        while any(n.levels[0] > self.bucket(index).rung.capacities[0] for n in counts):
             index += 1
         for whole in (index, index + 1):
-            if all(self.bucket(whole).holds(need) for need in needs):
+            if all(self.bucket(whole).holds(one) for one in counts):
                 return whole, self.bucket(whole)
-        most = np.max([need.sizes for need in needs], axis=0)
+        most = np.max([one.sizes for one in counts], axis=0)
         sizes = [
             _enlarged(size, int(n))
             for size, n in zip(self.bucket(index).sizes, most, strict=True)
@@ -105,22 +105,22 @@ class BucketPolicy:
         return index, Bucket(Rung(tuple(sizes[:-2])), *sizes[-2:])
 
 
-def measure_policy(needs: Sequence[Need], scenes_per_device: int) -> BucketPolicy:
+def measure_policy(counts: Sequence[RowCounts], scenes_per_device: int) -> BucketPolicy:
     """Return a policy whose lowest bucket fits all but about one batch in a hundred.
 
     Every size is the mean batch, 2.5 standard deviations of the sum of that many
     scenes, and a twentieth.
 
     Args:
-      needs: of single augmented scenes, a fair sample of the data set.
+      counts: of single augmented scenes, a fair sample of the data set.
       scenes_per_device: most scenes of one device and step.
 
     Raises:
       InputError: if there is no scene.
     """
-    if not needs:
+    if not counts:
         raise InputError("train: at least one scene is required, got 0. Check --split.")
-    sizes = np.array([need.sizes for need in needs], np.float64)
+    sizes = np.array([one.sizes for one in counts], np.float64)
     spread = 2.5 * sizes.std(axis=0) * np.sqrt(scenes_per_device)
     batch = 1.05 * (scenes_per_device * sizes.mean(axis=0) + spread)
     per_row = (batch / batch[0]).tolist()

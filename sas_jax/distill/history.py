@@ -56,7 +56,7 @@ def pseudo_labels(
 
 
 @dataclasses.dataclass(frozen=True)
-class Visit:
+class SceneRows:
     """Which rows of a batch are the points of which scene.
 
     Attributes:
@@ -85,18 +85,20 @@ class History:
 
     def __init__(self, logits: Mapping[str, Float32[np.ndarray, "P K"]] | None = None):
         self._logits = dict(logits or {})
-        self._pending: tuple[Visit, Array] | None = None
+        self._pending: tuple[SceneRows, Array] | None = None
 
     def __len__(self) -> int:
         return len(self._logits)
 
-    def attach(self, shards: Sequence[Batch], visit: Visit) -> tuple[Batch, ...]:
+    def attach(
+        self, shards: Sequence[Batch], scene_rows: SceneRows
+    ) -> tuple[Batch, ...]:
         """Return the batches with the current history of their points.
 
         Raises:
           InputError: if a scene has no history, or one of another size.
         """
-        if self._pending and not self._scenes(visit).isdisjoint(
+        if self._pending and not self._scenes(scene_rows).isdisjoint(
             self._scenes(self._pending[0])
         ):
             self.settle()
@@ -105,7 +107,7 @@ class History:
             np.zeros((len(shard.known_ensemble.history), classes), np.float32)
             for shard in shards
         ]
-        for device, name, rows in visit.rows():
+        for device, name, rows in scene_rows.rows():
             filled[device][rows] = self._checked(name, rows.stop - rows.start)
         return tuple(
             dataclasses.replace(
@@ -115,18 +117,18 @@ class History:
             for shard, rows in zip(shards, filled, strict=True)
         )
 
-    def push(self, visit: Visit, updated: Float[Array, "D P K"]) -> None:
+    def push(self, scene_rows: SceneRows, updated: Float[Array, "D P K"]) -> None:
         """Remember a step's result, of this process's D devices, not waiting for it."""
         self.settle()
-        self._pending = (visit, updated)
+        self._pending = (scene_rows, updated)
 
     def settle(self) -> None:
         """Wait for the result of the last step and take it over."""
         if self._pending is None:
             return
-        visit, updated = self._pending
+        scene_rows, updated = self._pending
         rows_of = of_all_devices(updated)
-        for device, name, rows in visit.rows():
+        for device, name, rows in scene_rows.rows():
             self._logits[name] = rows_of[device, rows].copy()
         self._pending = None
 
@@ -162,5 +164,5 @@ class History:
         return logits
 
     @staticmethod
-    def _scenes(visit: Visit) -> set[str]:
-        return {name for names in visit.names for name in names}
+    def _scenes(scene_rows: SceneRows) -> set[str]:
+        return {name for names in scene_rows.names for name in names}

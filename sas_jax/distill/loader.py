@@ -13,11 +13,11 @@ import grain
 import numpy as np
 
 from sas_jax.distill import augment
-from sas_jax.distill.batch import Batch, collate, make_sample, needs_of
+from sas_jax.distill.batch import Batch, collate, count_rows, make_sample
 from sas_jax.distill.buckets import Bucket, BucketPolicy, measure_policy
 from sas_jax.distill.config import RunConfig
 from sas_jax.distill.data import SceneCache, SceneSource
-from sas_jax.distill.history import Visit
+from sas_jax.distill.history import SceneRows
 from sas_jax.distill.schedule import Schedule, random_stream
 from sas_jax.errors import InputError
 from sas_jax.sparse.rungs import padding_waste
@@ -33,7 +33,7 @@ class BatchInfo:
 
     Attributes:
       step: number of the step.
-      visit: which scenes are in it, per device.
+      scene_rows: which scenes are in it, and where, per device.
       num_voxels: voxels of all devices.
       bucket: index of the bucket.
       sizes: of all arrays; one program each.
@@ -42,7 +42,7 @@ class BatchInfo:
     """
 
     step: int
-    visit: Visit
+    scene_rows: SceneRows
     num_voxels: int
     bucket: int
     sizes: Bucket
@@ -84,23 +84,23 @@ class BatchSource:
             [self._sample(int(i), step, shift) for i in group] for group in scenes
         ]
         spec = self._config.student.plan_spec
-        needs = [needs_of(group, spec) for group in groups]
-        index, bucket = self._policy.choose(needs)
+        counts = [count_rows(group, spec) for group in groups]
+        index, bucket = self._policy.choose(counts)
         if bucket not in self._announced:
             self._announced.add(bucket)
-            _log.info("step %d, %s, takes bucket %d: %s", step, needs, index, bucket)
+            _log.info("step %d, %s, takes bucket %d: %s", step, counts, index, bucket)
         shards = self._collate(groups, bucket, step)
         return shards, BatchInfo(
             step=step,
-            visit=Visit(
+            scene_rows=SceneRows(
                 [[sample.scene.name for sample in group] for group in groups],
                 [[len(sample.scene.points) for sample in group] for group in groups],
             ),
-            num_voxels=sum(need.levels[0] for need in needs),
+            num_voxels=sum(one.levels[0] for one in counts),
             bucket=index,
             sizes=bucket,
             waste=float(
-                np.mean([padding_waste(need.levels, bucket.rung) for need in needs])
+                np.mean([padding_waste(one.levels, bucket.rung) for one in counts])
             ),
             seconds=time.perf_counter() - started,
         )
@@ -146,13 +146,13 @@ def plan_buckets(
     """
     count = min(schedule.num_scenes, _MEASURED_SCENES)
     chosen = np.linspace(0, schedule.num_scenes - 1, count).round().astype(int)
-    needs = []
+    counts = []
     for index in chosen:
         scene = cache.load(int(index))
         rng = random_stream(0, "measure", scene.name)
         sample = make_sample(scene, schedule.config, rng)
-        needs.append(needs_of([sample], schedule.config.student.plan_spec))
-    return measure_policy(needs, -(-schedule.largest_batch // num_devices))
+        counts.append(count_rows([sample], schedule.config.student.plan_spec))
+    return measure_policy(counts, -(-schedule.largest_batch // num_devices))
 
 
 def make_loader(

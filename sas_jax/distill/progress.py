@@ -149,7 +149,7 @@ class Progress:
 def _check_finite(values: Mapping[str, float], info: BatchInfo) -> None:
     bad = {name: value for name, value in values.items() if not math.isfinite(value)}
     if bad:
-        scenes = [name for names in info.visit.names for name in names]
+        scenes = [name for names in info.scene_rows.names for name in names]
         raise NonFiniteLoss(
             f"train: finite losses and gradients are required, got {bad} in step "
             f"{info.step} (scenes {', '.join(scenes)}). Look at their fused features, "

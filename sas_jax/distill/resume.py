@@ -14,7 +14,7 @@ from sas_jax.artefacts.versions import decided_by
 from sas_jax.distill import initial
 from sas_jax.distill.checkpoint import Checkpoint
 from sas_jax.distill.config import TrainConfig
-from sas_jax.distill.setup import World
+from sas_jax.distill.setup import TrainSetup, text_of
 from sas_jax.errors import InputError
 
 TRAINING = "sas_jax.distill.train"
@@ -54,16 +54,15 @@ def check_config(
             )
 
 
-def check_space(world: World, space: TextSpace, where: object) -> None:
+def check_space(setup: TrainSetup, space: TextSpace, where: object) -> None:
     """Refuse a student that lives in another text space than the run."""
-    one_space(
-        "train", {"the texts": world.vocabulary.space, f"the student in {where}": space}
-    )
+    spaces = {"the texts": setup.classes.texts.space, f"the student in {where}": space}
+    one_space("train", spaces)
 
 
 def check_resume(
     saved: Checkpoint,
-    world: World,
+    setup: TrainSetup,
     init_from: str | os.PathLike | None,
     where: object,
 ) -> None:
@@ -71,7 +70,7 @@ def check_resume(
 
     Args:
       saved: the checkpoint.
-      world: what is asked for.
+      setup: what is asked for.
       init_from: whose weights the run is asked to begin with.
       where: names the checkpoint.
 
@@ -79,13 +78,13 @@ def check_resume(
       InputError: naming what differs.
     """
     initial.check_begun(saved.config, init_from, where)
-    check_space(world, saved.text_space, where)
+    check_space(setup, saved.text_space, where)
     _warn_of_other_code(saved.made_by, where)
-    texts = np.asarray(world.vocabulary.features, np.float32)
+    texts = text_of(setup)
     same = {
-        "training scenes": list(saved.scenes) == list(world.scenes),
-        "fused features and superpoints": dict(saved.scenes) == dict(world.scenes),
-        "class names": saved.class_names == tuple(world.vocabulary.names),
+        "training scenes": list(saved.scenes) == list(setup.scenes),
+        "fused features and superpoints": dict(saved.scenes) == dict(setup.scenes),
+        "class names": saved.class_names == tuple(setup.classes.vocabulary.names),
         "text features": _near(saved.text_features, texts),
     }
     for name, equal in same.items():

@@ -91,10 +91,6 @@ class Schedule:
         )
         return tuple(stage for stage in stages if stage.num_steps)
 
-    def stage(self, step: int) -> Stage:
-        """Return the stage of a step; the last one where the run is over."""
-        return [s for s in self.stages if s.first_step <= step][-1]
-
 
 def learning_rate(
     config: TrainConfig, stage: Stage, total_steps: int, step: int

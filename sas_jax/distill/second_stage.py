@@ -5,13 +5,13 @@ import numpy as np
 import tqdm
 
 from sas_jax.distill import step
-from sas_jax.distill.batch import batch_coords, make_sample, needs_of
+from sas_jax.distill.batch import batch_coords, count_rows, make_sample
 from sas_jax.distill.history import History
-from sas_jax.distill.setup import World, scaled_text
+from sas_jax.distill.setup import TrainSetup, scaled_text
 from sas_jax.sparse.plan import build_plan
 
 
-def first_history(world: World, state: step.TrainState) -> History:
+def first_history(setup: TrainSetup, state: step.TrainState) -> History:
     """Return the history with which the second stage begins.
 
     The student in evaluation mode, on scenes without augmentation; logits are averaged
@@ -20,26 +20,26 @@ def first_history(world: World, state: step.TrainState) -> History:
 
     Source: authors' code (run/distill_EMA.py); the paper does not say.
     """
-    student = world.config.student
+    student = setup.config.student
     logits_of = step.make_logits(
-        world.network,
+        setup.network,
         student.in_channels,
-        unit=world.config.logit_scale is not None,
+        unit=setup.config.logit_scale is not None,
         impl=student.impl,
     )
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     variables, text = jax.device_put(
-        jax.device_get((variables, scaled_text(world))), world.own_devices[0]
+        jax.device_get((variables, scaled_text(setup))), setup.own_devices[0]
     )
-    group = -(-world.schedule.largest_batch // len(world.devices))
+    group = -(-setup.schedule.largest_batch // len(setup.devices))
     history = History()
-    count = len(world.scenes)
+    count = len(setup.scenes)
     firsts = range(0, count, group)
-    for first in tqdm.tqdm(firsts, desc="history", disable=not world.run.progress):
+    for first in tqdm.tqdm(firsts, desc="history", disable=not setup.run.progress):
         indices = range(first, min(first + group, count))
-        scenes = [world.cache.load(i) for i in indices]
-        samples = [make_sample(scene, world.config, None) for scene in scenes]
-        _, bucket = world.policy.choose([needs_of(samples, student.plan_spec)])
+        scenes = [setup.cache.load(i) for i in indices]
+        samples = [make_sample(scene, setup.config, None) for scene in scenes]
+        _, bucket = setup.policy.choose([count_rows(samples, student.plan_spec)])
         coords = batch_coords(samples)
         plan, _ = build_plan(coords, bucket.rung, spec=student.plan_spec)
         logits = np.asarray(logits_of(variables, plan, text))

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import Float32
 
-from sas_jax.artefacts.space import TextSpace
+from sas_jax.artefacts.space import TextFeatures
+from sas_jax.classes import Vocabulary
 from sas_jax.distill import loader, processes, step
 from sas_jax.distill.buckets import BucketPolicy
 from sas_jax.distill.config import RunConfig, TrainConfig
@@ -17,28 +18,26 @@ from sas_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class Vocabulary:
+class EncodedVocabulary:
     """The classes that pseudo labels choose from.
 
     Attributes:
-      names: K class names.
-      features: unit text features, T.
-      space: text space that they and the fused features live in.
+      vocabulary: K classes.
+      texts: their text features, T, in the space that the fused features live in.
     """
 
-    names: tuple[str, ...]
-    features: Float32[np.ndarray, "K C"]
-    space: TextSpace
+    vocabulary: Vocabulary
+    texts: TextFeatures
 
 
 @dataclasses.dataclass(frozen=True)
-class World:
+class TrainSetup:
     """What does not change during a run.
 
     Attributes:
       config: what to learn.
       run: how to carry it out.
-      vocabulary: of the pseudo labels.
+      classes: of the pseudo labels.
       scenes: content key of each scene, by name, in order.
       cache: loads them.
       schedule: which scenes each step sees.
@@ -49,7 +48,7 @@ class World:
 
     config: TrainConfig
     run: RunConfig
-    vocabulary: Vocabulary
+    classes: EncodedVocabulary
     scenes: Mapping[str, str]
     cache: SceneCache
     schedule: Schedule
@@ -63,13 +62,13 @@ class World:
         return tuple(self.devices[i] for i in processes.own(self.devices))
 
 
-def make_world(
+def make_setup(
     config: TrainConfig,
     sources: Sequence[SceneSource],
-    vocabulary: Vocabulary,
+    classes: EncodedVocabulary,
     run: RunConfig,
     devices: Sequence[jax.Device] | None,
-) -> World:
+) -> TrainSetup:
     """Check the inputs of a run against each other and measure its scenes.
 
     Raises:
@@ -77,16 +76,16 @@ def make_world(
         that of the names and the student's output.
     """
     loader.check_names(sources)
-    shape = (len(vocabulary.names), config.student.out_dim)
-    if vocabulary.features.shape != shape:
+    texts = classes.texts
+    shape = (len(classes.vocabulary.names), config.student.out_dim)
+    if texts.rows.shape != shape:
         raise InputError(
             f"train: text features {list(shape)} are required, got "
-            f"{list(vocabulary.features.shape)}. Use the text tower that the features "
+            f"{list(texts.rows.shape)}. Use the text tower that the features "
             "were made with, and its dimension as out_dim."
         )
     # Machines of other kinds may encode a text with other last bits.
-    features = processes.of_primary(vocabulary.features)
-    vocabulary = dataclasses.replace(vocabulary, features=features)
+    texts = dataclasses.replace(texts, rows=processes.of_primary(texts.rows))
     devices = tuple(devices or jax.devices())
     if len(processes.own(devices)) * jax.process_count() != len(devices):
         raise InputError(
@@ -94,12 +93,12 @@ def make_world(
             f"as the others, got {len(processes.own(devices))} of {len(devices)} here. "
             "Give every process the same number."
         )
-    cache = SceneCache(sources, config, run.cache_bytes, vocabulary.space)
+    cache = SceneCache(sources, config, run.cache_bytes, texts.space)
     schedule = Schedule(len(sources), config)
-    return World(
+    return TrainSetup(
         config=config,
         run=run,
-        vocabulary=vocabulary,
+        classes=EncodedVocabulary(classes.vocabulary, texts),
         scenes={source.name: source.key for source in sources},
         cache=cache,
         schedule=schedule,
@@ -109,11 +108,11 @@ def make_world(
     )
 
 
-def text_of(world: World) -> Float32[np.ndarray, "K C"]:
+def text_of(setup: TrainSetup) -> Float32[np.ndarray, "K C"]:
     """Return the text features in f32."""
-    return np.asarray(world.vocabulary.features, np.float32)
+    return np.asarray(setup.classes.texts.rows, np.float32)
 
 
-def scaled_text(world: World) -> Float32[np.ndarray, "K C"]:
+def scaled_text(setup: TrainSetup) -> Float32[np.ndarray, "K C"]:
     """Return the text features times the scale of the logits."""
-    return text_of(world) * np.float32(world.config.logit_scale or 1.0)
+    return text_of(setup) * np.float32(setup.config.logit_scale or 1.0)

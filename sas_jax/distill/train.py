@@ -4,6 +4,7 @@ A run that is killed at any moment and started again ends with the same paramete
 bit for bit: a batch follows from its step alone, and a checkpoint holds the rest.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -27,7 +28,12 @@ from sas_jax.distill.objective import StepInputs, step_config
 from sas_jax.distill.progress import Progress
 from sas_jax.distill.schedule import Stage, learning_rate
 from sas_jax.distill.second_stage import first_history
-from sas_jax.distill.setup import Vocabulary, World, make_world, scaled_text
+from sas_jax.distill.setup import (
+    EncodedVocabulary,
+    TrainSetup,
+    make_setup,
+    scaled_text,
+)
 from sas_jax.distill.start import start, to_checkpoint
 from sas_jax.sparse.kernel_map import leaf
 
@@ -74,7 +80,7 @@ class TrainResult:
 def train(
     config: TrainConfig,
     sources: Sequence[SceneSource],
-    vocabulary: Vocabulary,
+    classes: EncodedVocabulary,
     folder: str | os.PathLike,
     *,
     run: RunConfig | None = None,
@@ -89,7 +95,7 @@ def train(
     Args:
       config: what to learn.
       sources: training scenes, with distinct names.
-      vocabulary: of the pseudo labels; also stored with the student.
+      classes: of the pseudo labels; also stored with the student.
       folder: of the run; gets `config.json`, `checkpoints/` and `tensorboard/`.
       run: how to carry it out.
       init_from: student's file, or checkpoint folder, whose weights to begin with. A
@@ -113,41 +119,44 @@ def train(
     of one process with as many devices.
     Source: SAS sections 3.4 and 3.5.
     """
-    run = run or RunConfig()
     folder = pathlib.Path(folder).resolve()
     with processes.lock_of_primary(folder) as lock:
-        world = make_world(config, sources, vocabulary, run, devices)
-        check_memory(config, world.policy.bucket(0), world.devices)
+        setup = make_setup(config, sources, classes, run or RunConfig(), devices)
+        check_memory(config, setup.policy.bucket(0), setup.devices)
         # Runs that share the first stage branch off at its end.
-        keep = (world.schedule.first_self_step,)
-        checkpoints = Checkpoints(folder / CHECKPOINTS, run, keep)
-        try:
-            state, history, world = start(world, checkpoints, init_from, branch_from)
-            if processes.is_primary():
-                _write_config(folder, world)
-            done = int(state.step)
-            progress = Progress(
-                folder / TENSORBOARD, run, done, world.schedule.total_steps
-            )
-            text = step.replicate(scaled_text(world), world.own_devices)
-            running = _Run(
-                world, checkpoints, progress, state, history, done, text, lock
-            )
-            try:
+        keep = (setup.schedule.first_self_step,)
+        kept = Checkpoints(folder / CHECKPOINTS, setup.run, keep)
+        with contextlib.closing(kept) as checkpoints:
+            started = start(setup, checkpoints, init_from, branch_from)
+            running = _running(folder, started, checkpoints, lock)
+            with contextlib.closing(running.progress):
                 running.go(stop, validate)
-            finally:
-                progress.close()
-        finally:
-            checkpoints.close()
         return running.result()
 
 
-def _write_config(folder: pathlib.Path, world: World) -> None:
+def _running(
+    folder: pathlib.Path,
+    started: tuple[step.TrainState, History, TrainSetup],
+    checkpoints: Checkpoints,
+    lock: Lock | None,
+) -> "_Run":
+    """Return the run that goes on from here; what `start` returned says where."""
+    state, history, setup = started
+    if processes.is_primary():
+        _write_config(folder, setup)
+    done = int(state.step)
+    total = setup.schedule.total_steps
+    progress = Progress(folder / TENSORBOARD, setup.run, done, total)
+    text = step.replicate(scaled_text(setup), setup.own_devices)
+    return _Run(setup, checkpoints, progress, state, history, done, text, lock)
+
+
+def _write_config(folder: pathlib.Path, setup: TrainSetup) -> None:
     """Write the resolved configuration beside the results."""
     write_json(
         folder / CONFIG,
-        {"train": world.config, "run": world.run, "scenes": world.scenes},
-        key=content_key([world.config, world.scenes]),
+        {"train": setup.config, "run": setup.run, "scenes": setup.scenes},
+        key=content_key([setup.config, setup.scenes]),
         schema=CONFIG_SCHEMA,
     )
 
@@ -156,7 +165,7 @@ def _write_config(folder: pathlib.Path, world: World) -> None:
 class _Run:
     """One run under way."""
 
-    world: World
+    setup: TrainSetup
     checkpoints: Checkpoints
     progress: Progress
     state: step.TrainState
@@ -170,12 +179,12 @@ class _Run:
 
     def go(self, stop: Callable[[], bool], validate: Validate | None) -> None:
         """Run all steps that are left, or until told to stop."""
-        world = self.world
+        setup = self.setup
         source = loader.BatchSource(
-            world.cache, world.schedule, world.policy, len(world.devices)
+            setup.cache, setup.schedule, setup.policy, len(setup.devices)
         )
-        batches = loader.make_loader(source, world.run, self.done)
-        for stage in world.schedule.stages:
+        batches = loader.make_loader(source, setup.run, self.done)
+        for stage in setup.schedule.stages:
             if self.done >= stage.first_step + stage.num_steps:
                 continue
             train_step = self._enter(stage)
@@ -197,24 +206,24 @@ class _Run:
         return TrainResult(
             checkpoints=self.checkpoints.folder,
             step=self.done,
-            completed=self.done >= self.world.schedule.total_steps,
+            completed=self.done >= self.setup.schedule.total_steps,
             means=self.means,
             speed=speed,
         )
 
     def _enter(self, stage: Stage) -> Callable:
         """Prepare a stage, whether it begins or goes on, and return its step."""
-        world = self.world
+        setup = self.setup
         begins = stage.number == 2 and self.done == stage.first_step
-        if begins and world.config.compat == "official":
+        if begins and setup.config.compat == "official":
             fresh = step.optimizer().init(self.state.params)
             self.state = dataclasses.replace(
-                self.state, opt_state=step.replicate(fresh, world.own_devices)
+                self.state, opt_state=step.replicate(fresh, setup.own_devices)
             )
         if stage.ensemble and not len(self.history):
-            self.history = first_history(world, self.state)
+            self.history = first_history(setup, self.state)
         return step.make_train_step(
-            world.network, step_config(world.config, stage), world.devices
+            setup.network, step_config(setup.config, stage), setup.devices
         )
 
     def _advance(self, stage: Stage, train_step: Callable, batches: Iterator) -> None:
@@ -223,28 +232,28 @@ class _Run:
         shards, info = next(batches)
         wait_s = time.perf_counter() - waiting
         if stage.ensemble:
-            shards = self.history.attach(shards, info.visit)
-        own = [shards[i] for i in processes.own(self.world.devices)]
-        batch = step.to_devices(own, self.world.own_devices)
+            shards = self.history.attach(shards, info.scene_rows)
+        own = [shards[i] for i in processes.own(self.setup.devices)]
+        batch = step.to_devices(own, self.setup.own_devices)
         inputs = self._inputs(stage)
         self.state, metrics, updated = train_step(self.state, batch, inputs)
         if stage.ensemble:
-            self.history.push(info.visit, updated)
+            self.history.push(info.scene_rows, updated)
         self.progress.push(info, stage.number, metrics, wait_s)
         self.done += 1
 
     def _inputs(self, stage: Stage) -> StepInputs:
-        world = self.world
-        total = world.schedule.total_steps
-        rate = learning_rate(world.config, stage, total, self.done)
-        alpha = world.config.ema_alpha
+        setup = self.setup
+        total = setup.schedule.total_steps
+        rate = learning_rate(setup.config, stage, total, self.done)
+        alpha = setup.config.ema_alpha
         return StepInputs(leaf(np.float32(rate)), leaf(np.float32(alpha)), self.text)
 
     def _close_epoch(self, validate: Validate | None) -> None:
         """Take the means of the epoch, or of what was done of it, and validate."""
-        every = self.world.run.validate_epochs
+        every = self.setup.run.validate_epochs
         self.means = self.progress.epoch_means()
-        epoch, rest = divmod(self.done, self.world.schedule.steps_per_epoch)
+        epoch, rest = divmod(self.done, self.setup.schedule.steps_per_epoch)
         if validate is not None and rest == 0 and epoch % every == 0:
             variables = {
                 "params": self.state.params,
@@ -256,7 +265,7 @@ class _Run:
         )
 
     def _at_end_of_epoch(self) -> bool:
-        return self.done % self.world.schedule.steps_per_epoch == 0
+        return self.done % self.setup.schedule.steps_per_epoch == 0
 
     def _meets(self) -> bool:
         """Say whether all processes agree here on what depends on clocks and signals.
@@ -268,7 +277,7 @@ class _Run:
 
     def _save_due(self) -> bool:
         """Say whether to save here; `RunConfig` has the rule."""
-        run, schedule = self.world.run, self.world.schedule
+        run, schedule = self.setup.run, self.setup.schedule
         if self.done in (schedule.first_self_step, schedule.total_steps):
             return True
         # The history with which stage 2 begins, if it took long, is saved after the
@@ -284,9 +293,9 @@ class _Run:
             self.lock.check()
         # Means over some of the scenes say nothing about which checkpoint is best.
         means = self.means if self._at_end_of_epoch() else {}
-        rank = means.get(self.world.run.best_metric, _NO_RANK)
+        rank = means.get(self.setup.run.best_metric, _NO_RANK)
         self.checkpoints.save(
-            to_checkpoint(self.world, self.state, self.history),
+            to_checkpoint(self.setup, self.state, self.history),
             {**means, "stage": stage.number, "rank": rank},
         )
         self.saved_at = time.monotonic()

@@ -24,17 +24,6 @@ from sas_jax.sparse.plan_spec import MINKUNET, PlanSpec
 from sas_jax.sparse.rungs import exact_rung
 
 
-def init_student(config: StudentConfig, seed: int) -> dict[str, Any]:
-    """Return {"params": ..., "batch_stats": ...} of a student before training.
-
-    Args:
-      config: the student.
-      seed: same seed, same bits.
-    """
-    init, spec = MinkUNet(config).init, config.plan_spec
-    return init_network(init, config.in_channels, seed, spec)
-
-
 def init_network(
     init: Callable[..., Any],
     in_channels: int,

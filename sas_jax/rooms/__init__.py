@@ -1,4 +1,4 @@
-"""The embedded world: procedural furnished rooms with exact labels."""
+"""The embedded data set: procedural furnished rooms with exact labels."""
 
 VERSION = 2
 """Raised when numbers of the package change; see `artefacts.versions`."""

@@ -100,13 +100,13 @@ def check_depth(
 
 
 def check_poses(
-    source: FolderFrames, given: PoseConvention | None, skipped: dict[str, str]
+    source: FolderFrames, asked: PoseConvention | None, skipped: dict[str, str]
 ) -> str | None:
     """Check that frames confirm each other, and which convention of poses fits.
 
     Args:
-      source: the capture, read in the convention `given` or else in "opencv".
-      given: what was asked for; None leaves it to be checked.
+      source: the capture, read in the convention `asked` or else in "opencv".
+      asked: the convention of the settings; None leaves it to be checked.
       skipped: see `usable_frames`.
 
     Returns:
@@ -134,7 +134,7 @@ def check_poses(
     )
     if _is_contradicted(own, found[best]):
         message += f" Give --pose_convention={best}."
-        if given is None:
+        if asked is None:
             raise InputError(message)
         return message
     if _is_torn_apart(own, found[best]):

@@ -36,15 +36,6 @@ def to_opencv(
     return pose
 
 
-def from_opencv(
-    pose: Float[np.ndarray, "4 4"], convention: PoseConvention
-) -> Float[np.ndarray, "4 4"]:
-    """Return the pose that a capture of a convention gives; undoes `to_opencv`."""
-    if convention.endswith("opengl"):
-        pose = to_opencv(pose, "opengl")
-    return inverse(pose) if convention.startswith("inverse") else pose
-
-
 def inverse(pose: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
     """Return the inverse of a rigid motion."""
     result = np.eye(4)

@@ -18,7 +18,9 @@ from sas_jax.scenes.labels import NYU40_IDS, SCANNET20
 # a sofa is a couch there.
 _TELLING = {
     name: nyu40
-    for name, nyu40 in zip(SCANNET20.names, SCANNET20.nyu40_ids or (), strict=True)
+    for name, nyu40 in zip(
+        SCANNET20.classes.names, SCANNET20.nyu40_ids or (), strict=True
+    )
     if name not in ("wall", "sofa", "other furniture")
 }
 # Of the different ids in a scan: raw ids have their long tail beyond 40, strays are one

@@ -110,15 +110,6 @@ def is_mask(teacher: Teacher) -> TypeGuard[MaskTeacher]:
     return teacher.spec.contract == "mask"
 
 
-class HeatTeacher(Teacher, Protocol):
-    """Image and prompts to one map per prompt."""
-
-    def heat(
-        self, images: Sequence[Image], prompts: Sequence[str]
-    ) -> list[Float16[np.ndarray, "P h w"]]:
-        """Return logits, higher where the prompt fits."""
-
-
 class Captioner(Protocol):
     """Masks to sentences.
 

@@ -1,6 +1,6 @@
 """Vocabularies, prompts and text towers: words to unit vectors.
 
-`vocabulary` and `minilm_files` need only numpy; `minilm` is the tower in JAX.
+`prompts` and `minilm_files` need only numpy; `minilm` is the tower in JAX.
 """
 
 VERSION = 1

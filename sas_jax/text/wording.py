@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from sas_jax.text.vocabulary import OTHER, OTHER_NAMES
+from sas_jax.text.prompts import OTHER, OTHER_NAMES
 
 _STUFF_SUFFIXES = ("-merged", "-stuff", "-other")
 

@@ -19,7 +19,7 @@ import jax
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 import numpy as np
-from distill_world import TEXT, Mixer, boxes, tiny_config
+from tiny_scenes import TEXT, Mixer, boxes, tiny_config
 from sas_jax.distill import loader, step as steps
 from sas_jax.distill.data import SceneCache
 from sas_jax.distill.history import History
@@ -55,12 +55,12 @@ first = schedule.first_self_step if number == 2 else 0
 for index in range(first, first + 2):
     shards, info = source[index]
     if number == 2:
-        shards = history.attach(shards, info.visit)
+        shards = history.attach(shards, info.scene_rows)
     state, metrics, updated = train_step(
         state, steps.to_devices(shards, devices), inputs
     )
     if number == 2:
-        history.push(info.visit, updated)
+        history.push(info.scene_rows, updated)
     voxels = [int(s.plan.levels[0].num_valid) for s in shards]
     results.append((voxels, jax.device_get({k: tuple(v) for k, v in metrics.items()})))
 values = jax.device_get((state.params, state.batch_stats))

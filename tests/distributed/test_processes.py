@@ -27,10 +27,9 @@ if count > 1:
     jax.distributed.initialize(address, count, number)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-from distill_world import SPACE, TEXT, Mixer, boxes, tiny_config
+from tiny_scenes import Mixer, SPACE, TEXT, boxes, encoded, tiny_config
 from sas_jax.distill import step as steps, train as training
 from sas_jax.distill.config import RunConfig
-from sas_jax.distill.setup import Vocabulary
 from sas_jax.errors import InputError
 
 steps.make_network = lambda config: Mixer()
@@ -43,7 +42,7 @@ try:
     result = training.train(
         tiny_config(batch_size=3, sync_bn=True),
         boxes(5),
-        Vocabulary(("a", "b", "c"), TEXT, SPACE),
+        encoded(),
         pathlib.Path(folder),
         run=RunConfig(progress=False),
         stop=stop,

@@ -45,7 +45,7 @@ def command(script: str, folder: pathlib.Path, *extra: str) -> list[str]:
     return [
         sys.executable,
         str(ROOT / "experiments" / script),
-        f"--flagfile={ROOT / 'rooms.flags'}",
+        f"--flagfile={ROOT / 'rooms_scratch.flags'}",
         f"--data_root={folder / 'data'}",
         f"--workspace={folder / 'run'}",
         *TINY,

@@ -20,10 +20,10 @@ TESTS = pathlib.Path(__file__).resolve().parent.parent
 ROOT = TESTS.parent
 SCRIPT = """
 import signal, sys
-from distill_world import SPACE, TEXT, Mixer, boxes, tiny_config
+from tiny_scenes import Mixer, SPACE, TEXT, boxes, encoded, tiny_config
 from sas_jax.distill import step
 from sas_jax.distill.config import RunConfig
-from sas_jax.distill.train import Vocabulary, train
+from sas_jax.distill.train import train
 
 if sys.argv[2] == "mixer":
     step.make_network = lambda config: Mixer()
@@ -38,7 +38,7 @@ def report():
 result = train(
     tiny_config(epochs=6, batch_size=2),
     boxes(4),
-    Vocabulary(("a", "b", "c"), TEXT, SPACE),
+    encoded(),
     sys.argv[1],
     run=RunConfig(progress=False, checkpoint_minutes=0),
     stop=report,

@@ -89,10 +89,10 @@ TYPICAL: dict[str, tuple[int, ...]] = {
 
 
 def named_designs(name: str = "typical") -> Mapping[str, tuple[int, ...]] | None:
-    """Return the designs of a world as `RoomConfig.designs` takes them.
+    """Return the designs of rooms as `RoomConfig.designs` takes them.
 
     Args:
-      name: "typical" for `TYPICAL`, "all" for the whole catalogue, a harder world.
+      name: "typical" for `TYPICAL`, "all" for the whole catalogue, harder rooms.
 
     Raises:
       InputError: for another name.

@@ -16,7 +16,7 @@ from sas_jax.rooms.catalogue.colors import color_name
 from sas_jax.rooms.geometry.mesh import Mesh, concat, transform
 from sas_jax.scenes.labels import SCANNET20
 
-CLASS_NAMES = SCANNET20.names
+CLASS_NAMES = SCANNET20.classes.names
 NYU40_IDS = SCANNET20.nyu40_ids or ()
 
 Placement = Literal["floor", "wall", "mounted", "top", "inset", "hung"]

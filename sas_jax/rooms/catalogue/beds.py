@@ -8,8 +8,6 @@ from sas_jax.rooms.catalogue.parts import corner_legs, plain_white, slab
 from sas_jax.rooms.geometry.lofts import ellipsoid, tube
 from sas_jax.rooms.geometry.mesh import Material, Mesh, tilt
 
-SINGLE = (3, 5)
-
 
 def _bedding(
     rng: np.random.Generator, w: float, length: float, z: float, y: float = 0.0

@@ -152,7 +152,6 @@ def _floating(rng: np.random.Generator, fit: Fit) -> Draft:
     return Draft("wall bookshelf", parts, "mounted", base_z_m=base)
 
 
-WALL_HUNG = (5,)
 BOOKSHELVES: tuple[Builder, ...] = (
     _tall,
     _low,

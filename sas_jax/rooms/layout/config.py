@@ -83,8 +83,8 @@ class RoomConfig:
         return (self.class_weights or {}).get(class_name, 1.0)
 
 
-def _require_known(where: str, given: Mapping, known: tuple[str, ...]) -> None:
-    unknown = sorted(set(given) - set(known))
+def _require_known(where: str, asked: Mapping, known: tuple[str, ...]) -> None:
+    unknown = sorted(set(asked) - set(known))
     if unknown:
         raise InputError(
             f"RoomConfig.{where}: keys must be among {list(known)}, got {unknown}. "

@@ -28,7 +28,7 @@ from sas_jax.rooms.catalogue import CLASS_NAMES, named_designs
 from sas_jax.rooms.layout import RoomConfig
 from sas_jax.rooms.painter.crops import CropConfig, Crops, crops_key, make_crops
 from sas_jax.rooms.scan.config import FIRST_HELD_OUT_SEED
-from sas_jax.text.vocabulary import image_prompt
+from sas_jax.text.prompts import image_prompt
 
 _ROOMS = 24
 _VIEWS = CropConfig(image_size=64, per_class=1, wide=0)

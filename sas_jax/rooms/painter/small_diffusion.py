@@ -1,4 +1,4 @@
-"""The small diffusion model of the embedded world: sampling, saving, loading.
+"""The small diffusion model of the embedded rooms: sampling, saving, loading.
 
 Text is dropped at random while training, which gives classifier-free guidance here:
 the prediction with text is extrapolated away from the one without.

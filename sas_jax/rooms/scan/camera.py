@@ -1,4 +1,4 @@
-"""Camera paths of a hand-held scan, and the camera of the embedded world.
+"""Camera paths of a hand-held scan, and the camera of the embedded rooms.
 
 A walk leads through the free floor past *stops*, some of them close to an object. At a
 stop the camera turns through one or more views, chosen so that together they show

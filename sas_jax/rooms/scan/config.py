@@ -1,6 +1,6 @@
 """What is written of rooms: how many, and how they are scanned.
 
-Seeds: the rooms of a world have seeds below `FIRST_PRETRAINING_SEED`; networks are
+Seeds: the rooms of a data set have seeds below `FIRST_PRETRAINING_SEED`; networks are
 pre-trained on rooms with seeds from there on and measured on rooms with seeds from
 `FIRST_HELD_OUT_SEED` on, so no network ever saw a test room.
 """
@@ -111,14 +111,14 @@ class WriteConfig:
 
 
 @dataclass(frozen=True)
-class WorldConfig:
+class RoomsConfig:
     """How many rooms, and what they are like.
 
     Attributes:
       num_train: rooms to train on.
       num_val: rooms to choose settings by.
       num_test: rooms to report numbers on.
-      seed: which world, in [0, 1000).
+      seed: which set of rooms, in [0, 1000).
       rooms: settings of the room generator.
       write: settings of the writer.
     """
@@ -137,13 +137,13 @@ class WorldConfig:
         counts = (self.num_train, self.num_val, self.num_test)
         if not 1 <= sum(counts) <= MAX_ROOMS:
             raise InputError(
-                f"WorldConfig: the splits must have 1 to {MAX_ROOMS} rooms together, "
+                f"RoomsConfig: the splits must have 1 to {MAX_ROOMS} rooms together, "
                 f"got {counts}. Change the numbers of rooms."
             )
         limit = FIRST_PRETRAINING_SEED // MAX_ROOMS
         if not 0 <= self.seed < limit:
             raise InputError(
-                f"WorldConfig: seed must be in [0, {limit}), got {self.seed}. Larger "
+                f"RoomsConfig: seed must be in [0, {limit}), got {self.seed}. Larger "
                 "seeds would repeat rooms that networks were trained on."
             )
 

@@ -1,7 +1,7 @@
-"""Write a whole world: many rooms on disk, divided into train, val and test.
+"""Write a set of rooms on disk, divided into train, val and test.
 
-Room i of a world with seed s has the room seed `s * MAX_ROOMS + i`, which stays below
-`FIRST_PRETRAINING_SEED`: worlds of different seeds share no room, and none is a room
+Room i of a set with seed s has the room seed `s * MAX_ROOMS + i`, which stays below
+`FIRST_PRETRAINING_SEED`: sets of different seeds share no room, and none has a room
 that the shipped networks were trained on.
 """
 
@@ -16,23 +16,23 @@ from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.artefacts.workers import worker_pool
 from sas_jax.errors import InputError
 from sas_jax.rooms.layout import make_room
-from sas_jax.rooms.scan.config import WorldConfig
+from sas_jax.rooms.scan.config import RoomsConfig
 from sas_jax.rooms.scan.scene import SceneSummary, write_scene
 
 
-def write_world(
+def write_rooms(
     root: str | pathlib.Path,
-    config: WorldConfig | None = None,
+    config: RoomsConfig | None = None,
     *,
     workers: int = 1,
     progress: bool = True,
 ) -> list[SceneSummary]:
-    """Write all rooms of a world below `root`; skip what is up to date.
+    """Write all rooms of a set below `root`; skip what is up to date.
 
     Args:
       root: gets `scans/<name>/` and `splits/{train,val,test}.txt`. The lists are
         written last: where they are, their scenes are complete.
-      config: the world; None means the defaults.
+      config: the set; None means the defaults.
       workers: processes; results do not depend on it.
       progress: show a progress bar.
 
@@ -42,10 +42,10 @@ def write_world(
     Raises:
       InputError: for bad settings, a full disk, or a second run on the same root.
     """
-    config = config or WorldConfig()
+    config = config or RoomsConfig()
     if workers < 1:
         raise InputError(
-            f"write_world: workers must be at least 1, got {workers}. "
+            f"write_rooms: workers must be at least 1, got {workers}. "
             "Use 1 or the number of cores."
         )
     root = pathlib.Path(root)
@@ -71,7 +71,7 @@ def write_world(
     return summaries
 
 
-Job = tuple[pathlib.Path, int, WorldConfig]
+Job = tuple[pathlib.Path, int, RoomsConfig]
 
 
 def _run(jobs: list[Job], workers: int) -> Iterator[SceneSummary]:

@@ -114,11 +114,11 @@ class LabelTables:
           instance: the instances.
         """
         rooms = [int(self._room[k]) for k in frame]
-        given = np.stack(
+        taught = np.stack(
             [self._tables[r][i] for r, i in zip(rooms, instance, strict=True)]
         )
-        given[label == IGNORE] = IGNORE
-        return given
+        taught[label == IGNORE] = IGNORE
+        return taught
 
 
 def visible_labels(

@@ -18,7 +18,7 @@ from sas_jax.rooms.teachers.data import IGNORE, RoomFrames
 from sas_jax.rooms.teachers.labels import Knowledge
 from sas_jax.rooms.teachers.mask import NUM_STUFF, OFFSET_SCALE
 from sas_jax.rooms.teachers.nets import RoomsNet
-from sas_jax.text.vocabulary import OTHER_NAMES, PROMPT, prompt
+from sas_jax.text.prompts import OTHER_NAMES, PROMPT, prompt
 
 SYNONYMS = {
     "cabinet": ("cupboard", "wardrobe", "dresser"),

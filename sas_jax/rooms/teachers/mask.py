@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int32
 from torch.nn import functional
 
+from sas_jax.classes import vocabulary
 from sas_jax.registry import LoadOptions
 from sas_jax.rooms.teachers.nets import (
     MEAN,
@@ -30,7 +31,6 @@ from sas_jax.rooms.teachers.nets import (
 from sas_jax.teachers.contracts import Image, Segments, TeacherSpec
 from sas_jax.teachers.text import load_torch_minilm
 from sas_jax.text import minilm_files
-from sas_jax.text.vocabulary import vocabulary
 
 LONG_SIDE = 192
 BATCH_SIZE = 4

@@ -6,7 +6,7 @@ from jaxtyping import Int64, UInt8
 from sas_jax.rooms.teachers.data import RoomFrames
 from sas_jax.rooms.teachers.dense import RoomsDense
 from sas_jax.rooms.teachers.mask import CLASS_NAMES, RoomsMask
-from sas_jax.text.vocabulary import prompts
+from sas_jax.text.prompts import prompts
 
 
 def confusion(

@@ -22,7 +22,6 @@ from sas_jax.registry import LoadOptions
 from sas_jax.teachers.contracts import Image, check_image
 
 SCHEMA = "sas_jax.rooms_net/1"
-GRID_STRIDE = 2
 SIZE_MULTIPLE = 16
 MEAN = 0.5
 """Pixels are fed as value / 255 - MEAN."""

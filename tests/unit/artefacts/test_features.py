@@ -12,7 +12,7 @@ from sas_jax.artefacts.superpoints import (
     superpoint_counts,
 )
 from sas_jax.errors import DamagedFile, InputError
-from sas_jax.evaluate import query
+from sas_jax.evaluation import query
 
 
 def random_features(rng, num_points=200, dim=70, seen=0.6):

@@ -50,7 +50,7 @@ def test_imports_are_found_as_python_finds_them():
     ("stage", "names"),
     [
         ("features", ["lifting.align", "lifting.project", "lifting.lift"]),
-        ("features", ["artefacts.features", "scenes.scene", "text.vocabulary"]),
+        ("features", ["artefacts.features", "scenes.scene", "text.prompts"]),
         ("scans", ["datasets.scannet", "scenes.frames", "scenes.images", "scenes.ply"]),
         ("superpoints", ["superpoints.graph", "superpoints.native", "scenes.cloud"]),
         ("capability", ["capability.prompt_masks", "capability.measure"]),
@@ -69,7 +69,7 @@ def test_libraries_are_those_that_the_code_imports():
         return set(versions.decided_by(*code_versions.STAGES[stage])["libraries"])
 
     assert libraries("teachers") == {"torch", "transformers", "opencv-python-headless"}
-    assert {"torch", "diffusers", "opencv-python-headless"} <= libraries("painters")
+    assert {"torch", "diffusers", "opencv-python-headless"} <= libraries("synthesizers")
     assert libraries("students") == {"jaxlib"}
     assert libraries("rooms") == {"embreex"}
     assert libraries("fusion") == libraries("superpoints") == set()
@@ -189,6 +189,7 @@ def test_a_hash_follows_the_data_files_that_are_named(tmp_path):
 def test_the_record_is_plain_and_complete():
     record = json.loads(code_versions.RECORD.read_text())
     assert record["kernels"][1] == code_versions.kernels_hash()
+    assert record["class lists"][1] == code_versions.class_lists_hash()
     assert code_versions.changed({"m": [1, "a"]}, {"m": [1, "b"]}) == ["m"]
     assert code_versions.changed({"m": [1, "a"]}, {"m": [2, "b"], "n": [1, "c"]}) == []
 

@@ -22,10 +22,10 @@ from sas_jax.capability.measure import (
     measured_classes,
     teacher_prediction,
 )
+from sas_jax.classes import Vocabulary
 from sas_jax.errors import ContractError, InputError
 from sas_jax.fusion.stage import load_capability
 from sas_jax.teachers.contracts import Segments, TeacherSpec
-from sas_jax.text.vocabulary import Vocabulary
 
 WORDS = ("red", "green", "blue", "other furniture")
 VOCABULARY = Vocabulary("colours", WORDS, other_index=3)

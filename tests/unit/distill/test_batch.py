@@ -6,8 +6,8 @@ import pickle
 import jax
 import numpy as np
 import pytest
-from distill_world import CHANNELS, Box, boxes, tiny_config
 from text_spaces import point_features
+from tiny_scenes import CHANNELS, Box, boxes, tiny_config
 
 from sas_jax.distill import batch as batches
 from sas_jax.distill import loader
@@ -242,8 +242,8 @@ def test_stages_take_seventy_and_thirty_percent_of_the_epochs():
 def test_two_devices_share_the_scenes_of_one_device():
     one, _, _ = pipeline(tiny_config(batch_size=3), boxes(5))
     two, _, _ = pipeline(tiny_config(batch_size=3), boxes(5), devices=2)
-    names = [[n for g in s[0][1].visit.names for n in g] for s in (one, two)]
-    assert names[0] == names[1] and len(two[0][1].visit.names) == 2
+    names = [[n for g in s[0][1].scene_rows.names for n in g] for s in (one, two)]
+    assert names[0] == names[1] and len(two[0][1].scene_rows.names) == 2
     assert one[0][1].num_voxels == two[0][1].num_voxels
 
 
@@ -251,18 +251,18 @@ def test_most_batches_take_the_lowest_bucket_and_others_the_next():
     source, schedule, policy = pipeline(tiny_config(epochs=12), boxes(6))
     used = [source[step][1].bucket for step in range(schedule.total_steps)]
     assert np.mean(np.array(used) == 0) > 0.8 and max(used) <= 1
-    need = batches.needs_of(samples(3))
-    more = dataclasses.replace(need, points=policy.bucket(0).points + 1)
-    assert policy.choose([need, more]) == (1, policy.bucket(1))
+    counts = batches.count_rows(samples(3))
+    more = dataclasses.replace(counts, points=policy.bucket(0).points + 1)
+    assert policy.choose([counts, more]) == (1, policy.bucket(1))
 
 
 def test_too_much_of_one_thing_enlarges_that_alone():
-    need = batches.needs_of(samples(3))
-    policy = measure_policy([need], 1)
+    counts = batches.count_rows(samples(3))
+    policy = measure_policy([counts], 1)
     usual = policy.bucket(0)
-    lonely = dataclasses.replace(need, levels=need.levels[:1] * 5)
-    more = dataclasses.replace(need, points=usual.points * 2)
-    index, bucket = policy.choose([need, lonely, more])
+    lonely = dataclasses.replace(counts, levels=counts.levels[:1] * 5)
+    more = dataclasses.replace(counts, points=usual.points * 2)
+    index, bucket = policy.choose([counts, lonely, more])
     assert index == 0 and bucket.holds(lonely) and bucket.holds(more)
     assert bucket.superpoints == usual.superpoints
     assert bucket.rung.capacities[0] == usual.rung.capacities[0]
@@ -271,7 +271,7 @@ def test_too_much_of_one_thing_enlarges_that_alone():
 
 
 def test_a_bucket_grows_in_all_sizes():
-    policy = measure_policy([batches.needs_of(samples(3))], 2)
+    policy = measure_policy([batches.count_rows(samples(3))], 2)
     small, large = policy.bucket(0), policy.bucket(3)
     assert large.points > small.points
     assert large.rung.capacities > small.rung.capacities

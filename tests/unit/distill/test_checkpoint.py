@@ -12,8 +12,8 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
-from distill_world import CHANNELS, SPACE, TEXT, Box, Mixer, boxes, tiny_config
 from text_spaces import space
+from tiny_scenes import CHANNELS, SPACE, TEXT, Box, Mixer, boxes, encoded, tiny_config
 
 from sas_jax.artefacts.files import canonical
 from sas_jax.distill import checkpoint_files, resume
@@ -27,13 +27,13 @@ from sas_jax.distill.checkpoint import (
     read_first_stage,
 )
 from sas_jax.distill.config import RunConfig
-from sas_jax.distill.setup import Vocabulary, make_world
+from sas_jax.distill.setup import make_setup
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
 from sas_jax.models.config import StudentConfig
 from sas_jax.models.minkunet import HEAD
 
-VOCABULARY = Vocabulary(("a", "b", "c"), TEXT, SPACE)
+CLASSES = encoded()
 QUIET = RunConfig(progress=False)
 
 
@@ -275,30 +275,30 @@ def mixer(monkeypatch):
 
 def test_another_configuration_is_refused_by_name(tmp_path, mixer):
     short = tiny_config(epochs=1, self_distillation=0.0)
-    train(short, boxes(2), VOCABULARY, tmp_path, run=QUIET)
+    train(short, boxes(2), CLASSES, tmp_path, run=QUIET)
     for field, value in {"learning_rate": 0.5, "epochs": 3, "seed": 1}.items():
         other = dataclasses.replace(short, **{field: value})
         with pytest.raises(InputError, match=rf"resume: {field} must be .*{value}"):
-            train(other, boxes(2), VOCABULARY, tmp_path, run=QUIET)
+            train(other, boxes(2), CLASSES, tmp_path, run=QUIET)
     with pytest.raises(InputError, match="training scenes"):
-        train(short, boxes(3), VOCABULARY, tmp_path, run=QUIET)
+        train(short, boxes(3), CLASSES, tmp_path, run=QUIET)
     with pytest.raises(InputError, match="fused features and superpoints"):
         changed = [dataclasses.replace(box, seed=77) for box in boxes(2)]
-        train(short, changed, VOCABULARY, tmp_path, run=QUIET)
+        train(short, changed, CLASSES, tmp_path, run=QUIET)
     with pytest.raises(InputError, match="class names"):
-        other = Vocabulary(("a", "b", "d"), TEXT, SPACE)
+        other = encoded(("a", "b", "d"))
         train(short, boxes(2), other, tmp_path, run=QUIET)
     with pytest.raises(InputError, match="text features"):
-        other = Vocabulary(("a", "b", "c"), TEXT[::-1].copy(), SPACE)
+        other = encoded(rows=TEXT[::-1].copy())
         train(short, boxes(2), other, tmp_path, run=QUIET)
 
 
 def test_a_student_of_another_text_space_is_refused(tmp_path, mixer):
     """Its features would be pulled towards vectors that mean something else."""
     config = tiny_config(epochs=2, self_distillation=0.5)
-    done = train(config, boxes(2), VOCABULARY, tmp_path / "one", run=QUIET)
+    done = train(config, boxes(2), CLASSES, tmp_path / "one", run=QUIET)
     assert load_student(done.checkpoints).text_space == SPACE
-    other = dataclasses.replace(VOCABULARY, space=space(CHANNELS, "other tower"))
+    other = encoded(space=space(CHANNELS, "other tower"))
     with pytest.raises(InputError, match=r"one text space.*features of scene box0"):
         train(config, boxes(2), other, tmp_path / "two", run=QUIET)
     moved = [Moved(box.name, box.num_points, box.num_superpoints) for box in boxes(2)]
@@ -326,12 +326,12 @@ def test_going_on_with_another_version_of_the_code_is_said(
     tmp_path, mixer, monkeypatch, caplog
 ):
     config = tiny_config(epochs=2, self_distillation=0.0)
-    train(config, boxes(2), VOCABULARY, tmp_path, run=QUIET)
-    train(config, boxes(2), VOCABULARY, tmp_path, run=QUIET)
+    train(config, boxes(2), CLASSES, tmp_path, run=QUIET)
+    train(config, boxes(2), CLASSES, tmp_path, run=QUIET)
     assert "another version" not in caplog.text
     now = {"code": {"sas_jax.distill": 99}, "libraries": {"jaxlib": "0.99.0"}}
     monkeypatch.setattr(resume, "decided_by", lambda *entries: now)
-    train(config, boxes(2), VOCABULARY, tmp_path, run=QUIET)
+    train(config, boxes(2), CLASSES, tmp_path, run=QUIET)
     assert "sas_jax.distill 1 -> 99" in caplog.text and "-> 0.99.0" in caplog.text
 
 
@@ -350,14 +350,14 @@ def test_a_checkpoint_without_a_text_space_is_refused(tmp_path):
 
 def test_resume_comes_before_init_and_init_before_scratch(tmp_path, mixer):
     config = tiny_config(epochs=1, self_distillation=0.0)
-    first = train(config, boxes(2), VOCABULARY, tmp_path / "one", run=QUIET)
+    first = train(config, boxes(2), CLASSES, tmp_path / "one", run=QUIET)
     weights = load_student(first.checkpoints).variables["params"]
     other = dataclasses.replace(config, seed=9)
-    world = make_world(other, boxes(2), VOCABULARY, QUIET, None)
+    setup = make_setup(other, boxes(2), CLASSES, QUIET, None)
 
     def begin(name, init_from):
         return starts.start(
-            world, Checkpoints(tmp_path / name / "checkpoints"), init_from
+            setup, Checkpoints(tmp_path / name / "checkpoints"), init_from
         )[0]
 
     fresh = begin("two", None)
@@ -367,7 +367,7 @@ def test_resume_comes_before_init_and_init_before_scratch(tmp_path, mixer):
     moment = given.opt_state.mu[HEAD]["kernel"]
     assert int(given.step) == 0 and not np.asarray(moment).any()
     second = train(
-        *(other, boxes(2), VOCABULARY, tmp_path / "two"),
+        *(other, boxes(2), CLASSES, tmp_path / "two"),
         run=QUIET,
         init_from=first.checkpoints,
     )
@@ -384,7 +384,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path, mixer):
         train(
             tiny_config(),
             boxes(2),
-            VOCABULARY,
+            CLASSES,
             tmp_path / "run",
             run=QUIET,
             init_from=tmp_path / "c",
@@ -393,7 +393,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path, mixer):
 
 def test_stopping_saves_and_starting_again_ends_with_the_same_bits(tmp_path, mixer):
     config = tiny_config(epochs=4)
-    whole = train(config, boxes(4), VOCABULARY, tmp_path / "whole", run=QUIET)
+    whole = train(config, boxes(4), CLASSES, tmp_path / "whole", run=QUIET)
     assert whole.completed and "completed" in whole.table()
     calls = []
 
@@ -404,9 +404,7 @@ def test_stopping_saves_and_starting_again_ends_with_the_same_bits(tmp_path, mix
     results = []
     while not results or not results[-1].completed:
         results.append(
-            train(
-                config, boxes(4), VOCABULARY, tmp_path / "parts", run=QUIET, stop=stop
-            )
+            train(config, boxes(4), CLASSES, tmp_path / "parts", run=QUIET, stop=stop)
         )
     assert [r.step for r in results] == [1, 4, 6, 8]
     one, two = (
@@ -419,10 +417,10 @@ def test_stopping_saves_and_starting_again_ends_with_the_same_bits(tmp_path, mix
 
 def test_text_features_may_differ_by_rounding_and_the_first_ones_stay(tmp_path, mixer):
     config = tiny_config(epochs=4)
-    whole = train(config, boxes(4), VOCABULARY, tmp_path / "whole", run=QUIET)
+    whole = train(config, boxes(4), CLASSES, tmp_path / "whole", run=QUIET)
     # After step 2 of 8, in the first stage, and after step 6, in the second.
     for number, shift in enumerate((0, 3e-7, -5e-6)):
-        near = Vocabulary(VOCABULARY.names, TEXT + np.float32(shift), SPACE)
+        near = encoded(rows=TEXT + np.float32(shift))
         stop = itertools.chain([False] * (1 + 2 * number), itertools.repeat(True))
         if number == 2:
             stop = itertools.repeat(False)
@@ -442,7 +440,7 @@ def test_text_features_may_differ_by_rounding_and_the_first_ones_stay(tmp_path, 
     same_bits((one.state, dict(one.history)), (two.state, dict(two.history)))
     same_bits(one.text_features, two.text_features)
     with pytest.raises(InputError, match="text features"):
-        other = Vocabulary(VOCABULARY.names, TEXT + np.float32(1e-3), SPACE)
+        other = encoded(rows=TEXT + np.float32(1e-3))
         train(config, boxes(4), other, tmp_path / "parts", run=QUIET)
 
 
@@ -455,7 +453,7 @@ def test_long_epochs_and_a_long_start_of_stage_2_are_saved_on_the_way(
 ):
     """Steps take three minutes, the first history half an hour; late means ten."""
     config = tiny_config(epochs=2, loop=5)
-    whole = train(config, boxes(2), VOCABULARY, tmp_path / "whole", run=QUIET)
+    whole = train(config, boxes(2), CLASSES, tmp_path / "whole", run=QUIET)
     now, saved = [time.monotonic()], []
     clock = types.SimpleNamespace(
         monotonic=lambda: now[0], perf_counter=time.perf_counter
@@ -479,7 +477,7 @@ def test_long_epochs_and_a_long_start_of_stage_2_are_saved_on_the_way(
 
     def go(stop):
         return train(
-            config, boxes(2), VOCABULARY, tmp_path / "parts", run=QUIET, stop=stop
+            config, boxes(2), CLASSES, tmp_path / "parts", run=QUIET, stop=stop
         )
 
     with monkeypatch.context() as patched:
@@ -508,7 +506,7 @@ def test_a_run_that_branches_off_ends_with_the_bits_of_its_own_run(
     def run(name, config, branch_from=None):
         folder = tmp_path / name
         result = train(
-            config, boxes(3), VOCABULARY, folder, run=once, branch_from=branch_from
+            config, boxes(3), CLASSES, folder, run=once, branch_from=branch_from
         )
         return Checkpoints(folder / "checkpoints").restore(result.step)
 
@@ -533,7 +531,7 @@ def test_checkpoints_keep_their_distance(tmp_path, mixer):
     for minutes, wanted in ((0, {2, 3, 4}), (60, {2, 4})):
         run = RunConfig(progress=False, checkpoint_minutes=minutes)
         folder = tmp_path / str(minutes)
-        train(tiny_config(), boxes(2), VOCABULARY, folder, run=run)
+        train(tiny_config(), boxes(2), CLASSES, folder, run=run)
         found = {int(p.name) for p in (folder / "checkpoints").glob("[0-9]*")}
         assert found == wanted
 
@@ -547,7 +545,7 @@ def test_validation_is_called_only_where_asked_for(tmp_path, mixer):
 
     run = RunConfig(progress=False, validate_epochs=2)
     result = train(
-        tiny_config(), boxes(2), VOCABULARY, tmp_path, run=run, validate=validate
+        tiny_config(), boxes(2), CLASSES, tmp_path, run=run, validate=validate
     )
     assert seen == [(step, ["batch_stats", "params"]) for step in (2, 4)]
     assert result.means["val/miou"] == 0.25
@@ -557,4 +555,4 @@ def test_two_runs_in_one_folder_are_refused(tmp_path, mixer):
     from sas_jax.artefacts.lock import workspace_lock
 
     with workspace_lock(tmp_path), pytest.raises(InputError, match="only one run"):
-        train(tiny_config(), boxes(2), VOCABULARY, tmp_path, run=QUIET)
+        train(tiny_config(), boxes(2), CLASSES, tmp_path, run=QUIET)

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from distill_world import CHANNELS, boxes, tiny_config
 from scene_files import scan_of, write_scannet
 from text_spaces import point_features
+from tiny_scenes import CHANNELS, boxes, tiny_config
 
 from sas_jax.artefacts import features as store
 from sas_jax.artefacts.superpoints import save_superpoints
@@ -152,7 +152,7 @@ def test_files_of_points_in_another_order_are_refused(scene, tmp_path, kind):
         store.save_features(path, means, key="m")
     files.load(tiny_config())
     turned = dataclasses.replace(files, scan=FakeScan(points[order]))
-    with pytest.raises(InputError, match=rf"another geometry.*{path.name}.*run exp"):
+    with pytest.raises(InputError, match=rf"another geometry.*{path.name}.*run py"):
         turned.load(tiny_config())
 
 

@@ -5,13 +5,12 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import pytest
-from distill_world import SPACE, TEXT, boxes, tiny_config
+from tiny_scenes import boxes, encoded, tiny_config
 
 from sas_jax import memory
 from sas_jax.distill import step
 from sas_jax.distill.buckets import Bucket
 from sas_jax.distill.footprint import check_memory, step_bytes
-from sas_jax.distill.setup import Vocabulary
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
 from sas_jax.models.init import network_shapes
@@ -54,7 +53,7 @@ def test_a_step_that_does_not_fit_is_refused_before_it_is_tried(monkeypatch, tmp
     with pytest.raises(
         InputError, match=r"GB are required for a training step of .*_m"
     ):
-        train(config, boxes(3), Vocabulary(("a", "b", "c"), TEXT, SPACE), tmp_path)
+        train(config, boxes(3), encoded(), tmp_path)
     assert not any((tmp_path / "checkpoints").glob("*"))
 
 

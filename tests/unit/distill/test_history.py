@@ -3,11 +3,11 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from distill_world import boxes, tiny_config
+from tiny_scenes import boxes, tiny_config
 
 from sas_jax.distill import batch as batches
 from sas_jax.distill.buckets import Bucket
-from sas_jax.distill.history import History, Visit, pseudo_labels, update_history
+from sas_jax.distill.history import History, SceneRows, pseudo_labels, update_history
 from sas_jax.errors import InputError
 from sas_jax.sparse.rungs import Rung
 
@@ -65,7 +65,7 @@ def test_a_tiny_update_is_not_lost():
     assert half[0, 0] == 10.0
 
 
-def world(count=3):
+def history_case(count=3):
     config = tiny_config()
     scenes = [box.load(config) for box in boxes(count)]
     bucket = Bucket(Rung((2048, 2048, 1024, 512, 512)), 64, 2048)
@@ -80,7 +80,7 @@ def world(count=3):
         )
         for group in groups
     ]
-    visit = Visit(
+    scene_rows = SceneRows(
         [[s.name for s in group] for group in groups],
         [[len(s.points) for s in group] for group in groups],
     )
@@ -88,11 +88,11 @@ def world(count=3):
     for scene in scenes:
         logits = rng.normal(size=(len(scene.points), K)).astype(np.float32)
         history.start(scene.name, logits, scene.superpoint)
-    return scenes, shards, visit, history
+    return scenes, shards, scene_rows, history
 
 
 def test_a_history_begins_with_superpoint_means():
-    scenes, _, _, _ = world()
+    scenes, _, _, _ = history_case()
     scene = scenes[1]
     logits = np.random.default_rng(1).normal(size=(len(scene.points), K))
     history = History()
@@ -107,8 +107,8 @@ def test_a_history_begins_with_superpoint_means():
 
 
 def test_attached_rows_are_those_of_the_scenes():
-    scenes, shards, visit, history = world()
-    filled = history.attach(shards, visit)
+    scenes, shards, scene_rows, history = history_case()
+    filled = history.attach(shards, scene_rows)
     before = history.arrays()
     first, second = (f.ensemble.history for f in filled)
     count = len(scenes[0].points)
@@ -121,11 +121,11 @@ def test_attached_rows_are_those_of_the_scenes():
 
 
 def test_a_result_is_taken_over_when_its_scene_comes_again():
-    _, shards, visit, history = world()
-    filled = history.attach(shards, visit)
+    _, shards, scene_rows, history = history_case()
+    filled = history.attach(shards, scene_rows)
     rows = np.stack([f.ensemble.history for f in filled])
-    history.push(visit, jnp.asarray(rows + 1))
-    again = history.attach(shards, visit)
+    history.push(scene_rows, jnp.asarray(rows + 1))
+    again = history.attach(shards, scene_rows)
     for shard, old in zip(again, filled, strict=True):
         valid = shard.ensemble.point_superpoint < 64
         np.testing.assert_array_equal(
@@ -133,26 +133,26 @@ def test_a_result_is_taken_over_when_its_scene_comes_again():
         )
     np.testing.assert_array_equal(
         history.arrays()["box2"],
-        filled[1].ensemble.history[: visit.num_points[1][0]] + 1,
+        filled[1].ensemble.history[: scene_rows.num_points[1][0]] + 1,
     )
 
 
 def test_saved_arrays_do_not_change_afterwards():
-    _, shards, visit, history = world()
+    _, shards, scene_rows, history = history_case()
     saved = history.arrays()
     copies = {name: rows.copy() for name, rows in saved.items()}
-    rows = np.stack([f.ensemble.history for f in history.attach(shards, visit)])
-    history.push(visit, jnp.asarray(rows + 1))
+    rows = np.stack([f.ensemble.history for f in history.attach(shards, scene_rows)])
+    history.push(scene_rows, jnp.asarray(rows + 1))
     history.settle()
     for name, copy in copies.items():
         np.testing.assert_array_equal(saved[name], copy)
 
 
 def test_unknown_scenes_and_other_sizes_are_refused():
-    _, shards, visit, history = world()
+    _, shards, scene_rows, history = history_case()
     with pytest.raises(InputError, match="scene box0 are required, got none"):
-        History().attach(shards, visit)
+        History().attach(shards, scene_rows)
     arrays = history.arrays()
     arrays["box1"] = arrays["box1"][:-1]
     with pytest.raises(InputError, match="box1"):
-        History(arrays).attach(shards, visit)
+        History(arrays).attach(shards, scene_rows)

@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from distill_world import CHANNELS, SPACE, TEXT, boxes, tiny_config
 from text_spaces import space
+from tiny_scenes import CHANNELS, boxes, encoded, tiny_config
 
 from sas_jax.distill import initial
 from sas_jax.distill import step as steps
 from sas_jax.distill.checkpoint import Checkpoints, load_student
 from sas_jax.distill.config import RunConfig
-from sas_jax.distill.setup import Vocabulary, make_world
+from sas_jax.distill.setup import make_setup
 from sas_jax.distill.start import start
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
@@ -23,7 +23,7 @@ from sas_jax.models.minkunet import HEAD
 from sas_jax.models.student import Predictor, Student
 from sas_jax.models.student_file import read_student, write_student
 
-VOCABULARY = Vocabulary(("a", "b", "c"), TEXT, SPACE)
+CLASSES = encoded()
 QUIET = RunConfig(progress=False)
 NETWORK = StudentConfig("MinkUNet14S", out_dim=CHANNELS)
 CONFIG = tiny_config(
@@ -82,17 +82,17 @@ def file(tmp_path):
 
 
 def begin(folder, init_from, config=CONFIG, branch_from=None):
-    world = make_world(config, boxes(1), VOCABULARY, QUIET, None)
+    setup = make_setup(config, boxes(1), CLASSES, QUIET, None)
     checkpoints = Checkpoints(folder / "checkpoints")
     try:
-        return start(world, checkpoints, init_from, branch_from)
+        return start(setup, checkpoints, init_from, branch_from)
     finally:
         checkpoints.close()
 
 
 def go(folder, init_from, stop=lambda: False, count=1, **more):
     return train(
-        *(CONFIG, boxes(count), VOCABULARY, folder),
+        *(CONFIG, boxes(count), CLASSES, folder),
         **{"run": QUIET, "init_from": init_from, "stop": stop, **more},
     )
 
@@ -105,12 +105,12 @@ def same_bits(one, two):
 
 def test_before_its_first_step_a_run_is_the_student(tmp_path, file):
     student = read_student(file)
-    state, history, world = begin(tmp_path / "run", file)
+    state, history, setup = begin(tmp_path / "run", file)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     same_bits(variables, student.variables)
     assert int(state.step) == 0 and len(history) == 0
     assert not any(np.asarray(m).any() for m in jax.tree.leaves(state.opt_state))
-    assert world.config.initial_weights is not None
+    assert setup.config.initial_weights is not None
     begun = dataclasses.replace(student, variables=jax.device_get(variables))
     points = np.random.default_rng(0).uniform(0, 1, (500, 3)).astype(np.float32)
     one, two = (Predictor(s).features(points).feat for s in (student, begun))
@@ -151,10 +151,10 @@ def test_one_that_began_at_random_does_not_go_on_as_another(tmp_path, file, quic
 
 def test_a_run_serves_as_well_and_may_go_on_itself(tmp_path, file, quick):
     source = go(tmp_path / "source", file)
-    state, _, world = begin(tmp_path / "run", source.checkpoints)
+    state, _, setup = begin(tmp_path / "run", source.checkpoints)
     same_bits(state.params, load_student(source.checkpoints).variables["params"])
     _, _, of_file = begin(tmp_path / "run", file)
-    keys = {w.config.initial_weights for w in (world, of_file)}
+    keys = {w.config.initial_weights for w in (setup, of_file)}
     assert len(keys) == 2 and None not in keys
     go(tmp_path / "run", source.checkpoints, stop=lambda: True)
     moved = tmp_path / "moved"
@@ -164,8 +164,8 @@ def test_a_run_serves_as_well_and_may_go_on_itself(tmp_path, file, quick):
 def test_a_run_that_branches_off_must_begin_alike(tmp_path, file, quick):
     go(tmp_path / "full", file)
     full = tmp_path / "full" / "checkpoints"
-    _, _, world = begin(tmp_path / "branch", file, branch_from=full)
-    assert world.config.initial_weights is not None
+    _, _, setup = begin(tmp_path / "branch", file, branch_from=full)
+    assert setup.config.initial_weights is not None
     with pytest.raises(InputError, match="initial weights"):
         begin(tmp_path / "branch", None, branch_from=full)
 

@@ -6,7 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from distill_world import CHANNELS, CLASSES, SPACE, TEXT, Mixer, boxes, tiny_config
+from fresh_student import init_student
+from tiny_scenes import (
+    CHANNELS,
+    CLASSES,
+    TEXT,
+    Mixer,
+    boxes,
+    encoded,
+    tiny_config,
+)
 
 from sas_jax.distill import batch as batches
 from sas_jax.distill import loader
@@ -19,10 +28,8 @@ from sas_jax.distill.factored import FactoredFeatures
 from sas_jax.distill.objective import StepInputs, class_logits, step_config
 from sas_jax.distill.progress import NonFiniteLoss
 from sas_jax.distill.schedule import Schedule, Stage, learning_rate
-from sas_jax.distill.setup import Vocabulary
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
-from sas_jax.models.init import init_student
 from sas_jax.models.minkunet import HEAD
 from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.rungs import Rung
@@ -263,7 +270,7 @@ def test_a_poisoned_scene_stops_the_run_and_is_named(tmp_path, monkeypatch, minu
             targets = dataclasses.replace(scene.targets, feat=feat)
             return dataclasses.replace(scene, name=self.name, targets=targets)
 
-    vocabulary = Vocabulary(("a", "b", "c"), TEXT, SPACE)
+    vocabulary = encoded()
     with pytest.raises(NonFiniteLoss, match=r"step \d.*bad_scene"):
         train(
             tiny_config(batch_size=2),
@@ -291,7 +298,7 @@ def test_text_features_of_another_size_are_refused(tmp_path):
         train(
             tiny_config(),
             boxes(2),
-            Vocabulary(("a", "b", "c"), TEXT[:2], SPACE),
+            encoded(rows=TEXT[:2]),
             tmp_path,
         )
 

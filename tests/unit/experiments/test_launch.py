@@ -75,7 +75,7 @@ def test_a_fault_shows_its_traceback_and_says_where_its_log_is(root, tmp_path):
 
 def test_a_broken_contract_is_a_fault_of_the_code(root, tmp_path):
     body = (
-        "import numpy; from sas_jax.evaluate.confusion import count; "
+        "import numpy; from sas_jax.evaluation.confusion import count; "
         "count(numpy.zeros(2, int), numpy.zeros(3, int), 2)"
     )
     done = launch(root, tmp_path, body)

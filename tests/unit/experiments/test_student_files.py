@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
-from distill_world import boxes, tiny_config
 from scene_files import write_scannet
+from tiny_scenes import boxes, encoded, tiny_config
 
 from sas_jax.distill import setup, start, step
 from sas_jax.distill.checkpoint import Checkpoints
@@ -33,21 +33,21 @@ def write_run(folder):
     """Write a run that has done no step."""
     rows = np.eye(2, minilm_files.DIM, dtype=np.float32)
     config = tiny_config(student=StudentConfig("MinkUNet14S", out_dim=minilm_files.DIM))
-    vocabulary = setup.Vocabulary(("wall", "floor"), rows, minilm_files.SPACE)
+    classes = encoded(("wall", "floor"), rows, minilm_files.SPACE)
     source = boxes(1)
     run = RunConfig(progress=False)
     # The boxes' features have other channels; nothing is learned from them here.
-    world = setup.World(
-        *(config, run, vocabulary, {source[0].name: "key"}),
+    prepared = setup.TrainSetup(
+        *(config, run, classes, {source[0].name: "key"}),
         *(None, None, None, step.make_network(config), ()),
     )
-    state = create_state(world.network, config)
+    state = create_state(prepared.network, config)
     checkpoints = Checkpoints(folder / "checkpoints")
     checkpoints.save(
-        start.to_checkpoint(world, state, History()), {"stage": 1, "rank": 1}
+        start.to_checkpoint(prepared, state, History()), {"stage": 1, "rank": 1}
     )
     checkpoints.close()
-    _write_config(folder, world)
+    _write_config(folder, prepared)
     return state
 
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
-from distill_world import tiny_config
 from scene_files import INTRINSICS, write_frame, write_scannet
+from tiny_scenes import tiny_config
 
 from sas_jax.artefacts.features import load_features
 from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.datasets import registry
 from sas_jax.distill.data import SceneFiles
 from sas_jax.errors import InputError, WeightsMissing
-from sas_jax.evaluate import protocol
+from sas_jax.evaluation import protocol
 from sas_jax.models.minkunet import StudentConfig
 from sas_jax.text import minilm_files
 
@@ -114,7 +114,7 @@ def test_a_third_data_set_is_opened_and_named_like_the_others(third, stage):
     scene = registry.open_folder(third / "test_0.npz", annotations=False)
     assert scene.name == "test_0" and scene.labels is None
     settings = stage("settings")
-    assert settings.label_set().names == ("red wall", "blue wall")
+    assert settings.label_set().classes.names == ("red wall", "blue wall")
     assert settings.named_scan("test_0").path == third / "test_0.npz"
     wrong = pytest.raises(InputError, match="one of walls2, got scannet20")
     with flagsaver.flagsaver(label_set="scannet20"), wrong:
@@ -136,7 +136,7 @@ def test_posed_frames_go_through_the_stages_with_one_cloud(stage, tmp_path):
         scan = stage("settings").named_scan(str(folder))
         with pytest.raises(InputError, match="scenes with labels are required"):
             stage("settings").labelled_scans()
-        assert stage("settings").label_set().name == "scannet20"
+        assert stage("settings").label_set().classes.name == "scannet20"
     assert pickle.loads(pickle.dumps(scan)) == scan  # goes to processes that load
     run, points = tmp_path / "run", scan.points()
     assert [p.name for p in (run / "clouds").glob("*.safetensors")] == [
@@ -152,9 +152,9 @@ def test_a_label_set_is_chosen_by_its_name(stage, tmp_path):
     write_scannet(tmp_path / "data")
     settings = stage("settings")
     assert settings.dataset().name == "scannet"
-    assert settings.label_set().name == "scannet20"
+    assert settings.label_set().classes.name == "scannet20"
     with flagsaver.flagsaver(label_set="matterport21", compat="official"):
-        assert settings.label_set().names[-1] == "ceiling"
+        assert settings.label_set().classes.names[-1] == "ceiling"
         assert settings.dataset().compat == "official"
 
 

@@ -12,7 +12,7 @@ K, C, P = 5, 8, 60
 NAMES = ("a", "b", "c")
 
 
-def make_world(seed=0, teachers=3, seen=0.7):
+def make_case(seed=0, teachers=3, seen=0.7):
     rng = np.random.default_rng(seed)
     text = rng.normal(size=(K, C))
     text = (text / np.linalg.norm(text, axis=1, keepdims=True)).astype(np.float32)
@@ -81,7 +81,7 @@ def oracle(features, capability, text, config):
 )
 def test_equals_the_loop_over_points(monkeypatch, teachers, config):
     monkeypatch.setattr(fuse_module, "_POINTS_AT_ONCE", 13)
-    features, capability, text = make_world(teachers, teachers)
+    features, capability, text = make_case(teachers, teachers)
     result = fuse(features, capability, texts(text), config)
     expected = oracle(features, capability, text, config)
     np.testing.assert_array_equal(result.point_index, sorted(expected))
@@ -115,7 +115,7 @@ def test_two_teachers_by_hand():
 
 
 def test_temperature_limits():
-    features, capability, text = make_world(4, seen=1.0)
+    features, capability, text = make_case(4, seen=1.0)
     equal = fuse(features, capability, texts(text), FuseConfig(tau=1e6))
     added = fuse(features, capability, texts(text), FuseConfig("add"))
     np.testing.assert_allclose(equal.feat, added.feat, atol=2e-3)
@@ -128,7 +128,7 @@ def test_temperature_limits():
 
 
 def test_order_of_teachers_does_not_matter_in_the_paper():
-    features, capability, text = make_world(5)
+    features, capability, text = make_case(5)
     one = fuse(features, capability, texts(text))
     back = {name: features[name] for name in reversed(features)}
     two = fuse(back, capability[::-1], texts(text))
@@ -136,7 +136,7 @@ def test_order_of_teachers_does_not_matter_in_the_paper():
 
 
 def test_a_point_of_one_teacher_keeps_its_feature():
-    features, capability, text = make_world(6, teachers=2, seen=0.5)
+    features, capability, text = make_case(6, teachers=2, seen=0.5)
     a, b = features["a"], features["b"]
     alone = np.setdiff1d(a.point_index, b.point_index)
     assert len(alone)
@@ -155,7 +155,7 @@ def test_a_point_of_one_teacher_keeps_its_feature():
 
 
 def test_other_counts_like_any_class_in_the_paper():
-    features, capability, text = make_world(7, seen=1.0)
+    features, capability, text = make_case(7, seen=1.0)
     paper = fuse(features, capability, texts(text), FuseConfig(other_index=2))
     plain = fuse(features, capability, texts(text), FuseConfig())
     np.testing.assert_array_equal(paper.feat, plain.feat)
@@ -167,7 +167,7 @@ def test_other_counts_like_any_class_in_the_paper():
 
 
 def test_zero_capability_and_zero_features_stay_finite():
-    features, capability, text = make_world(8)
+    features, capability, text = make_case(8)
     zero = {
         n: point_features(f.feat * 0, f.point_index, f.counts, P)
         for n, f in features.items()
@@ -181,7 +181,7 @@ def test_zero_capability_and_zero_features_stay_finite():
 
 
 def test_single_needs_no_tables():
-    features, _, _ = make_world(9)
+    features, _, _ = make_case(9)
     assert fuse(features, None, None, FuseConfig("single")) is features["a"]
     chosen = FuseConfig("single", teacher="c")
     assert fuse(features, None, None, chosen) is features["c"]
@@ -190,13 +190,13 @@ def test_single_needs_no_tables():
 
 
 def test_points_seen_by_nobody_are_absent():
-    features, capability, text = make_world(10, seen=0.0)
+    features, capability, text = make_case(10, seen=0.0)
     result = fuse(features, capability, texts(text))
     assert result.feat.shape == (0, C) and result.num_points == P
 
 
 def test_bad_input():
-    features, capability, text = make_world(11)
+    features, capability, text = make_case(11)
     with pytest.raises(InputError, match="strategy must be one of"):
         FuseConfig("sum")
     with pytest.raises(InputError, match="tau must be > 0"):
@@ -223,7 +223,7 @@ def test_bad_input():
 
 @pytest.mark.parametrize("strategy", ["add", "single"])
 def test_the_geometry_of_the_teachers_is_kept_and_must_be_one(strategy):
-    features, _, _ = make_world(teachers=2)
+    features, _, _ = make_case(teachers=2)
     config = FuseConfig(strategy, teacher="b" if strategy == "single" else None)
     known = {**features, "b": dataclasses.replace(features["b"], geometry="g")}
     assert fuse(known, None, None, config).geometry == "g"
@@ -236,7 +236,7 @@ def test_the_geometry_of_the_teachers_is_kept_and_must_be_one(strategy):
 @pytest.mark.parametrize("strategy", ["capability", "add", "linear"])
 def test_two_spaces_of_one_dimension_are_not_fused(strategy):
     """A mean of their vectors, and a product of both, would be numbers like any."""
-    features, capability, text = make_world(teachers=2)
+    features, capability, text = make_case(teachers=2)
     config = FuseConfig(strategy)
     other = dataclasses.replace(features["b"], space=space(C, "other tower"))
     message = (
@@ -257,14 +257,14 @@ def test_two_spaces_of_one_dimension_are_not_fused(strategy):
 
 
 def test_one_of_several_may_live_in_another_space():
-    features, _, _ = make_world(teachers=2)
+    features, _, _ = make_case(teachers=2)
     other = dataclasses.replace(features["b"], space=space(C, "other tower"))
     config = FuseConfig("single", teacher="b")
     assert fuse({**features, "b": other}, None, None, config) is other
 
 
 def test_means_of_superpoints_are_not_fused_as_points():
-    features, capability, text = make_world()
+    features, capability, text = make_case()
     coarse = dataclasses.replace(features["a"], level="superpoint")
     with pytest.raises(InputError, match="one scene's points"):
         fuse({**features, "a": coarse}, capability, texts(text))

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fresh_student import init_student
 
 from sas_jax.errors import ContractError, InputError
 from sas_jax.models.config import ARCHITECTURES, StudentConfig
-from sas_jax.models.init import init_student, variable_shapes
+from sas_jax.models.init import variable_shapes
 from sas_jax.models.minkunet import MinkUNet, constant_features
 from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.plan import build_plan, pad_rows

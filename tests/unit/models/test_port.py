@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 import pytest
+from fresh_student import init_student
 
 from sas_jax.errors import InputError
 from sas_jax.models.config import StudentConfig
-from sas_jax.models.init import init_student
 from sas_jax.models.port import from_minkowski, minkowski_shapes, to_minkowski
 
 CONFIG = StudentConfig("MinkUNet14A", out_dim=7)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
+from fresh_student import init_student
 from text_spaces import space
 
 from sas_jax.errors import DamagedFile, InputError
 from sas_jax.models.config import StudentConfig
-from sas_jax.models.init import init_student
 from sas_jax.models.student import Predictor, Student
 from sas_jax.models.student_card import read_card
 from sas_jax.models.student_file import read_student, write_student

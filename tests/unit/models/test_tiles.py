@@ -5,13 +5,13 @@ import logging
 
 import numpy as np
 import pytest
+from fresh_student import init_student
 from text_spaces import space
 
 from sas_jax import memory
 from sas_jax.errors import InputError
 from sas_jax.models import tiles
 from sas_jax.models.config import ARCHITECTURES, StudentConfig
-from sas_jax.models.init import init_student
 from sas_jax.models.student import Predictor, Student
 from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.plan_spec import unet_spec

@@ -19,8 +19,8 @@ from sas_jax.rooms.scan import scene as scan
 from sas_jax.rooms.scan.camera import camera_path, default_intrinsics
 from sas_jax.rooms.scan.config import (
     FIRST_PRETRAINING_SEED,
+    RoomsConfig,
     SurfaceConfig,
-    WorldConfig,
     WriteConfig,
 )
 from sas_jax.rooms.scan.sensor import apply_sensor
@@ -325,15 +325,15 @@ SMALL = WriteConfig(
 )
 
 
-def test_a_world_has_splits_and_is_the_same_for_any_number_of_workers(tmp_path):
-    config = WorldConfig(num_train=1, num_val=0, num_test=1, write=SMALL)
-    rows = write.write_world(tmp_path / "a", config, progress=False)
+def test_a_set_has_splits_and_is_the_same_for_any_number_of_workers(tmp_path):
+    config = RoomsConfig(num_train=1, num_val=0, num_test=1, write=SMALL)
+    rows = write.write_rooms(tmp_path / "a", config, progress=False)
     assert [row.name for row in rows] == ["room0000_00", "room0001_00"]
     leftover = tmp_path / "a" / "scans" / ".room0000_00.123.tmp"
     leftover.mkdir()
-    again = write.write_world(tmp_path / "a", config, progress=False)
+    again = write.write_rooms(tmp_path / "a", config, progress=False)
     assert not any(row.written for row in again) and not leftover.exists()
-    write.write_world(tmp_path / "b", config, workers=2, progress=False)
+    write.write_rooms(tmp_path / "b", config, workers=2, progress=False)
     for name in ("train", "val", "test"):
         text = (tmp_path / "a" / "splits" / f"{name}.txt").read_text()
         expected = {"train": "room0000_00\n", "val": "", "test": "room0001_00\n"}
@@ -371,7 +371,7 @@ def test_workers_end_with_a_killed_run(root):
 def test_seeds_of_worlds_are_disjoint_and_below_those_of_pretraining():
     used = set()
     for seed in (0, 1, 999):
-        config = WorldConfig(num_train=900, num_val=50, num_test=50, seed=seed)
+        config = RoomsConfig(num_train=900, num_val=50, num_test=50, seed=seed)
         seeds = {s for scenes in config.scenes().values() for _, s in scenes}
         assert len(seeds) == 1000 and not used & seeds
         used |= seeds
@@ -381,13 +381,13 @@ def test_seeds_of_worlds_are_disjoint_and_below_those_of_pretraining():
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: WorldConfig(num_train=-1), "num_train >= 0"),
-        (lambda: WorldConfig(num_train=0, num_val=0, num_test=0), "1 to 1000 rooms"),
-        (lambda: WorldConfig(seed=1000), r"seed must be in \[0, 1000\)"),
+        (lambda: RoomsConfig(num_train=-1), "num_train >= 0"),
+        (lambda: RoomsConfig(num_train=0, num_val=0, num_test=0), "1 to 1000 rooms"),
+        (lambda: RoomsConfig(seed=1000), r"seed must be in \[0, 1000\)"),
         (lambda: WriteConfig(num_frames=0), "num_frames must be in"),
         (lambda: WriteConfig(size_wh=(8, 240)), "width must be in"),
         (lambda: SurfaceConfig(spacing_m=0.0), "spacing_m must be in"),
-        (lambda: write.write_world("x", workers=0), "workers must be at least 1"),
+        (lambda: write.write_rooms("x", workers=0), "workers must be at least 1"),
     ],
 )
 def test_bad_settings_are_refused(make, text):
@@ -415,7 +415,7 @@ def test_the_script_reports_bad_input_in_one_line(root, tmp_path):
     )
     assert done.returncode == 1 and done.stdout == ""
     assert len(done.stderr.strip().splitlines()) == 1
-    assert done.stderr.startswith("error: WorldConfig:")
+    assert done.stderr.startswith("error: RoomsConfig:")
 
 
 def test_jpeg_keeps_colour_edges(folder, expected):

@@ -1,6 +1,9 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
+from sas_jax.classes import Vocabulary, vocabulary
 from sas_jax.errors import ContractError, InputError
 from sas_jax.scenes.labels import (
     IGNORE,
@@ -12,10 +15,10 @@ from sas_jax.scenes.labels import (
 
 
 def test_scannet20_is_the_published_list():
-    assert len(SCANNET20.names) == 20
-    assert SCANNET20.names[0] == "wall"
-    assert SCANNET20.names[-1] == "other furniture"
-    assert SCANNET20.other_index == 19
+    assert len(SCANNET20.classes.names) == 20
+    assert SCANNET20.classes.names[0] == "wall"
+    assert SCANNET20.classes.names[-1] == "other furniture"
+    assert SCANNET20.classes.other_index == 19
     assert SCANNET20.palette.shape == (20, 3)
     assert len({tuple(c) for c in SCANNET20.palette}) == 20
 
@@ -32,15 +35,13 @@ def test_nyu40_map_keeps_exactly_the_twenty_ids():
 def test_matterport_adds_ceiling():
     table = nyu40_lookup(MATTERPORT21)
     assert table[22] == 20
-    assert MATTERPORT21.names[20] == "ceiling"
+    assert MATTERPORT21.classes.names[20] == "ceiling"
     assert nyu40_lookup(SCANNET20)[22] == IGNORE
 
 
-def test_indoor_vocabulary_is_that_of_the_text_towers():
-    vocabulary = pytest.importorskip("sas_jax.text.vocabulary")
-    indoor = vocabulary.vocabulary("indoor")
-    assert MATTERPORT21.names == indoor.names
-    assert MATTERPORT21.other_index == indoor.other_index
+def test_the_indoor_list_is_that_of_matterport():
+    indoor = vocabulary("indoor")
+    assert indoor == dataclasses.replace(MATTERPORT21.classes, name="indoor")
 
 
 def test_colors_of_ignored_and_unknown_labels():
@@ -50,8 +51,8 @@ def test_colors_of_ignored_and_unknown_labels():
 
 
 def test_a_missing_relation_is_named():
-    bare = LabelSet("bare", ("a",), np.zeros((1, 3), np.uint8))
+    bare = LabelSet(Vocabulary("bare", ("a",)), np.zeros((1, 3), np.uint8))
     with pytest.raises(InputError, match="NYU40"):
         nyu40_lookup(bare)
     with pytest.raises(ContractError, match="palette"):
-        LabelSet("short", ("a", "b"), np.zeros((1, 3), np.uint8))
+        LabelSet(Vocabulary("short", ("a", "b")), np.zeros((1, 3), np.uint8))

@@ -62,7 +62,7 @@ def test_every_field_of_a_spec_changes_its_key():
 @pytest.mark.parametrize(
     "module",
     [
-        "sas_jax.text.vocabulary",
+        "sas_jax.text.prompts",
         "sas_jax.text.minilm_files",
         "sas_jax.text.wording",
         "sas_jax.teachers.contracts",

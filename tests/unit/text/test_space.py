@@ -9,7 +9,7 @@ from text_spaces import point_features, space, texts
 from sas_jax.artefacts.features import Features, save_features
 from sas_jax.artefacts.space import TextFeatures, TextSpace, one_space
 from sas_jax.errors import InputError
-from sas_jax.evaluate import query
+from sas_jax.evaluation import query
 from sas_jax.text import minilm_files, registry
 
 

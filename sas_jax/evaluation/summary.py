@@ -11,7 +11,7 @@ import scipy.stats
 from jaxtyping import Float
 
 from sas_jax.errors import InputError
-from sas_jax.evaluate.protocol import Evaluation
+from sas_jax.evaluation.protocol import Evaluation
 from sas_jax.stages import command
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import InputError
-from sas_jax.evaluate import query
+from sas_jax.evaluation import query
 
 
 def test_relevancy_is_the_smallest_two_way_softmax():

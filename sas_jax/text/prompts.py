@@ -1,14 +1,10 @@
-"""Which names are asked for, and in which words (numpy only).
+"""In which words a class is asked for (numpy is not needed).
 
-A *vocabulary* is an ordered tuple of class names; a *prompt* is the sentence that a
-text tower encodes for a name. The name lists are data, in `vocabularies.json`.
+A *prompt* is the sentence that a text tower encodes for a class name, or that an image
+is synthesized from.
 """
 
-import dataclasses
-import functools
-import importlib.resources
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from sas_jax.errors import InputError
@@ -19,29 +15,6 @@ PROMPT = "a {} in a scene"
 OTHER = "other"
 OTHER_NAMES = frozenset({"other", "others", "otherfurniture", "other furniture"})
 """Names of the collecting class; they are encoded as the bare word `other`."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Vocabulary:
-    """Hold the ordered names of one data set or one capability table.
-
-    Attributes:
-      name: key for `vocabulary`.
-      names: class names; the position is the class index.
-      other_index: position of the collecting class, or None.
-      merge_into: name of a coarser vocabulary, or None.
-      merge_index: for every name the index in `merge_into`, or None.
-    """
-
-    name: str
-    names: tuple[str, ...]
-    other_index: int | None = None
-    merge_into: str | None = None
-    merge_index: tuple[int, ...] | None = None
-
-    def prompts(self) -> list[str]:
-        """Return the sentence of every name, in order."""
-        return prompts(self.names)
 
 
 def prompt(name: str, template: str = PROMPT) -> str:
@@ -95,34 +68,3 @@ def image_prompt(
         f"image_prompt: compat must be paper or official, got {compat}. "
         "Choose one of the two."
     )
-
-
-def vocabulary(name: str) -> Vocabulary:
-    """Return a known vocabulary.
-
-    Raises:
-      InputError: for an unknown name, listing the known ones.
-    """
-    known = _vocabularies()
-    if name not in known:
-        raise InputError(
-            f"vocabulary: name must be one of {', '.join(sorted(known))}, got {name}. "
-            "Correct the flag."
-        )
-    return known[name]
-
-
-@functools.cache
-def _vocabularies() -> Mapping[str, Vocabulary]:
-    file = importlib.resources.files("sas_jax.text") / "vocabularies.json"
-    known = {}
-    for name, record in json.loads(file.read_text()).items():
-        merge = record.get("to_nuscenes16")
-        known[name] = Vocabulary(
-            name=name,
-            names=tuple(record["names"]),
-            other_index=record["other_index"],
-            merge_into="nuscenes16" if merge else None,
-            merge_index=tuple(merge) if merge else None,
-        )
-    return known

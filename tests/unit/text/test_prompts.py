@@ -2,13 +2,9 @@
 
 import pytest
 
-from sas_jax.errors import InputError
-from sas_jax.text.vocabulary import (
-    image_prompt,
-    prompt,
-    prompts,
-    vocabulary,
-)
+from sas_jax.classes import per_class, vocabulary
+from sas_jax.errors import ContractError, InputError
+from sas_jax.text.prompts import image_prompt, prompt, prompts
 
 SIZES = {
     "scannet20": 20,
@@ -41,7 +37,7 @@ def test_a_class_name_stands_in_a_scene_and_other_alone():
 @pytest.mark.parametrize("name", SIZES)
 def test_only_the_collecting_class_is_a_bare_word(name):
     known = vocabulary(name)
-    bare = [i for i, text in enumerate(known.prompts()) if text == "other"]
+    bare = [i for i, text in enumerate(prompts(known.names)) if text == "other"]
     assert bare == ([] if known.other_index is None else [known.other_index])
 
 
@@ -50,14 +46,16 @@ def test_prompts_keep_order_and_template():
 
 
 def test_nuscenes_details_map_onto_all_sixteen_classes():
-    details = vocabulary("nuscenes43")
-    assert details.merge_into == "nuscenes16"
-    assert len(details.merge_index) == 43
-    coarse = vocabulary("nuscenes16").names
-    assert {coarse[i] for i in details.merge_index} >= {"car", "manmade", "vegetation"}
-    assert coarse[details.merge_index[details.names.index("bulldozer")]] == (
-        "construction vehicle"
-    )
+    details, coarse = vocabulary("nuscenes43").names, vocabulary("nuscenes16").names
+    merged = per_class("nuscenes43", "to_nuscenes16")
+    assert len(merged) == 43
+    assert {coarse[i] for i in merged} >= {"car", "manmade", "vegetation"}
+    assert coarse[merged[details.index("bulldozer")]] == "construction vehicle"
+
+
+def test_what_a_list_does_not_say_is_refused():
+    with pytest.raises(ContractError, match="palette of seem139"):
+        per_class("seem139", "palette")
 
 
 def test_image_prompts_of_paper_and_code():

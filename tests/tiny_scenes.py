@@ -8,8 +8,11 @@ import numpy as np
 from text_spaces import space
 
 from sas_jax.artefacts.features import Features
+from sas_jax.artefacts.space import TextFeatures
+from sas_jax.classes import Vocabulary
 from sas_jax.distill.config import AugmentConfig, TrainConfig
 from sas_jax.distill.data import TrainScene
+from sas_jax.distill.setup import EncodedVocabulary
 from sas_jax.models.config import StudentConfig
 from sas_jax.models.minkunet import HEAD
 
@@ -90,3 +93,8 @@ class Mixer:
             return out
         count = jnp.maximum(level.num_valid, 1).astype(jnp.float32)
         return out, {"batch_stats": {"mean": jnp.sum(x, axis=0) / count}}
+
+
+def encoded(names=("a", "b", "c"), rows=TEXT, space=SPACE):
+    """Return classes with text features."""
+    return EncodedVocabulary(Vocabulary("tiny", names), TextFeatures(rows, space))

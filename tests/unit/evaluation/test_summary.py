@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import InputError
-from sas_jax.evaluate import protocol, summary
+from sas_jax.evaluation import protocol, summary
 
 
 def evaluation(counts):

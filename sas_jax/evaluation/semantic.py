@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 from sas_jax.artefacts.features import Features
 from sas_jax.artefacts.space import TextFeatures, one_space
-from sas_jax.evaluate.confusion import NO_PREDICTION
+from sas_jax.evaluation.confusion import NO_PREDICTION
 
 _CHUNK = 65_536
 

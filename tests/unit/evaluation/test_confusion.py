@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import ContractError, InputError
-from sas_jax.evaluate import confusion
+from sas_jax.evaluation import confusion
 
 
 def slow_iou(truth, prediction, k):

@@ -6,7 +6,7 @@ from text_spaces import point_features, space, texts
 
 from sas_jax.artefacts.features import Features
 from sas_jax.errors import InputError
-from sas_jax.evaluate import protocol, semantic
+from sas_jax.evaluation import protocol, semantic
 from sas_jax.scenes.labels import SCANNET20
 from sas_jax.scenes.scene import Scene
 

@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from sas_jax.artefacts import files
 from sas_jax.errors import InputError
-from sas_jax.evaluate import confusion
+from sas_jax.evaluation import confusion
 from sas_jax.scenes.labels import LabelSet
 from sas_jax.scenes.scene import Scene
 from sas_jax.stages import command
@@ -69,14 +69,14 @@ def evaluate(
             )
         prediction = predict(scene)
         counts[scene.name] = confusion.count(
-            scene.labels, prediction, len(label_set.names)
+            scene.labels, prediction, len(label_set.classes.names)
         )
     if not counts:
         raise InputError(
             f"evaluate: at least one scene is required, got none for {name}. "
             "Check --splits and --scenes."
         )
-    return Evaluation(name, label_set.name, counts)
+    return Evaluation(name, label_set.classes.name, counts)
 
 
 def save(path: str | pathlib.Path, evaluation: Evaluation, key: str) -> None:

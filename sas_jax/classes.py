@@ -1,0 +1,80 @@
+"""Lists of classes by name, and what belongs to each class (numpy is not needed).
+
+All lists stand in `class_lists.json`, each once. What a data set is scored by composes
+them with colours and ids (`scenes.labels`), what a student learns from with text
+features (`distill.setup`).
+"""
+
+import dataclasses
+import functools
+import importlib.resources
+import json
+from typing import Any
+
+from sas_jax.errors import ContractError, InputError
+
+VERSION = 0
+"""Names stand in keys by value, or count with the version of who reads a list.
+
+The record of `make versions` holds a hash of the lists beside those versions.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """Name classes, in index order.
+
+    Attributes:
+      name: identifier that goes into artefacts.
+      names: class names; index = class.
+      other_index: index of the collecting class, or None.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    other_index: int | None = None
+
+
+def vocabulary(name: str) -> Vocabulary:
+    """Return a known list.
+
+    Raises:
+      InputError: for an unknown name, listing the known ones.
+    """
+    entry = _entry(name)
+    return Vocabulary(name, tuple(entry["names"]), entry["other_index"])
+
+
+def per_class(name: str, what: str) -> tuple[Any, ...]:
+    """Return what belongs to each class of a known list, in its order.
+
+    Args:
+      name: of the list.
+      what: `palette` (sRGB, three of 0..255), `nyu40_ids`, or `to_nuscenes16` (index in
+        that list).
+
+    Raises:
+      InputError: for an unknown list.
+      ContractError: where the list says nothing of the kind.
+    """
+    entry = _entry(name)
+    if what not in entry:
+        raise ContractError(f"classes: {what} of {name} is required, got none. Add it.")
+    return tuple(entry[what])
+
+
+def _entry(name: str) -> dict[str, Any]:
+    lists = _lists()
+    if name not in lists:
+        raise InputError(
+            f"vocabulary: name must be one of {', '.join(sorted(lists))}, got {name}. "
+            "Correct the flag."
+        )
+    entry = lists[name]
+    return lists[entry["same_as"]] if "same_as" in entry else entry
+
+
+@functools.cache
+def _lists() -> dict[str, dict[str, Any]]:
+    file = importlib.resources.files("sas_jax") / "class_lists.json"
+    return json.loads(file.read_text(encoding="utf-8"))["lists"]
