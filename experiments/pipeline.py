@@ -19,11 +19,13 @@ import time
 
 import settings
 import stage_flags
+from student_names import begun_from, chosen_file
 from tqdm import tqdm
 
 from sas_jax.artefacts.files import atomic_write
 from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.capability import registry
+from sas_jax.classes import vocabulary
 from sas_jax.errors import InputError
 
 _HERE = pathlib.Path(__file__).parent
@@ -39,12 +41,20 @@ _VARIANT_FLAGS = {
 def main() -> None:
     """Run the stages, each in a process of its own."""
     stage_flags.check()
+    _check_later_stages()
     with workspace_lock(settings.workspace().root):
         stages = _stages()
         for number, (name, script, extra) in enumerate(stages, 1):
             tqdm.write(f"\n[{number}/{len(stages)}] {name}")
             _run(name, script, extra)
     print(f"\nreport: {settings.workspace().report.resolve()}")
+
+
+def _check_later_stages() -> None:
+    """Raise InputError for names that a stage would refuse hours from now."""
+    vocabulary(stage_flags.VOCABULARY.value)
+    begun_from(stage_flags.INIT_FROM.value)
+    chosen_file()
 
 
 def _stages() -> list[tuple[str, str, list[str]]]:

@@ -47,6 +47,11 @@ class Workspace:
     root: pathlib.Path
 
     def __init__(self, root: str | os.PathLike) -> None:
+        if not str(root):  # pathlib would take the working directory
+            raise InputError(
+                "workspace: a folder for all results is required, got none. Give "
+                "--workspace=<folder>."
+            )
         object.__setattr__(self, "root", pathlib.Path(root))
 
     @property

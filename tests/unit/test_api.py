@@ -145,6 +145,9 @@ def test_files_of_the_stages_answer(names, tmp_path):
         sas_jax.train([], ["wall"], tmp_path)
 
 
+NOWHERE = "/dev/null/run"  # nothing may be written
+
+
 def no_train(*arguments, **fields):
     return sas_jax.train(*arguments, **fields, epochs=1, arch="MinkUNet14S")
 
@@ -155,9 +158,9 @@ def no_train(*arguments, **fields):
         (lambda a, s, o: sas_jax.predict(a, o, ["wall"]), "another geometry"),
         (lambda a, s, o: sas_jax.query(a, o, "a wall"), "another geometry"),
         (lambda a, s, o: sas_jax.evaluate(lambda scene: a, [o]), "another geometry"),
-        (lambda a, s, o: no_train([(o, a)], ["wall"], "x"), "another geometry"),
-        (lambda a, s, o: no_train([(s, a)], [], "x"), "at least one class"),
-        (lambda a, s, o: no_train([(s, a)], "wall", "x"), "a list of texts"),
+        (lambda a, s, o: no_train([(o, a)], ["wall"], NOWHERE), "another geometry"),
+        (lambda a, s, o: no_train([(s, a)], [], NOWHERE), "at least one class"),
+        (lambda a, s, o: no_train([(s, a)], "wall", NOWHERE), "a list of texts"),
         (lambda a, s, o: sas_jax.predict(a, s, "wall"), "a list of texts"),
         (lambda a, s, o: sas_jax.predict(a, s, []), "at least one class"),
         (lambda a, s, o: sas_jax.predict(a, s, ["wall", " "]), "a word that"),

@@ -88,6 +88,10 @@ def run(root, folder, script, *extra, prefix=()):
         (["--strategy=capabilty"], "strategy"),
         (["--impl=fast"], "impl"),
         (["--point_prompter=samm"], "grabcut, sam, got samm"),
+        (["--init_from=roms"], "--init_from must be rooms"),
+        (["--student=roms"], "--student must be rooms"),
+        (["--vocabulary=scannet"], "vocabulary: name must be one of"),
+        (["--workspace="], "a folder for all results"),
     ],
 )
 def test_the_pipeline_checks_flags_before_its_first_stage(
