@@ -3,7 +3,7 @@
 # make test-all   the same with the slow ones: whole pipelines, kills, large networks
 # make lint   formatting, static checks and types; .pre-commit-config.yaml has the same
 # make versions   record the code behind the keys (tests/code_versions.py says when)
-# make ablation   the full experiment behind the README's table (hours)
+# make ablation   the full experiment behind the table of docs/rooms.md (hours)
 # make sanitize   kernels under the thread, address and undefined-behaviour sanitizers
 # make bench  kernels and network against their limits
 # make gpu    everything that only a GPU can tell, with the system's python3

@@ -177,12 +177,13 @@ def _manifest_key(path: pathlib.Path) -> str | None:
 
 
 def _print(evaluations: list[protocol.Evaluation]) -> None:
-    print(f"\n{'method':<28}{'mIoU':>8}{'mAcc':>8}{'acc':>8}{'mIoU seen':>12}")
+    width = max(28, 2 + max(len(evaluation.name) for evaluation in evaluations))
+    print(f"\n{'method':<{width}}{'mIoU':>8}{'mAcc':>8}{'acc':>8}{'mIoU seen':>12}")
     for evaluation in evaluations:
         scores = evaluation.scores()
         seen = evaluation.scores(unseen="ignored").miou
         print(
-            f"{evaluation.name:<28}{scores.miou:8.1f}{scores.macc:8.1f}"
+            f"{evaluation.name:<{width}}{scores.miou:8.1f}{scores.macc:8.1f}"
             f"{scores.overall:8.1f}{seen:12.1f}"
         )
 

@@ -1,4 +1,4 @@
-"""Write a run's student as one small file, to keep, to share or to begin from.
+r"""Write a run's student as one small file, to keep, to share or to begin from.
 
   python experiments/export_student.py --flagfile=rooms.flags --run=full-seed0 \
       --out=rooms_student.safetensors

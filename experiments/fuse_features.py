@@ -71,6 +71,12 @@ def _tables(
         return None, texts
     folder = settings.workspace().capability
     paths = {t: table_path(folder, t) for t in stage_flags.TEACHERS.value}
+    if absent := [t for t, path in paths.items() if not path.exists()]:
+        raise InputError(
+            f"fuse_features: the capability of every teacher is required, got none of "
+            f"{', '.join(absent)} ({folder}). Run: {command('measure_capability')}, or "
+            "fuse without it: --strategy=add"
+        )
     return load_capability(paths, words.names, texts.space), texts
 
 

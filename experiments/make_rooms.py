@@ -5,9 +5,13 @@
 An interrupted run continues where it stopped when the same command is given again.
 """
 
+import pathlib
+
 import settings
 import stage_flags
 
+from sas_jax.datasets import registry
+from sas_jax.errors import InputError
 from sas_jax.rooms.scan.scene import SceneSummary
 from sas_jax.rooms.scan.write import write_rooms
 
@@ -45,8 +49,27 @@ def main() -> None:
     config = stage_flags.ROOM_SET.make(
         rooms=stage_flags.ROOM.make(), write=stage_flags.rooms_written()
     )
-    workers = stage_flags.THREADS.value
-    print(table(write_rooms(settings.data_root(), config, workers=workers)))
+    workers, root = stage_flags.THREADS.value, settings.data_root()
+    _check_foreign(root)
+    print(table(write_rooms(root, config, workers=workers)))
+
+
+def _check_foreign(root: pathlib.Path) -> None:
+    """Refuse a folder that holds scans of somebody else.
+
+    Rooms would lie between them, and their splits would replace the others'.
+    """
+    scans = sorted(path.name for path in (root / "scans").glob("[!.]*"))
+    foreign = [name for name in scans if not name.startswith("room")]
+    others = [name for name in registry.DATASETS if name != "scannet"]
+    if any(registry.load(name).is_root(root) for name in others):
+        foreign.append("scans of another data set")
+    if foreign:
+        raise InputError(
+            f"make_rooms: a folder of rooms, or a new one, is required, got one with "
+            f"{foreign[0]} ({root}). Give another --data_root, or run the pipeline on "
+            "what is there with --nomake_rooms."
+        )
 
 
 if __name__ == "__main__":

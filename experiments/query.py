@@ -1,13 +1,14 @@
-"""Ask a scene for something in words; get a heat map and the best regions.
+r"""Ask a scene for something in words; get a heat map and the best regions.
 
-  python experiments/query.py --flagfile=rooms.flags --scene=room0022_00 \
+  python experiments/query.py --flagfile=rooms.flags --scene=room0009_00 \
       --text="something to sit on"
   python experiments/query.py --flagfile=rooms.flags --scene=my/posed_frames \
       --text="a desk" --up=camera
 
 The student answers from geometry alone. --source=fused asks the fused features of the
 scene's images instead, where fuse_features.py has made them. --student=FILE asks the
-student of a file that export_student.py wrote; then no run is needed.
+student of a file that export_student.py wrote; then no run is needed. --run=RUN asks
+the student of that run, whatever a flagfile's --student says.
 
 A scene is a name in the data set, or the folder of a scan of any known layout:
 ScanNet's, posed RGB-D frames (color/ depth/ pose/ intrinsic.txt). The cloud of such
@@ -74,7 +75,8 @@ def _open(scan: Scan) -> Scene:
     if scene.faces is None:
         names = scene.frame_source.names[:: stage_flags.EXTRACT.make().frame_stride]
         used = len(names) - len(scene.skipped_frames)
-        print(f"{scene.name}: {len(scene.points):,} points of {used} frames")
+        frames = f"{used} frame{'s' * (used != 1)}"
+        print(f"{scene.name}: {len(scene.points):,} points of {frames}")
     return scene
 
 

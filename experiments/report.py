@@ -52,10 +52,11 @@ def main() -> None:
         if section is not None:
             sections.append(section)
     sections.append(_costs(results))
+    scored = len(settings.labelled_scans())
     report.write_report(
         workspace.report,
         title="SAS on " + settings.data_root().name,
-        lead=f"{len(settings.labelled_scans())} scenes of the split "
+        lead=f"{scored} scene{'s' * (scored != 1)} of the split "
         f"{stage_flags.EVAL_SPLIT.value}, that nothing was trained on. Scores in "
         "percent; a point that no camera saw counts as missed.",
         sections=sections,

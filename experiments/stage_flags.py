@@ -103,7 +103,7 @@ STUDENT_SEEDS = flags.DEFINE_list("student_seeds", ["0"], "Seeds of each variant
 STUDENT = flags.DEFINE_string(
     "student",
     None,
-    "Who answers instead of --run: a student of the package (rooms), or a file "
+    "Who answers where no --run is given: a student of the package (rooms), or a file "
     "(.safetensors).",
 )
 INIT_FROM = flags.DEFINE_string(

@@ -43,15 +43,19 @@ def chosen_file() -> pathlib.Path | None:
 def chosen() -> str:
     """Return the name of the student that answers.
 
-    It is --student's, else that of --run. Where no run is named and there is none, it
-    is a student that comes with the package.
+    It is that of --run where that is given: a flagfile may hold --student. Else it is
+    --student's, else that of the default run, and where there is none a student that
+    comes with the package.
     """
-    if (file := chosen_file()) is not None:
-        return str(file)
     run = stage_flags.RUN.value
     check_run(run)
+    file = chosen_file()
+    if flags.FLAGS["run"].present:
+        return run
+    if file is not None:
+        return str(file)
     workspace = Workspace(stage_flags.WORKSPACE.value)
-    if flags.FLAGS["run"].present or complete_steps(workspace.checkpoints(run)):
+    if complete_steps(workspace.checkpoints(run)):
         return run
     _say_who_answers(workspace.root)
     return str(shipped.find(_DEFAULT))

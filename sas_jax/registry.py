@@ -6,7 +6,7 @@ imported when the model is loaded. A new one is a file and a line in its table.
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sas_jax.errors import InputError
@@ -77,7 +77,19 @@ def load(
     return function_of(table[name])(options)
 
 
-def function_of(loader: str) -> Callable:
-    """Import `module:function` and return the function."""
+def function_of(loader: str) -> Any:
+    """Import `module:function`, or a class, and return it.
+
+    Raises:
+      InputError: when the module is not found; what it imports may be absent otherwise.
+    """
     module, function = loader.split(":")
-    return getattr(importlib.import_module(module), function)
+    try:
+        return getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise InputError(
+            f"registry: a module that Python finds is required, got {module} of the "
+            f"entry {loader}. Put its folder on PYTHONPATH, or correct the entry."
+        ) from error

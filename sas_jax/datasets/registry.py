@@ -5,13 +5,13 @@ an error: what is silently left out of a data set would be missed by nobody.
 """
 
 import dataclasses
-import importlib
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sas_jax.datasets.contracts import Dataset, Scan
 from sas_jax.errors import InputError
+from sas_jax.registry import function_of
 from sas_jax.scenes.labels import LabelSet
 from sas_jax.scenes.scene import Scene
 
@@ -159,5 +159,4 @@ def _fields(kind: type[Dataset]) -> Iterable[str]:
 
 
 def _class(name: str) -> type[Dataset]:
-    module, attribute = DATASETS[name].split(":")
-    return getattr(importlib.import_module(module), attribute)
+    return function_of(DATASETS[name])

@@ -117,8 +117,15 @@ def _check(
     texts: TextFeatures | None,
     config: FuseConfig,
 ) -> None:
+    levels = {f.level for f in features.values()}
+    if levels - {"point"}:
+        raise InputError(
+            "fuse: features of points are required, got those of "
+            f"{' and '.join(f'{level}s' for level in sorted(levels))}. Fuse what "
+            "teachers see of the points, not a student's answers or superpoints."
+        )
     counts = {f.num_points for f in features.values()}
-    if len(counts) != 1 or any(f.level != "point" for f in features.values()):
+    if len(counts) != 1:
         raise InputError(
             "fuse: features of one scene's points are required, got numbers of points "
             f"{sorted(counts)}. Lift one scene for each teacher."

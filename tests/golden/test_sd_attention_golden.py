@@ -4,8 +4,6 @@ The golden file was made with the authors' prompt-to-prompt store on a pipeline 
 random weights (torch seed 0): 512 px, 4 PNDM steps, guidance 7, generator seed 3.
 """
 
-import pathlib
-
 import numpy as np
 import pytest
 import torch
@@ -13,21 +11,18 @@ from tiny_diffusion import tiny_pipeline
 
 from sas_jax.capability import attention
 
-GOLDEN = pathlib.Path(__file__).parents[3] / "shared/golden/teachers/sd_attn_tiny.npz"
 PROMPT = "a good photo of a shower curtain in a room"
 
 
 @pytest.fixture(scope="module")
-def golden():
-    if not GOLDEN.exists():
-        pytest.skip(f"no golden file {GOLDEN}")
-    return np.load(GOLDEN, allow_pickle=False)
+def recorded(golden):
+    return np.load(golden / "teachers/sd_attn_tiny.npz", allow_pickle=False)
 
 
-def test_maps_per_resolution_match_the_authors_store(golden):
+def test_maps_per_resolution_match_the_authors_store(recorded):
     pipeline = tiny_pipeline()
     ids = pipeline.tokenizer(PROMPT)["input_ids"]
-    assert list(ids) == golden["input_ids"].tolist()
+    assert list(ids) == recorded["input_ids"].tolist()
     with attention.recording(pipeline.unet, guided=True) as store:
         pipeline(
             PROMPT,
@@ -43,4 +38,4 @@ def test_maps_per_resolution_match_the_authors_store(golden):
     for edge, mean in maps.items():
         got = mean[0].flatten(1).T.numpy()
         # sums of 1 over 77 tokens in float32: rounding stays below 1e-7 per entry
-        np.testing.assert_allclose(got, golden[f"attn{edge}"], atol=2e-7, rtol=0)
+        np.testing.assert_allclose(got, recorded[f"attn{edge}"], atol=2e-7, rtol=0)

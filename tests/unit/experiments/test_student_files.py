@@ -126,6 +126,17 @@ def test_a_run_has_no_name_of_another_student(root, tmp_path, script, run):
     assert "--run must be another name than that of" in done.stderr, done.stderr
 
 
+def test_a_named_run_answers_whatever_student_a_flagfile_names(root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "experiments"))
+    names = importlib.import_module("student_names")
+    importlib.import_module("stage_flags")
+    with flagsaver.flagsaver(student="rooms"):
+        flags.FLAGS.mark_as_parsed()
+        assert names.chosen() == str(shipped.find("rooms"))
+        flags.FLAGS["run"].parse("mine")
+        assert names.chosen() == "mine"
+
+
 def test_whose_weights_to_begin_with(root, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(root / "experiments"))
     names = importlib.import_module("student_names")

@@ -218,3 +218,24 @@ def test_no_scene_and_no_teacher_is_an_error(stage, tmp_path, values, message):
 def write_capture(folder):
     write_frame(folder, 0, np.eye(4))
     np.savetxt(folder / "intrinsic.txt", INTRINSICS)
+
+
+def test_a_module_that_python_does_not_find_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(registry.DATASETS, "mine", "my_scans:Mine")
+    with pytest.raises(InputError, match=r"got my_scans of the entry.*PYTHONPATH"):
+        registry.of_root(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["scans/scene0000_00", "scan"])
+def test_rooms_are_not_written_between_scans_of_others(
+    root, tmp_path, monkeypatch, place
+):
+    monkeypatch.syspath_prepend(str(root / "experiments"))
+    rooms = importlib.import_module("make_rooms")
+    (tmp_path / place).mkdir(parents=True)
+    if place == "scan":
+        (tmp_path / place / "intrinsic.txt").touch()
+    with flagsaver.flagsaver(data_root=str(tmp_path)):
+        flags.FLAGS.mark_as_parsed()
+        with pytest.raises(InputError, match="a folder of rooms, or a new one"):
+            rooms.main()

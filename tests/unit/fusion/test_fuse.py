@@ -266,5 +266,5 @@ def test_one_of_several_may_live_in_another_space():
 def test_means_of_superpoints_are_not_fused_as_points():
     features, capability, text = make_case()
     coarse = dataclasses.replace(features["a"], level="superpoint")
-    with pytest.raises(InputError, match="one scene's points"):
+    with pytest.raises(InputError, match=r"features of points.*superpoints"):
         fuse({**features, "a": coarse}, capability, texts(text))
