@@ -11,6 +11,7 @@ from sas_jax.datasets.contracts import Dataset
 from sas_jax.scenes.labels import LabelSet
 from sas_jax.scenes.scene import Frame, Scene
 
+CLASSES = Vocabulary("walls2", ("red wall", "blue wall"))
 PALETTE = np.array([[200, 30, 30], [30, 30, 200]], np.uint8)
 
 
@@ -22,9 +23,8 @@ class OneFrame:
     names: tuple[str, ...] = ("0",)
 
     def read(self, name):
-        data = np.load(self.path)
-        keys = ("rgb", "depth_m", "intrinsics", "world_from_camera")
-        return Frame(name, *(data[key] for key in keys))
+        keys = "rgb", "depth_m", "intrinsics", "world_from_camera"
+        return Frame(name, *map(np.load(self.path).__getitem__, keys))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +33,7 @@ class NpzScans(Dataset):
 
     name: ClassVar = "npz"
     layout: ClassVar = "<split>_<number>.npz"
-    label_sets: ClassVar = (
-        LabelSet(Vocabulary("walls2", ("red wall", "blue wall")), PALETTE),
-    )
+    label_sets: ClassVar = (LabelSet(CLASSES, PALETTE),)
 
     def is_root(self, root):
         return any(root.glob("*.npz"))
@@ -55,8 +53,8 @@ class NpzScans(Dataset):
     def open(self, path, *, image_size_wh=None, label_set=None, annotations=True):
         data, keys = np.load(path), ("points", "normals", "colors", "labels")
         arrays = {key: data[key] for key in keys if annotations or key != "labels"}
-        source, label_set = OneFrame(path), label_set or self.label_sets[0]
-        return Scene(path.stem, frame_source=source, label_set=label_set, **arrays)
+        arrays |= {"label_set": label_set or self.label_sets[0]}
+        return Scene(path.stem, frame_source=OneFrame(path), **arrays)
 
     def has_labels(self, path):
         return "labels" in np.load(path)
