@@ -6,7 +6,9 @@ Runs the pipeline of each checkout on procedural rooms with a short training (20
 unless the flags after `--` say otherwise) into folders of its own, then compares
 everything that is a number: features, superpoints, capability, fused features,
 confusion matrices, and the parameters and statistics of the student. A killed run goes
-on where it stopped; runs that are finished are only compared.
+on where it stopped; runs that are finished are only compared. A checkout from before
+rooms_scratch.flags needs --old_flagfile=rooms.flags, and packages of its own on
+PYTHONPATH.
 
 Exit status 1 when anything differs. Numbers are compared, not files: manifests, keys
 and names of formats may change.
@@ -23,7 +25,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 # Ten rooms twenty times are 200 steps, the last ones on the student's own labels.
-WORLD = ["--num_train=10", "--num_val=1", "--num_test=3", "--epochs=20",
+ROOMS = ["--num_train=10", "--num_val=1", "--num_test=3", "--epochs=20",
          "--checkpoint_epochs=20", "--images_per_class=2"]  # fmt: skip
 STUDENT = ["--students=full", "--student_seeds=0", "--seed=0"]
 # Run by each checkout's own interpreter path, since checkpoints are its own format.
@@ -73,7 +75,7 @@ def _run(
 ) -> None:
     """Run all stages of a checkout, and write its student's arrays to student.npz."""
     flags = [f"--flagfile={flagfile}", f"--data_root={workspace / 'data'}",
-             f"--workspace={workspace}", *WORLD, *STUDENT, *more]  # fmt: skip
+             f"--workspace={workspace}", *ROOMS, *STUDENT, *more]  # fmt: skip
     paths = [str(checkout), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     environment = {
         **os.environ,
