@@ -14,8 +14,8 @@ from day_jax import time_jax
 from sas_jax.sparse.conv import sparse_conv
 from sas_jax.sparse.spconv import conv as spconv_bridge
 
-# float32 sums, and float16 results.
-ERRORS = {"float32": 1e-5, "float16": 5e-3}
+# Relative to the largest result; spconv's tuner may choose float16 sums for float16.
+ERRORS = {"float32": 1e-5, "float16": 2e-2}
 NETWORK_ERROR, GRADIENT_ERROR = 1e-5, 2e-2
 
 

@@ -38,7 +38,7 @@ def main() -> None:
         # Adding reads and writes every byte once, as a copy does.
         source = jnp.arange(COPY_BYTES // 4, dtype=jnp.float32)
         add = jax.jit(lambda x: x + 1.0)
-        timing = time_jax(lambda: add(source))
+        timing = time_jax(lambda: add(source))  # noqa: F821, deleted below
         rate = 2 * COPY_BYTES / timing["ms"] / 1e6
         rows.write("machine", what="copy", gb_per_s=round(rate), **timing)
         del source

@@ -54,7 +54,7 @@ class PairMemo:
             if self.known is None:
                 return find(*args, **kwargs)
             arguments = signature.bind(*args, **kwargs).arguments
-            key = (name, len(arguments["indices"]), str(given["ksize"]))
+            key = (name, len(arguments["indices"]), str(arguments["ksize"]))
             if key not in self.known:
                 self.known[key] = find(*args, **kwargs)
             return self.known[key]

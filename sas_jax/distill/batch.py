@@ -288,8 +288,8 @@ def _sampled(
 
 
 def _padded(
-    rows: Shaped[np.ndarray, "N *rest"], capacity: int, fill: int = 0
-) -> Shaped[Array, "cap *rest"]:
+    rows: Shaped[np.ndarray, " N *rest"], capacity: int, fill: int = 0
+) -> Shaped[Array, " cap *rest"]:
     if len(rows) > capacity:
         raise ContractError(
             f"collate: at most {capacity} rows fit the bucket, got {len(rows)}. "

@@ -29,16 +29,16 @@ class Scores:
       points: [K] points of each class in the truth.
     """
 
-    iou: Float[np.ndarray, "K"]
-    accuracy: Float[np.ndarray, "K"]
+    iou: Float[np.ndarray, " K"]
+    accuracy: Float[np.ndarray, " K"]
     miou: float
     macc: float
     overall: float
-    points: Int[np.ndarray, "K"]
+    points: Int[np.ndarray, " K"]
 
 
 def count(
-    truth: Int[np.ndarray, "P"], prediction: Int[np.ndarray, "P"], num_classes: int
+    truth: Int[np.ndarray, " P"], prediction: Int[np.ndarray, " P"], num_classes: int
 ) -> Int[np.ndarray, "K K+1"]:
     """Count (truth, prediction) pairs of the points that have a truth.
 

@@ -46,7 +46,7 @@ class Evaluation:
 def evaluate(
     name: str,
     scenes: Iterable[Scene],
-    predict: Callable[[Scene], Int[np.ndarray, "P"]],
+    predict: Callable[[Scene], Int[np.ndarray, " P"]],
     label_set: LabelSet,
 ) -> Evaluation:
     """Predict every scene and count.

@@ -57,7 +57,7 @@ class Region:
     score: float
     center_m: Float[np.ndarray, "3"]
     size_m: Float[np.ndarray, "3"]
-    points: Int[np.ndarray, "R"]
+    points: Int[np.ndarray, " R"]
 
 
 def unit(features: Float[np.ndarray, "N C"]) -> Float[np.ndarray, "N C"]:
@@ -72,10 +72,10 @@ def unit(features: Float[np.ndarray, "N C"]) -> Float[np.ndarray, "N C"]:
 
 def relevancy(
     features: Float[np.ndarray, "N C"],
-    query: Float[np.ndarray, "C"],
+    query: Float[np.ndarray, " C"],
     anything: Float[np.ndarray, "A C"],
     temperature: float = 0.1,
-) -> Float[np.ndarray, "N"]:
+) -> Float[np.ndarray, " N"]:
     """Hold each feature's similarity to the query against words that fit anything.
 
     The smallest of the two-way softmaxes `1 / (1 + exp((f.a - f.q) / temperature))`
@@ -114,7 +114,7 @@ def point_relevancy(
     question: TextFeatures,
     anything: TextFeatures,
     temperature: float = 0.1,
-) -> Float[np.ndarray, "P"]:
+) -> Float[np.ndarray, " P"]:
     """Return the relevancy of every point to a question, NaN without a feature.
 
     Args:
@@ -132,8 +132,8 @@ def point_relevancy(
 
 
 def _above(
-    values: Float[np.ndarray, "P"], config: QueryConfig
-) -> Bool[np.ndarray, "P"]:
+    values: Float[np.ndarray, " P"], config: QueryConfig
+) -> Bool[np.ndarray, " P"]:
     best = float(values.max(initial=0))
     relative = 0.5 + config.relative_threshold * (best - 0.5)
     return values > max(config.threshold, relative)
@@ -155,7 +155,7 @@ def _groups(points: Float[np.ndarray, "P 3"], cell_m: float) -> Int[np.ndarray, 
 
 def regions(
     points: Float[np.ndarray, "P 3"],
-    values: Float[np.ndarray, "P"],
+    values: Float[np.ndarray, " P"],
     config: QueryConfig | None = None,
 ) -> list[Region]:
     """Group the points that answer the query into connected regions, best first.

@@ -14,7 +14,7 @@ from sas_jax.evaluation.confusion import NO_PREDICTION
 _CHUNK = 65_536
 
 
-def classify(features: Features, texts: TextFeatures) -> Int[np.ndarray, "P"]:
+def classify(features: Features, texts: TextFeatures) -> Int[np.ndarray, " P"]:
     """Return the index of the nearest text of every point, in chunks of rows.
 
     The features are not normalised: the argmax of a product with unit texts does not

@@ -90,7 +90,7 @@ def check_same_scenes(evaluations: Sequence[Evaluation]) -> None:
 
 
 def rank_correlation(
-    capability: Float[np.ndarray, "K"], iou: Float[np.ndarray, "K"]
+    capability: Float[np.ndarray, " K"], iou: Float[np.ndarray, " K"]
 ) -> float:
     """Return Spearman's rank correlation of capability and true IoU over classes.
 

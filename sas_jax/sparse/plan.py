@@ -198,8 +198,8 @@ def plan_bytes(spec: PlanSpec, rung: Rung) -> int:
 
 
 def pad_rows(
-    rows: Shaped[np.ndarray, "N *rest"], capacity: int
-) -> Shaped[np.ndarray, "cap *rest"]:
+    rows: Shaped[np.ndarray, " N *rest"], capacity: int
+) -> Shaped[np.ndarray, " cap *rest"]:
     """Return the rows followed by zero rows up to the capacity."""
     if len(rows) > capacity:
         raise InputError(

@@ -16,7 +16,7 @@ BACKGROUND = (255, 255, 255)
 
 
 def heat_colors(
-    values: Float[np.ndarray, "P"], *, low: float = 0.0, high: float = 1.0
+    values: Float[np.ndarray, " P"], *, low: float = 0.0, high: float = 1.0
 ) -> UInt8[np.ndarray, "P 3"]:
     """Map values to the `turbo` colours; `low` and below is dark blue, `high` red."""
     scaled = np.clip((values - low) / max(high - low, 1e-9), 0, 1)

@@ -14,7 +14,7 @@ _FOOTER_BYTES = 4
 
 def read_scalars(
     folder: str | pathlib.Path,
-) -> dict[str, tuple[Float[np.ndarray, "S"], Float[np.ndarray, "S"]]]:
+) -> dict[str, tuple[Float[np.ndarray, " S"], Float[np.ndarray, " S"]]]:
     """Read every scalar of a run.
 
     Args:

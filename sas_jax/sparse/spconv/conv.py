@@ -4,9 +4,9 @@ A third implementation to compare with, and to run networks as users of spconv k
 them. spconv's coordinates, hash tables and autograd stay out: its kernels get the
 plan's neighbour tables, so offsets and rows mean what they mean everywhere here.
 
-On GPUs the kernels are spconv's implicit GEMMs, on XLA's stream and XLA's memory; on an
-H200 forwards are right and input gradients fail (`cuda.py`). The first call of a shape
-class tunes, waiting for the device. On CPUs spconv gathers and scatters rows and numpy
+On GPUs the kernels are spconv's implicit GEMMs, on XLA's stream and XLA's memory. The
+first call of a shape class tunes, waiting for the device; for float16 the tuner may
+choose a kernel with float16 sums. On CPUs spconv gathers and scatters rows and numpy
 multiplies matrices, on one thread of spconv's, since its scatter-add is wrong on
 several; it is slow, and there as an oracle. Programs with it can be neither exported
 nor serialised.

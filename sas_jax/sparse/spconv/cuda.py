@@ -1,7 +1,6 @@
 """spconv's implicit GEMMs over XLA's GPU buffers, on XLA's stream.
 
-On an NVIDIA H200 (spconv 2.3.8) forwards are right; **input gradients fail**: spconv's
-tuner finds no algorithm for them. Weights come as spconv keeps them: [C_out, K, C_in].
+Weights come as spconv keeps them: [C_out, K, C_in].
 """
 
 import functools
@@ -14,7 +13,8 @@ from sas_jax.errors import InputError
 from sas_jax.sparse.spconv.package import INSTALL, TILE_ROWS, PairTable, require
 
 _NO_FILTER = 0xFFFFFFFF
-# Sums in float32, and no rounding of float32 operands to TF32.
+# No rounding of float32 operands to TF32. spconv 2.3.8 takes the wish for float32 sums
+# of float16 and may choose a kernel with float16 sums all the same.
 _EXACT = {"auto_fp32_accum": False, "fp32_accum": True, "use_tf32": False}
 
 
@@ -90,7 +90,8 @@ def _spconv() -> SimpleNamespace:
         tuner=CONV_CPP,
         keys=AllocKeys,
         allocator=make_allocator(ExternalAllocator, tv, _tensor),
-        arch=ConvGemmOps.get_compute_capability(0),
+        # Wheels of spconv answer (-1, -1) themselves, and then find no kernel.
+        arch=tv.get_compute_capability(0),
         no_filter=tv.from_numpy(np.array([_NO_FILTER], np.uint32)).clone(),
     )
 
