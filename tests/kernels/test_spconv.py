@@ -137,8 +137,9 @@ class FakeGemms:
         p = self.bind("implicit_gemm", args, kwargs)
         shape = [p["num_activate_out"], len(p["filters"])]
         y = p["allocator"].zeros("OutFeatures", shape, 0, 0, p["stream_int"])
-        self.product(y, p["features"], p["filters"].transpose(1, 2, 0),
-                     p["pair_fwd"], p["pair_mask_fwd_splits"][0])  # fmt: skip
+        self.product(y, p["features"], p["filters"].transpose(1, 2, 0), p["pair_fwd"],
+                     p["pair_mask_fwd_splits"][0],
+                     p["mask_argsort_fwd_splits"][0])  # fmt: skip
 
     def implicit_gemm_backward(self, *args, **kwargs):
         p = self.bind("implicit_gemm_backward", args, kwargs)
@@ -148,7 +149,8 @@ class FakeGemms:
         dx = p["allocator"].zeros("DIn", list(x.shape), 0, 0, stream)
         dw = p["allocator"].zeros("DFilters", list(w.shape), 0, 0, stream)
         self.product(dx, dy, w.transpose(1, 0, 2), p["pair_bwd"],
-                     p["pair_mask_bwd_splits"][0])  # fmt: skip
+                     p["pair_mask_bwd_splits"][0],
+                     p["mask_argsort_bwd_splits"][0])  # fmt: skip
         order, width = p["mask_argsort_fwd_splits"][0], p["mask_width"]
         for tile, mask in enumerate(p["mask_output_fwd"][0, :, 0].tolist()):
             rows = order[tile * width : (tile + 1) * width]
@@ -157,10 +159,15 @@ class FakeGemms:
                 dw[:, k] += dy[out].T @ x[p["pair_fwd"][k, out]]
 
     @staticmethod
-    def product(y, x, w, pairs, masks):
-        for k in range(len(w)):
-            (rows,) = np.nonzero(masks[:, 0] >> np.uint32(k) & np.uint32(1))
-            y[rows] += x[pairs[k, rows]] @ w[k]
+    def product(y, x, w, pairs, masks, order):
+        """Take masks by the place in the order, as the kernels do, not by the row."""
+        for start in range(0, len(order), 16):
+            rows = order[start : start + 16]
+            mask = np.bitwise_or.reduce(masks[start : start + 16, 0])
+            for k in range(len(w)):
+                there = rows[pairs[k, rows] >= 0]
+                if mask >> np.uint32(k) & np.uint32(1):
+                    y[there] += x[pairs[k, there]] @ w[k]
 
 
 @pytest.fixture

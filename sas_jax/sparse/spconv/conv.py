@@ -113,13 +113,15 @@ def pair_table(nbr: Int32[Array, "K rows"]) -> PairTable:
     bits = jnp.left_shift(jnp.ones_like(offsets), offsets)
     present = jnp.where(nbr >= 0, bits[:, None], jnp.zeros_like(bits)[:, None])
     masks = jnp.sum(present, axis=0, dtype=jnp.uint32)
-    return PairTable(nbr, masks, jnp.argsort(masks).astype(jnp.int32))
+    rows = jnp.arange(len(masks), dtype=jnp.int32)
+    masks, order = jax.lax.sort((masks, rows), num_keys=1)
+    return PairTable(nbr, masks, order)
 
 
 def tile_masks(table: PairTable) -> UInt32[Array, " tiles"]:
     """Return the offsets that occur in each tile of sorted rows."""
-    masks = table.masks[table.order]
-    tiles = jnp.pad(masks, (0, -len(masks) % TILE_ROWS)).reshape(-1, TILE_ROWS)
+    padding = (0, -len(table.masks) % TILE_ROWS)
+    tiles = jnp.pad(table.masks, padding).reshape(-1, TILE_ROWS)
     return jax.lax.reduce(tiles, jnp.uint32(0), jax.lax.bitwise_or, (1,))
 
 

@@ -24,7 +24,8 @@ class PairTable(NamedTuple):
 
     Attributes:
       pairs: i32 [K, rows], row of the other side per offset; -1 is none.
-      masks: u32 [rows], bit k says whether offset k has a pair.
+      masks: u32 [rows], sorted; bit k of `masks[i]` says whether offset k has a pair in
+        row `order[i]`.
       order: i32 [rows], rows in the order of their masks.
     """
 
