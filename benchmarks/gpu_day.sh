@@ -15,6 +15,7 @@
 #   SAS_GPU_PEERS     folder with the packages spconv, cumm, spconv_triton, unpacked
 #   SAS_JAX_GOLDEN    folder of the golden outputs
 #   SAS_CUDA_ARCHS    architectures to build for; here 90 unless set
+#   SAS_GPU_LEVELS    levels whose layers are timed, e.g. "2 3"; all unless set
 #   SAS_GPU_NETWORK   which networks, e.g. "native:bf16 spconv:f16"; all unless set
 set -u
 shopt -s nullglob
@@ -181,10 +182,10 @@ part tests 120 bash -c "$(call tests)"
 part tiles 45 bash -c "$(call tiles)"
 part golden 150 bash -c "$(call golden)"
 part network 240 bash -c "$(call "with_peers benchmarks/gpu/network.py ${SAS_GPU_NETWORK:-}")"
-part layers 120 "$PY" "$GPU/layers.py"
+part layers 120 "$PY" "$GPU/layers.py" ${SAS_GPU_LEVELS:-}
 part train 120 "$PY" "$GPU/train.py"
 part plan 40 "$PY" "$GPU/plan.py"
-part bridge 75 bash -c "$(call bridge)"
+part bridge 110 bash -c "$(call bridge)"
 part teachers 45 "$PY" "$GPU/teachers.py"
 
 echo "== summary: $((SECONDS - STARTED)) s, rows and logs in $RESULTS"

@@ -1,5 +1,7 @@
 """Single 3^3 layers by our kernels beside the dense product of the same work.
 
+    python layers.py [LEVEL ...]
+
 Forward, gradient of the input and of the weights, levels 0 to 3, in every precision. A
 program runs a layer four times with other weights, so that what layers over one table
 share (the order of its rows) is shared as in a network; a quarter is reported. The
@@ -9,6 +11,7 @@ precision: as many multiplications on the same shape, without looking anything u
 
 import dataclasses
 import functools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +26,7 @@ from sas_jax.sparse.conv import sparse_conv
 from sas_jax.sparse.plan import build_plan
 
 REPEATS = 4
-LEVELS = (0, 3) if rows.REHEARSE else (0, 1, 2, 3)
+LEVELS = tuple(map(int, sys.argv[1:])) or ((0, 3) if rows.REHEARSE else (0, 1, 2, 3))
 # (level, C_in, C_out) of residual blocks.
 BLOCKS = ((0, 32, 32), (0, 96, 96), (1, 128, 128), (2, 128, 128), (3, 256, 128))
 BATCHES = timing.DAY if rows.REHEARSE else timing.Batches(5, 0.03, 200)
