@@ -210,7 +210,7 @@ class CaptureDataset(Dataset, abc.ABC):
         if self.pose_convention is not None:
             frames = dataclasses.replace(frames, convention=self.pose_convention)
         up = capture.up if self.up == "auto" else self.up
-        name = path.stem if path.is_file() else path.name
+        name = self.scan_name(path)
         if capture.geometry is not None:
             return _of_geometry(name, capture.geometry(), frames, up, image_size_wh)
         cloud = self._cloud(path, frames, up)
@@ -238,7 +238,7 @@ class CaptureDataset(Dataset, abc.ABC):
 
         if self.keep is None:
             return make()
-        name = path.stem if path.is_file() else path.name
+        name = self.scan_name(path)
         key = Scan(self, name, path).key("geometry", memo=self.memo)
         return kept(self.keep / f"{name}.safetensors", key, make)
 

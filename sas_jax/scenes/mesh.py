@@ -22,6 +22,7 @@ class Mesh:
       colors: [P, 3] u8 or None.
       faces: [F, 3] i32 or None; polygons are cut into fans, strips into triangles.
       label: [P] vertex property `label` in its own number type, or None.
+      face_label: [F] i32 property of faces that was asked for, or None.
       origin: [3] f64, what was taken off the coordinates of the file; zero unless f32
         would round them (see `choose_origin`).
     """
@@ -31,6 +32,7 @@ class Mesh:
     colors: UInt8[np.ndarray, "P 3"] | None = None
     faces: Int32[np.ndarray, "F 3"] | None = None
     label: Shaped[np.ndarray, " P"] | None = None
+    face_label: Int32[np.ndarray, " F"] | None = None
     origin: Float64[np.ndarray, " 3"] = dataclasses.field(
         default_factory=lambda: np.zeros(3)
     )
@@ -69,7 +71,7 @@ def checked_mesh(
         faces = faces.astype(np.int32)
     else:
         faces = None
-    return Mesh(near, _unit(normals), colors, faces, label, origin)
+    return Mesh(near, _unit(normals), colors, faces, label, origin=origin)
 
 
 def _unit(
