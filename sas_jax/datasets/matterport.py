@@ -4,13 +4,17 @@
                    undistorted_camera_parameters/<house>.conf
                    undistorted_color_images/<uuid>_i<camera>_<yaw>.jpg
                    undistorted_depth_images/<uuid>_d<camera>_<yaw>.png  0.25 mm
-    <root>/splits/{train,val,test}.txt                      houses
+    <root>/splits/{train,val,test}.txt                      houses; optional
 
 `<root>` may also be what the download makes: `v1/scans/` in it, and the folder of the
-house once more in `<house>`. The splits are the data set's own: `scenes_<split>.txt`
-counts too. A region is seen by the cameras that stand in its bounding box; without any,
-by the 100 nearest. A vertex is of the category that most corners of faces at it have;
-unlabelled ones vote too, and win a draw, as then do the first classes (OpenScene).
+house once more in `<house>`. Without lists the splits are the official ones. A region
+is seen by the cameras that stand in its bounding box; without any, by the 100 nearest.
+A vertex is of the category that most corners of faces at it have; unlabelled ones vote
+too, and win a draw, as then do the first classes (OpenScene).
+
+The data set says that its images have their origin at the bottom left. As OpenScene and
+SAS do, the centre cy is taken from the top: it lies within some ten pixels of the
+middle.
 """
 
 import dataclasses
@@ -22,6 +26,7 @@ from jaxtyping import Float, Float32, Int32
 
 from sas_jax.artefacts.stamps import Memo
 from sas_jax.datasets.contracts import Dataset, Part
+from sas_jax.datasets.scan_files import names_of_split
 from sas_jax.errors import InputError
 from sas_jax.scenes.image_files import depth_file
 from sas_jax.scenes.labels import IGNORE, LabelSet, label_set
@@ -33,7 +38,7 @@ from sas_jax.scenes.views import Camera, View, ViewFrames
 _UNITS_PER_M = 4000.0
 _SIZE_WH = (1280, 1024)
 _NEAREST = 100
-_CATEGORY = "category_id"
+_CATEGORY = ("category_id", "face_category")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,33 +71,9 @@ class Matterport(Dataset):
         return f"{path.parent.parent.name}_{path.stem}"
 
     def scan_names(self, root: pathlib.Path, split: str) -> list[str]:
-        """Return the regions of a split's houses.
-
-        Raises:
-          InputError: without a list of the split, and for houses that are not there.
-        """
-        places = [
-            folder / f"{prefix}{split}.txt"
-            for folder in (root, root / "splits")
-            for prefix in ("", "scenes_")
-        ]
-        found = next((place for place in places if place.is_file()), None)
-        if found is None:
-            raise InputError(
-                f"matterport: a list of the houses of split {split} is required, got "
-                f"none ({places[2]}). Write one name per line; the data set's "
-                f"repository has scenes_{split}.txt."
-            )
+        """Return the regions of a split's houses; see `scan_files.names_of_split`."""
         houses = _houses(root)
-        names = found.read_text(encoding="utf-8", errors="replace").split()
-        missing = [name for name in names if name not in houses]
-        if missing:
-            raise InputError(
-                "matterport: every listed house must have region_segmentations/, "
-                f"{len(missing)} of {len(names)} have none, e.g. {missing[0]} "
-                f"({root}). "
-                "Download these houses or take them off the list."
-            )
+        names = names_of_split(root, split, houses, self.name)
         return [
             self.scan_name(path)
             for name in names
@@ -127,7 +108,7 @@ class Matterport(Dataset):
         annotations: bool = True,
     ) -> Scene:
         """Open a region; see `Dataset.open`."""
-        mesh = read_ply(path, face_label=_CATEGORY if annotations else None)
+        mesh = read_ply(path, face_label=_CATEGORY if annotations else ())
         chosen = label_set or self.label_sets[0]
         frames = self._frames(path, mesh).relative_to(mesh.origin)
         return Scene(

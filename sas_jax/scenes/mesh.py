@@ -38,6 +38,39 @@ class Mesh:
     )
 
 
+def moved_mesh(mesh: Mesh, motion: Float[np.ndarray, "4 4"]) -> Mesh:
+    """Return a mesh after a rigid motion of the file's world.
+
+    The origin turns with it: coordinates stay small.
+    """
+    if np.array_equal(motion, np.eye(4)):
+        return mesh
+    turn = motion[:3, :3]
+    origin = turn @ mesh.origin + motion[:3, 3] if mesh.origin.any() else np.zeros(3)
+    shift = np.zeros(3) if mesh.origin.any() else motion[:3, 3]
+    return dataclasses.replace(
+        mesh,
+        points=_turned(mesh.points, turn, shift),
+        normals=None
+        if mesh.normals is None
+        else _turned(mesh.normals, turn, 0 * shift),
+        origin=origin,
+    )
+
+
+def _turned(
+    rows: Float32[np.ndarray, "P 3"],
+    turn: Float[np.ndarray, "3 3"],
+    shift: Float[np.ndarray, " 3"],
+) -> Float32[np.ndarray, "P 3"]:
+    # Per coordinate: a matrix product may round by the number of threads.
+    x, y, z = rows.astype(np.float64).T
+    moved = [
+        turn[i, 0] * x + turn[i, 1] * y + turn[i, 2] * z + shift[i] for i in range(3)
+    ]
+    return np.stack(moved, axis=1).astype(np.float32)
+
+
 def checked_mesh(
     points: Float[np.ndarray, "P 3"],
     where: str,

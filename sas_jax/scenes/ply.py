@@ -24,7 +24,7 @@ _SILENT = ("alpha", "a", "diffuse_alpha")
 _NAMED = 8
 
 
-def read_ply(path: pathlib.Path, face_label: str | None = None) -> Mesh:
+def read_ply(path: pathlib.Path, face_label: tuple[str, ...] = ()) -> Mesh:
     """Read a mesh or a point cloud.
 
     Args:
@@ -33,8 +33,8 @@ def read_ply(path: pathlib.Path, face_label: str | None = None) -> Mesh:
         Colours may be red green blue, r g b or diffuse_red ...; bytes, 16 bits, or
         floats up to 1. Normals are scaled to unit length; one without a direction
         makes all of them absent. What else the file holds is named in a warning.
-      face_label: integer property of faces that is the mesh's `face_label`; then
-        nothing else of them is warned of.
+      face_label: names of an integer property of faces that is the mesh's
+        `face_label`; with some, nothing else of faces is warned of.
 
     Raises:
       InputError: for a missing, empty or truncated file, one without vertices, NaN
@@ -128,17 +128,17 @@ def _take_faces(elements: dict[str, Columns]) -> Int64[np.ndarray, "F 3"] | None
 
 
 def _take_face_label(
-    elements: dict[str, Columns], name: str | None, path: pathlib.Path
+    elements: dict[str, Columns], names: tuple[str, ...], path: pathlib.Path
 ) -> Int32[np.ndarray, " F"] | None:
     """Return an integer property of polygons, for each of their triangles."""
     face = elements.get("face", {})
     lists = next((v for n, v in face.items() if n in _INDICES), None)
-    if name is None or not isinstance(lists, Lists):
+    if not names or not isinstance(lists, Lists):
         return None
-    label = face.get(name)
+    label = next((face[name] for name in names if name in face), None)
     if not isinstance(label, np.ndarray) or label.dtype.kind not in "iu":
         raise InputError(
-            f"ply: an integer property {name} of faces is required, got "
+            f"ply: an integer property {names[0]} of faces is required, got "
             f"{', '.join(face)} ({path}). Take the mesh that comes with the data set."
         )
     elements["face"] = {n: v for n, v in face.items() if n in _INDICES}

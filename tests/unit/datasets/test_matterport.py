@@ -113,15 +113,16 @@ def test_every_category_has_a_class_or_none(tmp_path, count):
 @pytest.mark.parametrize("nested", ["", "v1/scans"])
 def test_splits_name_houses(tmp_path, nested):
     write_house(tmp_path / nested)
-    (tmp_path / "scenes_test.txt").write_text(HOUSE)
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "test.txt").write_text(HOUSE)
     dataset = registry.of_root(tmp_path)
     assert dataset.name == "matterport"
     (name,) = dataset.scan_names(tmp_path, "test")
     assert dataset.scan_path(tmp_path, name).is_file()
-    with pytest.raises(InputError, match="split val"):
+    with pytest.raises(InputError, match="official list's 11"):
         dataset.scan_names(tmp_path, "val")
-    (tmp_path / "val.txt").write_text("absent")
-    with pytest.raises(InputError, match="1 of 1 have none.*absent"):
+    (tmp_path / "splits" / "val.txt").write_text("absent")
+    with pytest.raises(InputError, match=r"1 of 1 have none.*absent"):
         dataset.scan_names(tmp_path, "val")
 
 
