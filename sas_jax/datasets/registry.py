@@ -20,6 +20,7 @@ VERSION = 0
 
 DATASETS: dict[str, str] = {
     "scannet": "sas_jax.datasets.scannet:ScanNet",
+    "matterport": "sas_jax.datasets.matterport:Matterport",
     "posed_rgbd": "sas_jax.datasets.posed_rgbd:PosedRgbd",
     "tum": "sas_jax.datasets.tum:Tum",
 }
@@ -84,7 +85,7 @@ def scan_at(
         dataset = load(name, settings)
     else:
         dataset = _recognised("scan", path, lambda d: d.is_scan(path), settings)
-    return Scan(dataset, path.stem if path.is_file() else path.name, path)
+    return Scan(dataset, dataset.scan_name(path), path)
 
 
 def open_folder(
