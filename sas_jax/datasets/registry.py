@@ -21,6 +21,7 @@ VERSION = 0
 DATASETS: dict[str, str] = {
     "scannet": "sas_jax.datasets.scannet:ScanNet",
     "posed_rgbd": "sas_jax.datasets.posed_rgbd:PosedRgbd",
+    "nuscenes": "sas_jax.datasets.nuscenes:NuScenes",
 }
 """Name -> `module:class` of the data set."""
 
@@ -83,7 +84,7 @@ def scan_at(
         dataset = load(name, settings)
     else:
         dataset = _recognised("scan", path, lambda d: d.is_scan(path), settings)
-    return Scan(dataset, path.stem if path.is_file() else path.name, path)
+    return Scan(dataset, dataset.scan_name(path), path)
 
 
 def open_folder(

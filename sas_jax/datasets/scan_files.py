@@ -20,14 +20,7 @@ def listed(root: pathlib.Path, split: str, scans: pathlib.Path, who: str) -> lis
     Raises:
       InputError: where the list or the folder of a listed scan is missing.
     """
-    path = root / "splits" / f"{split}.txt"
-    try:
-        names = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{who}: a list of the scenes of split {split} is required, got none "
-            f"({path}). Write one scene name per line."
-        ) from error
+    names = names_in(root / "splits" / f"{split}.txt", who, split)
     missing = [name for name in names if not (scans / name).is_dir()]
     if missing:
         raise InputError(
@@ -36,6 +29,17 @@ def listed(root: pathlib.Path, split: str, scans: pathlib.Path, who: str) -> lis
             "Export these scenes or take them off the list."
         )
     return names
+
+
+def names_in(path: pathlib.Path, who: str, split: str) -> list[str]:
+    """Return the names in the list of a split; raises InputError without one."""
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{who}: a list of the scenes of split {split} is required, got none "
+            f"({path}). Write one scene name per line."
+        ) from error
 
 
 def frame_files(

@@ -39,6 +39,22 @@ class LabelSet:
                 f"{list(self.palette.shape)}. Give one colour per class."
             )
 
+    def from_raw(
+        self, numbering: str, ids: Int[np.ndarray, " P"], where: object
+    ) -> Int[np.ndarray, " P"]:
+        """Return the class index of raw ids, `IGNORE` where they are of no class."""
+        classes = per_class(self.classes.name, f"{numbering}_ids")
+        table = np.full({"lidarseg": 32, "semantickitti": 260}[numbering], IGNORE)
+        for index, of_class in enumerate(classes):
+            table[of_class] = index
+        if ids.size and int(ids.max()) >= len(table):
+            raise InputError(
+                f"labels: {numbering} ids in 0..{len(table) - 1} are required, got "
+                f"{ids.min()}..{ids.max()} ({where}). Take the labels that come with "
+                "the data set."
+            )
+        return table[ids].astype(np.int32)
+
     def colors(
         self,
         labels: Int[np.ndarray, " P"],
@@ -57,6 +73,13 @@ def _label_set(name: str) -> LabelSet:
         palette=np.array(per_class(name, "palette"), np.uint8),
         nyu40_ids=per_class(name, "nyu40_ids"),
     )
+
+
+@functools.cache
+def label_set(name: str) -> LabelSet:
+    """Return the label set of a list of classes that is scored through raw ids."""
+    palette = np.array(per_class(name, "palette"), np.uint8)
+    return LabelSet(vocabulary(name), palette)
 
 
 SCANNET20 = _label_set("scannet20")
