@@ -188,3 +188,42 @@ def write_nuscenes(root, train=("scene-0061",), val=("scene-0103",), keyframes=2
         for name in names:
             files.scene(name, keyframes)
     return files.save()
+
+
+KITTI_TR = [[0, -1, 0, 0.0], [0, 0, -1, -0.1], [1, 0, 0, -0.3]]
+KITTI_OFFSET_M = 0.06  # camera 2 stands so much to the left of camera 0
+KITTI_IDS = {24: 40, 28: 50}  # road, building
+
+
+def write_kitti(root, sequence=8, sweeps=3, moving=False):
+    """Write a sequence of SemanticKITTI: 1 m forward at each sweep."""
+    folder = root / "sequences" / f"{sequence:02d}"
+    for part in ("velodyne", "labels"):
+        (folder / part).mkdir(parents=True)
+    projection = np.zeros((3, 4))
+    projection[:, :3] = INTRINSICS
+    projection[0, 3] = INTRINSICS[0][0] * KITTI_OFFSET_M
+    calibration = {"P0": INTRINSICS, "P2": projection, "Tr": np.array(KITTI_TR)}
+    calibration["P0"] = np.pad(np.array(INTRINSICS), ((0, 0), (0, 1)))
+    lines = [
+        f"{k}: {' '.join(f'{v:.12e}' for v in matrix.ravel())}"
+        for k, matrix in calibration.items()
+    ]
+    (folder / "calib.txt").write_text("\n".join(lines) + "\n")
+    tr = np.vstack([KITTI_TR, [0, 0, 0, 1]])
+    poses = []
+    for number in range(sweeps):
+        points, ids = world(seed=number)
+        record = np.zeros((len(points), 4), np.float32)
+        record[:, :3] = points - [number, 0, LIDAR_HEIGHT_M]
+        record.tofile(folder / "velodyne" / f"{number:06d}.bin")
+        stored = np.vectorize(KITTI_IDS.get)(ids).astype(np.uint32)
+        if moving:
+            stored[:10] = 252  # a moving car
+        (stored | 7 << 16).tofile(folder / "labels" / f"{number:06d}.label")
+        paint(folder / "image_2" / f"{number:06d}.png")
+        moved = np.eye(4)
+        moved[0, 3] = number
+        poses.append((tr @ moved @ np.linalg.inv(tr))[:3].ravel())
+    np.savetxt(folder / "poses.txt", poses)
+    return root

@@ -19,7 +19,7 @@ from sas_jax.scenes.images import read_color, resize_color, scale_intrinsics
 from sas_jax.scenes.labels import IGNORE
 from sas_jax.scenes.scene import BadFrame, Frame
 
-# Range 16 bits of millimetres would not hold; beyond any sensor, and safe in f32.
+# Beyond any sensor; f32 still tells millimetres apart.
 _FARTHEST_M = 1e4
 
 
@@ -102,14 +102,15 @@ def check_camera(
     world_from_camera: Float64[np.ndarray, "4 4"],
     where: str,
 ) -> None:
-    """Raise InputError unless a pose is rigid and focal lengths are positive."""
+    """Raise InputError unless a pose is rigid and a matrix that of a pinhole."""
     sound = np.isfinite(intrinsics).all() and (np.diag(intrinsics)[:2] > 0).all()
+    sound = sound and np.allclose(intrinsics[2], (0, 0, 1))
     fault = rigid_fault(world_from_camera)
     if not sound or fault is not None:
         got = fault or f"intrinsics {intrinsics.tolist()}"
         raise InputError(
-            f"camera: a rigid pose and positive focal lengths are required, got {got} "
-            f"({where}). Download the calibration again."
+            "camera: a rigid pose, positive focal lengths and a last row 0 0 1 are "
+            f"required, got {got} ({where}). Download the calibration again."
         )
 
 

@@ -22,6 +22,7 @@ DATASETS: dict[str, str] = {
     "scannet": "sas_jax.datasets.scannet:ScanNet",
     "posed_rgbd": "sas_jax.datasets.posed_rgbd:PosedRgbd",
     "nuscenes": "sas_jax.datasets.nuscenes:NuScenes",
+    "semantic_kitti": "sas_jax.datasets.semantic_kitti:SemanticKitti",
 }
 """Name -> `module:class` of the data set."""
 
