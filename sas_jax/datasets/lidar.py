@@ -10,14 +10,11 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int32, Integer
+from jaxtyping import Float32, Float64, Int32, Integer
 
 from sas_jax.errors import InputError
-from sas_jax.scenes.camera_files import rigid_fault
-from sas_jax.scenes.color_views import same_shape
-from sas_jax.scenes.images import read_color, resize_color, scale_intrinsics
 from sas_jax.scenes.labels import IGNORE
-from sas_jax.scenes.scene import BadFrame, Frame
+from sas_jax.scenes.views import Camera, View
 
 # Beyond any sensor; f32 still tells millimetres apart.
 _FARTHEST_M = 1e4
@@ -36,82 +33,32 @@ class Sweep:
     scene_from_sensor: Float64[np.ndarray, "4 4"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Camera:
-    """One image, not read yet.
+def view(
+    name: str,
+    path: pathlib.Path,
+    intrinsics: Float64[np.ndarray, "3 3"],
+    scene_from_camera: Float64[np.ndarray, "4 4"],
+    size_wh: tuple[int, int] | None = None,
+) -> View:
+    """Return an image without depth: what is in front of it and inside is seen.
 
-    Attributes:
+    Args:
       name: unique in its scan.
       path: of the image.
-      intrinsics: [3, 3] f64 for `size_wh`.
-      world_from_camera: [4, 4] f64 rigid, of the scan's frame.
+      intrinsics: [3, 3] f64.
+      scene_from_camera: [4, 4] f64 rigid.
       size_wh: that the intrinsics are for; None for the size of the stored image.
+
+    Raises:
+      InputError: for intrinsics of no pinhole.
     """
-
-    name: str
-    path: pathlib.Path
-    intrinsics: Float64[np.ndarray, "3 3"]
-    world_from_camera: Float64[np.ndarray, "4 4"]
-    size_wh: tuple[int, int] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class CameraFrames:
-    """Frames of some cameras, without depth: what is in front and inside is seen.
-
-    Attributes:
-      cameras: in order.
-      image_size_wh: size of the frames, None as they are stored.
-    """
-
-    cameras: tuple[Camera, ...]
-    image_size_wh: tuple[int, int] | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the cameras."""
-        return tuple(camera.name for camera in self.cameras)
-
-    def read(self, name: str) -> Frame:
-        """Read the image of one camera; see `FrameSource.read`."""
-        camera = next(c for c in self.cameras if c.name == name)
-        try:
-            rgb = read_color(camera.path)
-        except InputError as error:
-            raise BadFrame("unreadable colour", str(error)) from error
-        stored_wh = (rgb.shape[1], rgb.shape[0])
-        known_wh = camera.size_wh or stored_wh
-        if not same_shape(stored_wh, known_wh):
-            raise BadFrame(
-                "image of another size",
-                f"frame {name}: an image of {known_wh[0]} x {known_wh[1]} is required, "
-                f"got {stored_wh[0]} x {stored_wh[1]} ({camera.path}).",
-            )
-        size_wh = self.image_size_wh or stored_wh
-        return Frame(
-            name,
-            resize_color(rgb, size_wh, "area"),
-            None,
-            scale_intrinsics(camera.intrinsics, known_wh, size_wh),
-            camera.world_from_camera,
-        )
-
-
-def check_camera(
-    intrinsics: Float64[np.ndarray, "3 3"],
-    world_from_camera: Float64[np.ndarray, "4 4"],
-    where: str,
-) -> None:
-    """Raise InputError unless a pose is rigid and a matrix that of a pinhole."""
     sound = np.isfinite(intrinsics).all() and (np.diag(intrinsics)[:2] > 0).all()
-    sound = sound and np.allclose(intrinsics[2], (0, 0, 1))
-    fault = rigid_fault(world_from_camera)
-    if not sound or fault is not None:
-        got = fault or f"intrinsics {intrinsics.tolist()}"
+    if not sound or not np.allclose(intrinsics[2], (0, 0, 1)):
         raise InputError(
-            "camera: a rigid pose, positive focal lengths and a last row 0 0 1 are "
-            f"required, got {got} ({where}). Download the calibration again."
+            "camera: positive focal lengths and a last row 0 0 1 are required, got "
+            f"{intrinsics.tolist()} (of {path}). Download the calibration again."
         )
+    return View(name, scene_from_camera, Camera(intrinsics, size_wh), path)
 
 
 def merged(sweeps: Sequence[Sweep], fields: int) -> Float32[np.ndarray, "P 3"]:
@@ -205,12 +152,3 @@ def _bytes(path: pathlib.Path, what: str, content: str) -> bytes:
             f"{what}: a file of {content} is required, got "
             f"{error.strerror or error} ({path}). Extract or download it."
         ) from error
-
-
-def rigid(
-    rotation: Float[np.ndarray, "3 3"], translation: Float[np.ndarray, " 3"]
-) -> Float64[np.ndarray, "4 4"]:
-    """Return the motion of a rotation and a translation."""
-    motion = np.eye(4)
-    motion[:3, :3], motion[:3, 3] = rotation, translation
-    return motion

@@ -26,23 +26,22 @@ from sas_jax.artefacts.stamps import NO_MEMO, Memo
 from sas_jax.checks import in_range
 from sas_jax.datasets.contracts import Dataset, Part
 from sas_jax.datasets.lidar import (
-    Camera,
-    CameraFrames,
     Sweep,
-    check_camera,
     merged,
     of_first,
     read_ids,
     read_sweep,
-    rigid,
+    view,
 )
 from sas_jax.datasets.nuscenes_index import Index, index_of
 from sas_jax.datasets.nuscenes_tables import LIDAR, Drive, Keyframe, Shot
 from sas_jax.datasets.scan_files import names_in
 from sas_jax.errors import InputError
+from sas_jax.scenes.image_files import pose_of_quaternion
 from sas_jax.scenes.labels import LabelSet, label_set
 from sas_jax.scenes.poses import inverse
 from sas_jax.scenes.scene import Scene
+from sas_jax.scenes.views import View, ViewFrames
 
 _FIELDS = 5  # x, y, z, intensity, ring
 _SUFFIX = ".pcd.bin"
@@ -182,12 +181,12 @@ class NuScenes(Dataset):
             labels = of_first(
                 known.from_raw("lidarseg", ids, keyframe.labels), len(points)
             )
-        cameras = [_camera(shot, root, scene_from_world) for shot in keyframe.images]
+        views = [_view(shot, root, scene_from_world) for shot in keyframe.images]
         return Scene(
             name=self.scan_name(path),
             points=points,
             labels=labels,
-            frame_source=CameraFrames(tuple(cameras), image_size_wh),
+            frame_source=ViewFrames(root, tuple(views), image_size_wh=image_size_wh),
             label_set=known,
         )
 
@@ -280,15 +279,14 @@ def _sweeps(drive: Drive, keyframe: Keyframe, window_s: float) -> list[Shot]:
     return [own, *(s for s in before if oldest <= s.timestamp_us < own.timestamp_us)]
 
 
-def _camera(
+def _view(
     shot: Shot, root: pathlib.Path, scene_from_world: Float64[np.ndarray, "4 4"]
-) -> Camera:
-    """Return a camera: by the vehicle's pose when its image was taken."""
+) -> View:
+    """Return an image, by the vehicle's pose when it was taken."""
     intrinsics = np.array(shot.intrinsics, np.float64).reshape(3, 3)
     pose = scene_from_world @ _world_from(shot)
-    check_camera(intrinsics, pose, shot.file)
     size_wh = shot.size_wh if min(shot.size_wh) > 0 else None
-    return Camera(shot.channel, root / shot.file, intrinsics, pose, size_wh)
+    return view(shot.channel, root / shot.file, intrinsics, pose, size_wh)
 
 
 def _world_from(shot: Shot) -> Float64[np.ndarray, "4 4"]:
@@ -305,10 +303,4 @@ def _pose(numbers: tuple[float, ...], shot: Shot) -> Float64[np.ndarray, "4 4"]:
             "nuscenes: finite translations and unit quaternions are required, got "
             f"{list(numbers)} (of {shot.file}). Extract the metadata again."
         )
-    w, x, y, z = values[3:] / length
-    rotation = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return rigid(np.array(rotation), values[:3])
+    return pose_of_quaternion(values[:3], values[[4, 5, 6, 3]])

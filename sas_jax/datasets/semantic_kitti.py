@@ -23,21 +23,20 @@ from sas_jax.checks import in_range
 from sas_jax.classes import per_class
 from sas_jax.datasets.contracts import Dataset, Part
 from sas_jax.datasets.lidar import (
-    Camera,
-    CameraFrames,
     Sweep,
-    check_camera,
     merged,
     of_first,
     read_ids,
     read_sweep,
-    rigid,
+    view,
 )
 from sas_jax.errors import InputError
 from sas_jax.scenes.camera_files import read_matrix, rigid_fault
 from sas_jax.scenes.labels import LabelSet, label_set
+from sas_jax.scenes.origin import moved_by
 from sas_jax.scenes.poses import inverse
 from sas_jax.scenes.scene import Scene
+from sas_jax.scenes.views import View, ViewFrames
 
 _FIELDS = 4  # x, y, z, remission
 _SWEEPS_PER_S = 10
@@ -146,12 +145,14 @@ class SemanticKitti(Dataset):
         if annotations and self.has_labels(path):
             count = len(read_sweep(path, _FIELDS))
             labels = of_first(_read_labels(_labels(path), count, known), len(points))
-        cameras = (_camera(path),) if _image(path).exists() else ()
+        views = (_view(path),) if _image(path).exists() else ()
         return Scene(
             name=self.scan_name(path),
             points=points,
             labels=labels,
-            frame_source=CameraFrames(cameras, image_size_wh),
+            frame_source=ViewFrames(
+                _sequence(path), views, image_size_wh=image_size_wh
+            ),
             label_set=known,
         )
 
@@ -217,18 +218,15 @@ def _read_labels(
     return known.from_raw("semantickitti", ids, path)
 
 
-def _camera(path: pathlib.Path) -> Camera:
-    """Return the left colour camera, in the frame of the LiDAR."""
+def _view(path: pathlib.Path) -> View:
+    """Return the image of the left colour camera, in the frame of the LiDAR."""
     calibration = _calibration(path)
-    projection = calibration["P2"]
-    intrinsics = projection[:3, :3]
-    where = str(_sequence(path) / "calib.txt")
-    check_camera(intrinsics, np.eye(4), where)
+    intrinsics = calibration["P2"][:3, :3]
+    found = view("image_2", _image(path), intrinsics, np.eye(4))
     # P2 = K [I | t]: the camera stands at -t beside camera 0.
-    offset = rigid(np.eye(3), np.linalg.solve(intrinsics, projection[:3, 3]))
-    pose = inverse(offset @ calibration["Tr"])
-    check_camera(intrinsics, pose, where)
-    return Camera("image_2", _image(path), intrinsics, pose)
+    offset = np.linalg.solve(intrinsics, calibration["P2"][:3, 3])
+    pose = inverse(moved_by(offset) @ calibration["Tr"])
+    return dataclasses.replace(found, pose=pose)
 
 
 def _calibration(path: pathlib.Path) -> dict[str, Float64[np.ndarray, "4 4"]]:

@@ -142,7 +142,7 @@ def test_an_unusable_image_is_skipped_and_counted(root):
     paint(front, (48, 48))
     scene = opened(root)
     assert not list(scene.frames())
-    assert scene.skipped == {"unreadable colour": 1, "image of another size": 1}
+    assert scene.skipped == {"unreadable image": 1, "image of another size": 1}
 
 
 def test_a_version_without_labels_is_a_scan_without(root):

@@ -154,7 +154,7 @@ def test_what_is_damaged_is_named(root, name):
 def test_an_image_that_cannot_be_read_is_skipped(root):
     (root / "sequences/08/image_2/000002.png").write_bytes(b"")
     scene = opened(root)
-    assert not list(scene.frames()) and scene.skipped == {"unreadable colour": 1}
+    assert not list(scene.frames()) and scene.skipped == {"unreadable image": 1}
     paint(root / "sequences/08/image_2/000002.png")
 
 
