@@ -22,6 +22,7 @@ DATASETS: dict[str, str] = {
     "scannet": "sas_jax.datasets.scannet:ScanNet",
     "posed_rgbd": "sas_jax.datasets.posed_rgbd:PosedRgbd",
     "tum": "sas_jax.datasets.tum:Tum",
+    "colmap": "sas_jax.datasets.colmap:Colmap",
 }
 """Name -> `module:class` of the data set."""
 
