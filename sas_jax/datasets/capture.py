@@ -128,11 +128,14 @@ class CaptureDataset(Dataset, abc.ABC):
                 f"{self.name}: a folder of scans is required, got none ({root}). Check "
                 "the path."
             )
-        return sorted(path.name for path in root.iterdir() if self.is_scan(path))
+        return sorted(name_of(path) for path in root.iterdir() if self.is_scan(path))
 
     def scan_path(self, root: pathlib.Path, name: str) -> pathlib.Path:
-        """Return where a scan lies."""
-        return root / name
+        """Return where a scan lies: a folder, or a file whose suffix is left out."""
+        if (root / name).exists() or not root.is_dir():
+            return root / name
+        files = [p for p in root.iterdir() if p.stem == name and self.is_scan(p)]
+        return min(files, default=root / name)
 
     def files(
         self, path: pathlib.Path, part: Part, frame_stride: int, memo: Memo
@@ -182,7 +185,7 @@ class CaptureDataset(Dataset, abc.ABC):
         if isinstance(frames, ViewFrames) and scale is not None:
             frames = dataclasses.replace(frames, scale=scale)
         up = capture.up if self.up == "auto" else self.up
-        name = path.stem if path.is_file() else path.name
+        name = name_of(path)
         if capture.geometry is not None:
             capture = dataclasses.replace(capture, frames=frames, up=up, scale=scale)
             return scene_of_geometry(name, capture, image_size_wh)
@@ -211,9 +214,14 @@ class CaptureDataset(Dataset, abc.ABC):
 
         if self.keep is None:
             return make()
-        name = path.stem if path.is_file() else path.name
+        name = name_of(path)
         key = Scan(self, name, path).key("geometry", memo=self.memo)
         return kept(self.keep / f"{name}.safetensors", key, make)
+
+
+def name_of(path: pathlib.Path) -> str:
+    """Return the name of the scan at a path: a file's without its suffix."""
+    return path.stem if path.is_file() else path.name
 
 
 def _of_depth(source: Frames, up: Up, settings: CaptureDataset) -> CaptureCloud:

@@ -23,6 +23,7 @@ DATASETS: dict[str, str] = {
     "posed_rgbd": "sas_jax.datasets.posed_rgbd:PosedRgbd",
     "tum": "sas_jax.datasets.tum:Tum",
     "colmap": "sas_jax.datasets.colmap:Colmap",
+    "sens": "sas_jax.datasets.sens:Sens",
 }
 """Name -> `module:class` of the data set."""
 

@@ -5,12 +5,13 @@ Pixels are (u, v) = (column, row) with integer centres: the image covers
 surfaces is a point on neither.
 """
 
+import io
 import pathlib
 import struct
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Float32, Shaped, UInt8
 from PIL import ExifTags, Image, ImageOps
 
 from sas_jax.errors import InputError
@@ -92,6 +93,36 @@ def read_color(
     try:
         if upright and _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)
+    except _DAMAGED as error:
+        raise _unreadable("colour", path, error) from error
+    return _as_rgb(image, path)
+
+
+def decode_color(
+    data: bytes, path: pathlib.Path, size_wh: tuple[int, int]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode a colour image that lies in a file with others, as stored.
+
+    Args:
+      data: of one PNG or JPEG.
+      path: that they come from, for messages.
+      size_wh: that the image must have.
+
+    Raises:
+      InputError: for damaged data and for another size.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+            if image.size != size_wh:
+                raise ValueError(f"{image.size}, not {size_wh}")
+            image.load()
+    except _DAMAGED as error:
+        raise _unreadable("colour", path, error) from error
+    return _as_rgb(image, path)
+
+
+def _as_rgb(image: Image.Image, path: pathlib.Path) -> UInt8[np.ndarray, "H W 3"]:
+    try:
         return np.array(_eight_bits(image).convert("RGB"))
     except _DAMAGED as error:
         raise InputError(
@@ -130,6 +161,13 @@ def read_depth(path: pathlib.Path, depth_scale: float) -> Float[np.ndarray, "H W
             f"depth: a 16-bit single-channel image is required, got shape "
             f"{list(raw.shape)} of {raw.dtype} ({path}). Export depth as 16-bit PNG."
         )
+    return metres(raw, depth_scale)
+
+
+def metres(
+    raw: Shaped[np.ndarray, "H W"], depth_scale: float
+) -> Float32[np.ndarray, "H W"]:
+    """Return stored depth in metres; see `read_depth`."""
     if raw.dtype.kind == "f":
         raw = np.where(np.isfinite(raw) & (raw > 0), raw, np.float32(0))
         if not raw.any() or np.median(raw[raw > 0]) < _LARGEST_M:
