@@ -182,13 +182,13 @@ class CaptureDataset(Dataset, abc.ABC):
         if self.pose_convention is not None:
             frames = dataclasses.replace(frames, convention=self.pose_convention)
         scale = capture.scale if self.scale is None else self.scale
-        if isinstance(frames, ViewFrames) and scale is not None:
-            frames = dataclasses.replace(frames, scale=scale)
         up = capture.up if self.up == "auto" else self.up
         name = name_of(path)
         if capture.geometry is not None:
             capture = dataclasses.replace(capture, frames=frames, up=up, scale=scale)
             return scene_of_geometry(name, capture, image_size_wh)
+        if isinstance(frames, ViewFrames) and scale is not None:
+            frames = dataclasses.replace(frames, scale=scale)
         cloud = self._cloud(path, frames, up)
         for note in cloud.notes:
             logging.warning("%s", note)

@@ -62,8 +62,7 @@ def scene_of_geometry(
 
     Args:
       name: of the scene.
-      capture: with geometry; its `frames` in its scale where that is known. Frames
-        without depth get it rendered.
+      capture: with geometry, in its own units. Frames without depth get it rendered.
       image_size_wh: see `ViewFrames`.
 
     Raises:

@@ -25,7 +25,8 @@ from jaxtyping import Float, Float32, UInt8
 from sas_jax.datasets.capture import Capture, CaptureDataset
 from sas_jax.errors import InputError
 from sas_jax.scenes.camera_files import checked_intrinsics, rigid_fault
-from sas_jax.scenes.images import decode_color, metres
+from sas_jax.scenes.depth_files import metres
+from sas_jax.scenes.images import decode_color
 from sas_jax.scenes.poses import inverse
 from sas_jax.scenes.views import Camera, View, ViewFrames
 
