@@ -26,6 +26,7 @@ DATASETS: dict[str, str] = {
     "nuscenes": "sas_jax.datasets.nuscenes:NuScenes",
     "semantic_kitti": "sas_jax.datasets.semantic_kitti:SemanticKitti",
     "tum": "sas_jax.datasets.tum:Tum",
+    "colmap": "sas_jax.datasets.colmap:Colmap",
     "sens": "sas_jax.datasets.sens:Sens",
 }
 """Name -> `module:class` of the data set."""
