@@ -1,0 +1,182 @@
+"""Published features, tables and weights serve the stages as if they were made here."""
+
+import importlib
+import sys
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from scene_files import write_ply
+
+from sas_jax.artefacts.features import load_features
+from sas_jax.artefacts.superpoints import load_superpoints
+from sas_jax.artefacts.torch_files import read_torch
+from sas_jax.artefacts.torch_write import write_torch
+from sas_jax.classes import vocabulary
+from sas_jax.errors import InputError
+from sas_jax.evaluation import protocol
+from sas_jax.scenes.ply import read_ply
+from sas_jax.text import known_texts, registry
+from sas_jax.text.prompts import prompts
+
+SCENES = {"train": "scene0000_00", "val": "scene0001_00"}
+NAMES = vocabulary("matterport21").names
+NYU40 = {"wall": 1, "floor": 2, "chair": 5}
+
+
+@pytest.fixture
+def stage(root, tmp_path, monkeypatch):
+    """Return what runs scripts, or their functions, on the data of the test."""
+    monkeypatch.syspath_prepend(str(root / "experiments"))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # settings has its own
+    monkeypatch.setenv("SAS_JAX_CACHE", str(tmp_path / "cache"))
+    settings = importlib.import_module("settings")
+    settings._class_texts.cache_clear()
+    values = {
+        "data_root": str(tmp_path / "data"),
+        "workspace": str(tmp_path / "run"),
+        "splits": ["train", "val"],
+        "eval_split": "val",
+        "teachers": ["lseg", "seem"],
+        "threads": 1,
+    }
+
+    def run(name, **more):
+        script = importlib.import_module(name)
+        flags.FLAGS.mark_as_parsed()
+        with flagsaver.flagsaver(**{**values, **more}):
+            script.main()
+        return script
+
+    return run
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """Vectors of the classes, as SAS gives them, in a file."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(len(NAMES), 512))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
+    torch = pytest.importorskip("torch")
+    torch.save(torch.from_numpy(rows), tmp_path / "vocabulary_embedding.pth")
+    return rows.astype(np.float32)
+
+
+@pytest.fixture
+def data(tmp_path, texts):
+    """Two labelled scenes in ScanNet's layout and what is published of them."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    for split, name in SCENES.items():
+        folder = tmp_path / "data" / "scans" / name
+        folder.mkdir(parents=True)
+        points = rng.uniform(0, 1.2, (600, 3)).astype(np.float32)
+        kind = np.digitize(points[:, 2], (0.4, 0.8))
+        ids = np.array(list(NYU40.values()))[kind]
+        stem = folder / f"{name}_vh_clean_2"
+        write_ply(f"{stem}.ply", points, [[0, 1, 2]])
+        write_ply(f"{stem}.labels.ply", points, [[0, 1, 2]], label=ids)
+        (tmp_path / "data/splits").mkdir(exist_ok=True)
+        (tmp_path / f"data/splits/{split}.txt").write_text(name)
+        row = np.array([NAMES.index(n) for n in NYU40])[kind]
+        feat = texts[row] + rng.normal(0, 0.01, (600, 512))
+        for teacher, noise in (("lseg", 0.0), ("seem", 0.2), ("fused", 0.0)):
+            (tmp_path / teacher).mkdir(exist_ok=True)
+            noisy = (feat + rng.normal(0, noise, feat.shape)).astype(np.float16)
+            for k in range(2 if teacher == "fused" else 1):
+                seen = np.arange(600) % 2 == k if teacher == "fused" else kind < 9
+                part = {"feat": noisy[seen], "mask_full": seen}
+                write_torch(tmp_path / teacher / f"{name}_{k}.pt", part)
+        (tmp_path / "superpoint").mkdir(exist_ok=True)
+        ends = tmp_path / "superpoint" / f"{name}_vh_clean_2.pth"
+        torch.save(kind.astype(np.int64), ends)
+    for teacher, level in (("lseg", 0.6), ("seem", 0.3)):
+        miou = np.full(21, level)
+        miou[NAMES.index("other")] = 0
+        np.save(tmp_path / f"{teacher}_miou.npy", miou)
+    return tmp_path
+
+
+def imported(data):
+    return {
+        "fused": str(data / "fused"),
+        "superpoint_files": str(data / "superpoint"),
+        "text_features": [f"matterport21={data / 'vocabulary_embedding.pth'}"],
+    }
+
+
+def test_imported_features_train_and_are_scored(data, stage, capsys):
+    stage("import_features", **imported(data))
+    run = data / "run"
+    for name in SCENES.values():
+        path = data / "data/scans" / name / f"{name}_vh_clean_2.ply"
+        points = read_ply(path).points
+        features = load_features(run / f"fused/capability/{name}.safetensors", points)
+        parts = [read_torch(data / f"fused/{name}_{k}.pt")["feat"] for k in (0, 1)]
+        np.testing.assert_array_equal(features.feat[0::2], parts[0])
+        np.testing.assert_array_equal(features.feat[1::2], parts[1])
+        assert features.space == known_texts.CLIP_B32
+        ids = load_superpoints(run / f"superpoints/{name}.safetensors", points)
+        assert set(ids) == {0, 1, 2}
+    stage("evaluate", methods=["fused/capability"])
+    found = protocol.load(run / "eval/val/fused-capability.json")
+    assert found.scores().overall > 99
+
+    small = {"arch": "MinkUNet14S", "voxel_size_m": 0.1, "batch_size": 1, "epochs": 2}
+    stage("train", run="two", **small, loop=1, self_distillation=0.0)
+    stage("evaluate", methods=["student/two"])
+    assert (run / "eval/val/student-two.json").exists()
+    out = capsys.readouterr().out
+    assert "texts of matterport21, 0 compared" in out
+
+    before = {p: p.stat().st_ino for p in run.glob("fused/*/*.safetensors")}
+    stage("import_features", **imported(data))  # up to date
+    assert {p: p.stat().st_ino for p in before} == before
+    assert "texts of matterport21, 21 compared" in capsys.readouterr().out
+
+
+def test_imported_capabilities_fuse(data, stage):
+    teachers = ("lseg", "seem")
+    stage(
+        "import_features",
+        point_features=[f"{t}={data / t}" for t in teachers],
+        capabilities=[f"{t}={data / t}_miou.npy" for t in teachers],
+        text_features=imported(data)["text_features"],
+    )
+    stage("fuse_features", strategy="capability")
+    name = SCENES["val"]
+    fused = load_features(data / f"run/fused/capability/{name}.safetensors")
+    lseg, seem = (read_torch(data / t / f"{name}_0.pt")["feat"] for t in teachers)
+    # Every class but `other` has 0.6 and 0.3: Eq. 7 and 8 with tau = 0.05.
+    weight = 1 / (1 + np.exp(-0.3 / 0.05))
+    expected = weight * lseg.astype(np.float32) + (1 - weight) * seem
+    np.testing.assert_allclose(fused.feat, expected, atol=2e-3)
+
+
+def test_what_cannot_be_imported_is_said(data, stage):
+    with pytest.raises(InputError, match="something to import is required"):
+        stage("import_features")
+    with pytest.raises(InputError, match="got fused features of none"):
+        stage("import_features", fused=str(data / "superpoint"))
+    with pytest.raises(InputError, match=r"<name>=<path>, got lseg"):
+        stage("import_features", point_features=["lseg"])
+    with pytest.raises(InputError, match=r"channels are required for minilm.*got 512"):
+        stage("import_features", fused=str(data / "fused"), text_space="minilm-l6-v2")
+    stage("import_features", fused=str(data / "fused"))
+    with pytest.raises(InputError, match=r"tower clip-vit-b32 .*--text_features"):
+        stage("evaluate", methods=["fused/capability"])
+
+
+def test_vectors_of_another_tower_are_refused(data, stage):
+    stage("import_features", text_features=imported(data)["text_features"])
+    tower = registry.load("clip-vit-b32")
+    rows = tower.encode(prompts(NAMES))
+    write_torch(data / "dict.pth", {"rows": rows})
+    with pytest.raises(InputError, match="vectors"):
+        stage("import_features", text_features=[f"matterport21={data / 'dict.pth'}"])
+    torch = pytest.importorskip("torch")
+    torch.save(torch.from_numpy(rows[::-1].copy()), data / "turned.pth")
+    turned = [f"matterport21={data / 'turned.pth'}"]
+    with pytest.raises(InputError, match=r"cosine.*'a wall in a scene'"):
+        stage("import_features", text_features=turned)
