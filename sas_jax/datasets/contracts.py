@@ -66,6 +66,10 @@ class Dataset(abc.ABC):
     def scan_path(self, root: pathlib.Path, name: str) -> pathlib.Path:
         """Return where the scan of a name lies; it need not be there."""
 
+    def scan_name(self, path: pathlib.Path) -> str:
+        """Return the name of the scan that lies at a place."""
+        return path.stem if path.is_file() else path.name
+
     @abc.abstractmethod
     def files(
         self, path: pathlib.Path, part: Part, frame_stride: int, memo: Memo
