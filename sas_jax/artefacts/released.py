@@ -150,21 +150,16 @@ def _within(
 
 
 def write_features(path: str | os.PathLike, features: Features) -> None:
-    """Write point features as OpenScene does.
+    """Write features as OpenScene does: a row for each point that has one.
 
     Args:
       path: `<scene>_0.pt`, on nuScenes `<scene>.pt`.
-      features: with a row per seen point.
+      features: of any level.
 
     Raises:
-      InputError: for rows of superpoints or voxels, and when the disk is full.
+      InputError: when the disk is full or not writable, naming the file.
     """
-    if features.level != "point":
-        raise InputError(
-            f"export: a row per point is required, got one per {features.level} "
-            f"({path}). Fuse without --level=superpoint."
-        )
-    feat = features.feat.astype(np.float16)
+    feat = features.feat[features.row[features.seen]].astype(np.float16)
     write_torch(path, {"feat": feat, "mask_full": features.seen})
 
 
@@ -222,9 +217,9 @@ def read_capability(path: pathlib.Path, count: int) -> Float[np.ndarray, " K"]:
       InputError: unless it holds one number in 0..1 for each of the classes.
     """
     try:
-        with open(path, "rb") as file:
-            miou = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # Mapped, so that no more is taken than the file has, whatever its header says.
+        miou = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, TypeError, SyntaxError) as error:
         raise _wrong("a whole .npy file of numbers", str(error), path) from error
     sound = isinstance(miou, np.ndarray) and miou.shape == (count,)
     if not sound or miou.dtype.kind != "f" or not ((miou >= 0) & (miou <= 1)).all():

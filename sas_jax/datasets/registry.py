@@ -23,6 +23,9 @@ DATASETS: dict[str, str] = {
     "matterport": "sas_jax.datasets.matterport:Matterport",
     "posed_rgbd": "sas_jax.datasets.posed_rgbd:PosedRgbd",
     "tum": "sas_jax.datasets.tum:Tum",
+    "openscene_scannet": "sas_jax.datasets.openscene:OpenSceneScanNet",
+    "openscene_matterport": "sas_jax.datasets.openscene:OpenSceneMatterport",
+    "openscene_nuscenes": "sas_jax.datasets.openscene:OpenSceneNuScenes",
 }
 """Name -> `module:class` of the data set."""
 
