@@ -1,12 +1,15 @@
 """Published features, tables and weights serve the stages as if they were made here."""
 
 import importlib
+import os
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from fresh_student import init_student
 from scene_files import write_ply
 
 from sas_jax.artefacts.features import load_features
@@ -16,6 +19,8 @@ from sas_jax.artefacts.torch_write import write_torch
 from sas_jax.classes import vocabulary
 from sas_jax.errors import InputError
 from sas_jax.evaluation import protocol
+from sas_jax.models.config import StudentConfig
+from sas_jax.models.port import to_minkowski
 from sas_jax.scenes.ply import read_ply
 from sas_jax.text import known_texts, registry
 from sas_jax.text.prompts import prompts
@@ -180,3 +185,98 @@ def test_vectors_of_another_tower_are_refused(data, stage):
     turned = [f"matterport21={data / 'turned.pth'}"]
     with pytest.raises(InputError, match=r"cosine.*'a wall in a scene'"):
         stage("import_features", text_features=turned)
+
+
+@pytest.fixture
+def command(root, data):
+    """Return what runs a script by itself: flags of two collide in one process."""
+
+    def run(name, *more, code=0):
+        known = [f"--data_root={data / 'data'}", f"--workspace={data / 'run'}"]
+        where = {"SAS_JAX_CACHE": str(data / "cache"), "PYTHONPATH": str(root)}
+        done = subprocess.run(
+            [sys.executable, str(root / f"experiments/{name}.py"), *known, *more],
+            env={**os.environ, **where},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr[-2000:]
+        return done.stdout + done.stderr
+
+    return run
+
+
+def read_pcd(path):
+    """Read the binary cloud of a test."""
+    header, _, data = path.read_bytes().partition(b"DATA binary\n")
+    assert b"FIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F F\n" in header
+    rows = np.frombuffer(data, [("xyz", "<f4", 3), ("bgr", "u1", 4)])
+    assert f"POINTS {len(rows)}\n".encode() in header
+    return rows["xyz"], rows["bgr"][:, 2::-1]
+
+
+def test_fused_features_are_exported(data, stage, command):
+    stage("import_features", fused=str(data / "fused"))
+    name, theirs = SCENES["val"], data / "theirs"
+    where = ("--source=fused", "--eval_split=val", f"--out={theirs}")
+    command("export_scene", "--form=openscene", "--splits=train,val", *where)
+    assert sorted(p.name for p in theirs.iterdir()) == sorted(
+        f"{name}_0.pt" for name in SCENES.values()
+    )
+    ours = load_features(data / f"run/fused/capability/{name}.safetensors")
+    back = read_torch(theirs / f"{name}_0.pt")
+    np.testing.assert_array_equal(back["feat"], ours.feat)
+    assert back["mask_full"].all() and back["feat"].dtype == np.float16
+
+    half = read_torch(data / f"fused/{name}_1.pt")
+    write_torch(data / "odd" / f"{name}_0.pt", half)
+    run2 = f"--workspace={data / 'run2'}"
+    stage("import_features", fused=str(data / "odd"), workspace=str(data / "run2"))
+    command("export_scene", "--form=openlex3d", f"--scene={name}", *where, run2)
+    folder = theirs / name
+    embeddings, index = (
+        np.load(folder / f"{part}.npy", allow_pickle=False)
+        for part in ("embeddings", "index")
+    )
+    points, colors = read_pcd(folder / "point_cloud.pcd")
+    mesh = read_ply(data / "data/scans" / name / f"{name}_vh_clean_2.ply")
+    np.testing.assert_array_equal(points, mesh.points[1::2])
+    assert colors.shape == points.shape and (colors == 160).all()
+    np.testing.assert_array_equal(embeddings[index], half["feat"])
+    assert embeddings.dtype == np.float32 and index.dtype == np.int64
+
+
+def test_a_students_voxels_are_objects(data, command):
+    name = SCENES["val"]
+    where = (f"--scene={name}", f"--out={data / 'theirs'}", "--student=rooms")
+    for form in ("openlex3d", "openscene"):
+        command("export_scene", f"--form={form}", *where)
+    index = np.load(data / f"theirs/{name}/index.npy")
+    embeddings = np.load(data / f"theirs/{name}/embeddings.npy")
+    assert len(index) == 600 and set(index) == set(range(len(embeddings)))
+    assert len(embeddings) < 600
+    dense = read_torch(data / f"theirs/{name}_0.pt")
+    assert dense["mask_full"].all()
+    np.testing.assert_array_equal(dense["feat"], embeddings[index].astype(np.float16))
+
+
+def test_an_imported_checkpoint_is_scored_and_exported(data, stage, command):
+    """With random weights: what counts is that every stage takes it."""
+    config = StudentConfig("MinkUNet14A", out_dim=512)
+    state = to_minkowski(init_student(config, 0), config, prefix="module.net3d.")
+    path, student = data / "model_best.pth.tar", data / "imported.safetensors"
+    write_torch(path, {"epoch": 3, "state_dict": state, "best_iou": 0.5})
+    files = (f"--checkpoint={path}", f"--out={student}")
+    said = command("import_checkpoint", *files, "--voxel_size_m=0.1")
+    assert "MinkUNet14A, 3 -> 512 channels" in said and "clip-vit-b32" in said
+    stage("import_features", text_features=imported(data)["text_features"])
+    stage("evaluate", student=str(student), methods=["student/imported.safetensors"])
+    assert (data / "run/eval/val/student-imported.safetensors.json").exists()
+    command("import_checkpoint", f"--student={student}", f"--export={data / 'back'}")
+    back = read_torch(data / "back")["state_dict"]
+    assert all(back[name].tobytes() == a.tobytes() for name, a in state.items())
+    said = command("import_checkpoint", f"--checkpoint={path}", code=1)
+    assert "--checkpoint with --out, or --export, is required" in said
+    asked = ("--scene=scene0001_00", "--text=a lamp", f"--student={student}")
+    assert "which are not among 21 known ones" in command("query", *asked, code=1)
