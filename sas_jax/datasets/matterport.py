@@ -26,6 +26,7 @@ from jaxtyping import Float, Float32, Int, Int32
 
 from sas_jax.artefacts.stamps import Memo
 from sas_jax.datasets.contracts import Dataset, Part
+from sas_jax.datasets.face_votes import most_at_vertex
 from sas_jax.datasets.scan_files import names_of_split
 from sas_jax.errors import InputError
 from sas_jax.scenes.image_files import depth_file
@@ -266,12 +267,7 @@ def _voted(mesh: Mesh, chosen: LabelSet, path: pathlib.Path) -> Int32[np.ndarray
         return labels
     category = np.where(mesh.face_label == -1, 0, mesh.face_label)
     classes = chosen.from_raw("matterport", category, path)
-    # Bin 0 is unlabelled; of equal bins, `argmax` takes the first.
+    # Bin 0 is unlabelled.
     bins = np.where(classes == IGNORE, 0, classes + 1)
-    count = len(chosen.classes.names) + 1
-    votes = np.bincount(
-        (mesh.faces.astype(np.int64) * count + bins[:, None]).ravel(),
-        minlength=len(mesh.points) * count,
-    )
-    winner = votes.reshape(-1, count).argmax(axis=1)
+    winner = most_at_vertex(mesh.faces, bins, len(mesh.points))
     return np.where(winner == 0, IGNORE, winner - 1).astype(np.int32)

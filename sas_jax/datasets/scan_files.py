@@ -46,13 +46,7 @@ def names_of_split(
                 *(who, split, len(found), len(names), root),
             )
         return found
-    try:
-        names = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{who}: a list of the scenes of split {split} is required, got none "
-            f"({path}). Write one scene name per line."
-        ) from error
+    names = names_in(path, who, split)
     missing = [name for name in names if name not in present]
     if missing:
         raise InputError(
@@ -81,6 +75,17 @@ def folders(place: pathlib.Path) -> list[str]:
     if not place.is_dir():
         return []
     return sorted(path.name for path in place.iterdir() if path.is_dir())
+
+
+def names_in(path: pathlib.Path, who: str, split: str) -> list[str]:
+    """Return the names in the list of a split; raises InputError without one."""
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{who}: a list of the scenes of split {split} is required, got none "
+            f"({path}). Write one scene name per line."
+        ) from error
 
 
 def frame_files(

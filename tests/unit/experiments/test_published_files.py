@@ -141,6 +141,24 @@ def test_imported_features_train_and_are_scored(data, stage, capsys):
     assert "texts of matterport21, 21 compared" in capsys.readouterr().out
 
 
+def test_published_points_and_features_need_no_raw_data(data, stage):
+    torch = pytest.importorskip("torch")
+    for split, name in SCENES.items():
+        folder = data / "scannet_3d" / split
+        folder.mkdir(parents=True)
+        mesh = data / "data/scans" / name / f"{name}_vh_clean_2.ply"
+        points = read_ply(mesh).points
+        kind = read_torch(data / f"superpoint/{name}_vh_clean_2.pth")
+        labels = np.array([NAMES.index(n) for n in NYU40])[kind].astype(np.float64)
+        item = (points, np.zeros_like(points), labels)
+        torch.save(item, folder / f"{name}_vh_clean_2.pth")
+    there = {"data_root": str(data / "scannet_3d")}
+    stage("import_features", **imported(data), **there)
+    stage("evaluate", methods=["fused/capability"], **there)
+    found = protocol.load(data / "run/eval/val/fused-capability.json")
+    assert found.scores().overall > 99
+
+
 def test_imported_capabilities_fuse(data, stage):
     teachers = ("lseg", "seem")
     stage(
