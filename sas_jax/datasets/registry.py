@@ -27,6 +27,9 @@ DATASETS: dict[str, str] = {
     "semantic_kitti": "sas_jax.datasets.semantic_kitti:SemanticKitti",
     "tum": "sas_jax.datasets.tum:Tum",
     "colmap": "sas_jax.datasets.colmap:Colmap",
+    "openscene_scannet": "sas_jax.datasets.openscene:OpenSceneScanNet",
+    "openscene_matterport": "sas_jax.datasets.openscene:OpenSceneMatterport",
+    "openscene_nuscenes": "sas_jax.datasets.openscene:OpenSceneNuScenes",
     "sens": "sas_jax.datasets.sens:Sens",
 }
 """Name -> `module:class` of the data set."""
