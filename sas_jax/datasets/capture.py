@@ -160,11 +160,14 @@ class CaptureDataset(Dataset, abc.ABC):
                 f"{self.name}: a folder of scans is required, got none ({root}). Check "
                 "the path."
             )
-        return sorted(path.name for path in root.iterdir() if self.is_scan(path))
+        return sorted(self.scan_name(p) for p in root.iterdir() if self.is_scan(p))
 
     def scan_path(self, root: pathlib.Path, name: str) -> pathlib.Path:
-        """Return where a scan lies."""
-        return root / name
+        """Return where a scan lies: a folder, or a file whose suffix is left out."""
+        if (root / name).exists() or not root.is_dir():
+            return root / name
+        files = [p for p in root.iterdir() if p.stem == name and self.is_scan(p)]
+        return min(files, default=root / name)
 
     def files(
         self, path: pathlib.Path, part: Part, frame_stride: int, memo: Memo

@@ -25,6 +25,7 @@ DATASETS: dict[str, str] = {
     "nuscenes": "sas_jax.datasets.nuscenes:NuScenes",
     "semantic_kitti": "sas_jax.datasets.semantic_kitti:SemanticKitti",
     "tum": "sas_jax.datasets.tum:Tum",
+    "sens": "sas_jax.datasets.sens:Sens",
 }
 """Name -> `module:class` of the data set."""
 
