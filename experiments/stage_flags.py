@@ -94,6 +94,9 @@ CAPABILITY = config_flags.define(CapabilityConfig, names={"seed": "capability_se
 # Superpoints and fusion
 SUPERPOINT = config_flags.define(SuperpointConfig, leave_out=("neighbors",))
 FUSE = config_flags.define(FuseConfig, leave_out=("other_index",))
+LEVEL = flags.DEFINE_enum(
+    "level", "point", ["point", "superpoint"], "What to store; superpoints take 2 %."
+)
 
 # Students
 STUDENTS = flags.DEFINE_list(

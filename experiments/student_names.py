@@ -54,10 +54,9 @@ def chosen() -> str:
         return run
     if file is not None:
         return str(file)
-    workspace = Workspace(stage_flags.WORKSPACE.value)
-    if complete_steps(workspace.checkpoints(run)):
+    if _is_trained(run):
         return run
-    _say_who_answers(workspace.root)
+    _say_who_answers(Workspace(stage_flags.WORKSPACE.value).root)
     return str(shipped.find(_DEFAULT))
 
 
@@ -68,6 +67,17 @@ def _say_who_answers(root: pathlib.Path) -> None:
         "It learned from procedural rooms.",
         root,
     )
+
+
+def is_chosen() -> bool:
+    """Tell whether a student was chosen by a flag, or trained in this workspace."""
+    given = any(flags.FLAGS[name].present for name in ("run", "student"))
+    return given or _is_trained(stage_flags.RUN.value)
+
+
+def _is_trained(run: str) -> bool:
+    workspace = Workspace(stage_flags.WORKSPACE.value)
+    return bool(complete_steps(workspace.checkpoints(run)))
 
 
 def check_run(name: str) -> None:
