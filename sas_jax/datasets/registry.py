@@ -21,6 +21,7 @@ VERSION = 0
 DATASETS: dict[str, str] = {
     "scannet": "sas_jax.datasets.scannet:ScanNet",
     "posed_rgbd": "sas_jax.datasets.posed_rgbd:PosedRgbd",
+    "tum": "sas_jax.datasets.tum:Tum",
 }
 """Name -> `module:class` of the data set."""
 
@@ -102,7 +103,7 @@ def open_folder(
       label_set: what labels are mapped to, or its name; None for the data set's first.
       annotations: read labels and instances where there are any.
       **settings: fields of the data set that it turns out to be, such as
-        `depth_scale` of `posed_rgbd.PosedRgbd`; those of other data sets do nothing.
+        `depth_scale` of captures; those of other data sets do nothing.
 
     Raises:
       InputError: for a folder that no data set knows, a setting that none has, and

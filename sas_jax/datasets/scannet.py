@@ -23,11 +23,16 @@ from sas_jax.artefacts.stamps import Memo
 from sas_jax.checks import one_of
 from sas_jax.datasets.contracts import Dataset, Part
 from sas_jax.datasets.scan_files import frame_files, listed
-from sas_jax.datasets.scannet_labels import labels_path, read_instances, read_labels
+from sas_jax.datasets.scannet_labels import (
+    label_files,
+    labels_path,
+    read_instances,
+    read_labels,
+)
 from sas_jax.scenes.camera_files import read_intrinsics
 from sas_jax.scenes.frames import FolderFrames, list_frames
 from sas_jax.scenes.images import scale_intrinsics
-from sas_jax.scenes.labels import MATTERPORT21, SCANNET20, LabelSet
+from sas_jax.scenes.labels import MATTERPORT21, SCANNET20, LabelSet, label_set
 from sas_jax.scenes.ply import read_ply
 from sas_jax.scenes.scene import Scene
 
@@ -55,8 +60,9 @@ class ScanNet(Dataset):
         "scans/<id>/ with <id>_vh_clean_2.ply, color/, depth/, pose/ and intrinsic/, "
         "splits/<split>.txt"
     )
-    # Labels are stored as NYU40 ids, of which both sets choose.
-    label_sets: ClassVar = (SCANNET20, MATTERPORT21)
+    # Labels are stored as NYU40 ids, of which two sets choose; those of the third are
+    # raw ids, which the names that annotators wrote lead to.
+    label_sets: ClassVar = (SCANNET20, MATTERPORT21, label_set("scannet200"))
 
     def __post_init__(self) -> None:
         one_of("scannet", "compat", self.compat, get_args(Compat))
@@ -83,7 +89,7 @@ class ScanNet(Dataset):
         """Return what a part is read from; see `Dataset.files`."""
         files = [mesh_path(path)]
         if part == "labels":
-            files.append(labels_path(path))
+            files += label_files(path)
         if part == "views":
             files.append(path / f"{path.name}.txt")
             files += sorted((path / "intrinsic").glob("*.txt"))

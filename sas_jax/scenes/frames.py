@@ -108,6 +108,32 @@ class FolderFrames:
         """Whether the capture has depth images at all."""
         return (self.folder / "depth").is_dir()
 
+    def every(self, stride: int) -> "FolderFrames":
+        """Return every stride-th frame."""
+        files = dict(list(self.files.items())[::stride])
+        return dataclasses.replace(self, files=files)
+
+    @property
+    def all_files(self) -> tuple[pathlib.Path, ...]:
+        """Files that the frames are read from, depth as it is named by default."""
+        folders = ("depth", ".png"), ("pose", ".txt")
+        return tuple(
+            path
+            for name, color in self.files.items()
+            for path in (
+                color,
+                *(self.folder / of / f"{name}{end}" for of, end in folders),
+            )
+        )
+
+    def handed_out(
+        self,
+        turn: Float[np.ndarray, "4 4"],
+        image_size_wh: tuple[int, int] | None,
+    ) -> "FolderFrames":
+        """Return the frames for teachers: in the scene's world, of a size."""
+        return dataclasses.replace(self, turn=turn, image_size_wh=image_size_wh)
+
     def relative_to(self, origin: Float[np.ndarray, " 3"]) -> "FolderFrames":
         """Return the same frames with an origin taken off their positions."""
         if not origin.any():

@@ -11,7 +11,7 @@ from sas_jax.datasets import registry, scannet_labels
 from sas_jax.datasets.scannet import ScanNet
 from sas_jax.errors import ContractError, InputError
 from sas_jax.scenes.frames import natural_key
-from sas_jax.scenes.labels import MATTERPORT21
+from sas_jax.scenes.labels import MATTERPORT21, label_set
 from sas_jax.scenes.scene import Frame, Scene
 
 STEM = "scene0000_00_vh_clean_2"
@@ -311,6 +311,24 @@ def test_raw_ids_are_told_by_what_the_objects_are_called(
         ScanNet().open(folder)
     (tmp_path / scannet_labels.LABEL_MAP).write_text(TABLE)
     np.testing.assert_array_equal(ScanNet().open(folder).labels, expected)
+
+
+def test_classes_of_scannet200_follow_from_the_names_of_objects(tmp_path):
+    folder = write_scannet(tmp_path)
+    relabel(folder, [1, 5, 7, 0], ["wall", "office chair", "not in the map"])
+    scannet200 = label_set("scannet200")
+    with pytest.raises(InputError, match=r"label map.*scannet200.*combined\.tsv"):
+        ScanNet().open(folder, label_set=scannet200)
+    table = "id\traw_category\tnyu40id\n1\twall\t1\n8\toffice chair\t5\n20\tmat\t20\n"
+    (tmp_path / scannet_labels.LABEL_MAP).write_text(table)
+    labels = ScanNet().open(folder, label_set=scannet200).labels
+    names = scannet200.classes.names
+    assert [names[i] for i in labels[:2]] == ["wall", names[labels[1]]]
+    assert scannet200.raw_ids["scannet"][labels[1]] == 8
+    np.testing.assert_array_equal(labels[2:], 255)
+    (folder / "scene0000_00.aggregation.json").unlink()
+    with pytest.raises(InputError, match=r"got no objects.*aggregation\.json"):
+        ScanNet().open(folder, label_set=scannet200)
 
 
 def test_damaged_segments_name_the_file(tmp_path):
