@@ -78,9 +78,9 @@ def main() -> None:
     features = query.unit_features(features)
     ready = time.monotonic() - began
     print(f"answered by: {who}")
-    if unseen := int((features.row < 0).sum()):
-        share = 100 * unseen / len(scene.points)
-        print(f"{share:.0f} % of the points are seen by no image and cannot answer")
+    unseen = 100 * float((features.row < 0).mean())
+    if unseen >= 1:
+        print(f"{unseen:.0f} % of the points are seen by no image and cannot answer")
     encode = settings.text_encoder(features.space)
     anything = encode(list(query.ANYTHING))
     output = settings.workspace().answers(scene.name, name)
@@ -128,18 +128,20 @@ def _source(scene: Scene) -> str:
 def _who(source: str) -> tuple[str, str]:
     """Return who answers, for people, and the name of a folder of its answers."""
     if source == "student":
-        chosen = student_names.chosen()
-        file = student_names.student_file(chosen)
-        kind = f"the student {pathlib.Path(chosen).stem}, from geometry alone"
-        return kind, f"student-{file.stem if file else chosen}"
+        name = student_names.title(student_names.chosen())
+        return f"the student {name}, from geometry alone", f"student-{name}"
+    fusion, level = settings.fused_name(), stage_flags.LEVEL.value
     teachers = stage_flags.TEACHERS.value
-    loaders = {name: ENTRIES[name].loader for name in teachers if name in ENTRIES}
-    rooms = [name for name, loader in loaders.items() if "sas_jax.rooms" in loader]
-    only = " (they know procedural rooms only)" if rooms == teachers else ""
-    fusion = settings.fused_name()
-    return f"the images, by {' and '.join(teachers)}{only}, fused by {fusion}", (
-        f"fused-{fusion}"
-    )
+    if stage_flags.strategy() == "single":
+        teachers = [stage_flags.FUSE.make().teacher or teachers[0]]
+    loaders = [ENTRIES[name].loader for name in teachers if name in ENTRIES]
+    only = loaders and all("sas_jax.rooms" in loader for loader in loaders)
+    who = f"the images, by {' and '.join(teachers)}"
+    who += " (trained on procedural rooms only)" if only else ""
+    who += f", fused by {fusion}" if len(teachers) > 1 else ""
+    who += ", means of superpoints" if level == "superpoint" else ""
+    parts = ["fused", fusion.partition("-")[0], *teachers]
+    return who, "-".join(parts + [level] * (level != "point"))
 
 
 def _features(source: str, scan: Scan, scene: Scene) -> Features:

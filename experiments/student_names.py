@@ -6,7 +6,7 @@ import pathlib
 import stage_flags
 from absl import flags, logging
 
-from sas_jax.artefacts.workspace import CHECKPOINTS, Workspace
+from sas_jax.artefacts.workspace import CHECKPOINTS, Workspace, name_of_place
 from sas_jax.distill.checkpoint_files import complete_steps
 from sas_jax.errors import InputError
 from sas_jax.models import shipped
@@ -67,6 +67,15 @@ def _say_who_answers(root: pathlib.Path) -> None:
         "It learned from procedural rooms.",
         root,
     )
+
+
+def title(name: str) -> str:
+    """Return a student's name for people and for files, another one for each."""
+    file = student_file(name)
+    if file is None:
+        return name
+    known = [own for own in shipped.STUDENTS if shipped.find(own) == file]
+    return known[0] if known else name_of_place(file)
 
 
 def is_chosen() -> bool:

@@ -22,6 +22,7 @@ from sas_jax.scenes.scene import Scene
 from sas_jax.text import minilm_files
 
 NAME = "scene0000_00"
+WHO = "fused-capability-rooms-dense-rooms-mask"
 
 try:
     minilm_files.model_folder()
@@ -72,7 +73,7 @@ def test_an_answer_is_written_before_it_is_printed(root, world):
     assert done.returncode == 0, done.stderr.decode()
     assert rb"sofa \u6c99\u53d1" in done.stdout
     (path,) = written(world)
-    assert path.startswith(f"{NAME}/fused-capability/sofa_")
+    assert path.startswith(f"{NAME}/{WHO}/sofa_")
 
 
 def test_nothing_is_answered_where_no_word_is_known(root, world):
@@ -89,7 +90,7 @@ def test_every_question_has_a_file_of_its_own(root, world):
     done = ask(root, world, *(f"--text={text}" for text in texts))
     assert done.returncode == 0, done.stderr.decode()
     assert len(written(world)) == len(texts) - 1  # letters' case makes no difference
-    own = f"{NAME}/fused-capability/"
+    own = f"{NAME}/{WHO}/"
     assert all(path.startswith(own) for path in written(world))
     outside = {p.name for p in (world / "run").iterdir()}
     assert outside == {"fused", "queries"}
@@ -101,7 +102,7 @@ def test_a_scene_is_named_by_its_folder(root, world, monkeypatch):
     folder = world / "data" / "scans" / NAME
     done = ask(root, world, "--text=a chair", scene="..", cwd=folder / "color")
     assert done.returncode == 0, done.stderr.decode()
-    assert written(world) == [f"{NAME}/fused-capability/a_chair.json"]
+    assert written(world) == [f"{NAME}/{WHO}/a_chair.json"]
     monkeypatch.chdir(folder / "color")
     for path in ("..", "../.", f"../../{NAME}", f"../../{NAME}/color/.."):
         assert registry.open_folder(path).name == NAME
