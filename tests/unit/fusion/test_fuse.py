@@ -199,7 +199,7 @@ def test_bad_input():
     features, capability, text = make_case(11)
     with pytest.raises(InputError, match="strategy must be one of"):
         FuseConfig("sum")
-    with pytest.raises(InputError, match="tau must be > 0"):
+    with pytest.raises(InputError, match="tau > 0 is required"):
         FuseConfig(tau=0)
     with pytest.raises(InputError, match=r"capability \[3, 5\]"):
         fuse(features, capability[:, :4], texts(text))
