@@ -19,6 +19,7 @@ from sas_jax.errors import InputError
 from sas_jax.scenes import color_views
 from sas_jax.scenes.camera_files import is_central, rigid_fault
 from sas_jax.scenes.images import (
+    ColorInterpolation,
     exif_orientation,
     image_size_wh,
     read_color,
@@ -97,6 +98,10 @@ class View:
     color_from_depth: Float[np.ndarray, "4 4"] | None = None
     files: tuple[pathlib.Path, ...] = ()
 
+    def read_camera(self) -> Camera:
+        """Return the camera of colour; raises InputError where it cannot be read."""
+        return self.camera() if callable(self.camera) else self.camera
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ViewFrames:
@@ -114,6 +119,7 @@ class ViewFrames:
       upright: turn frames by quarters so that the world's z is nearest to their upper
         edge; for teachers that know things standing.
       depth_scale: units per metre that depth was read with, for messages.
+      interpolation: how colour is resized.
     """
 
     folder: pathlib.Path
@@ -126,6 +132,7 @@ class ViewFrames:
     scale: float = 1.0
     upright: bool = False
     depth_scale: float = 1.0
+    interpolation: ColorInterpolation = "area"
 
     @functools.cached_property
     def _by_name(self) -> dict[str, View]:
@@ -195,7 +202,7 @@ class ViewFrames:
         view = self._by_name[name]
         pose = self.read_pose(name)
         try:
-            camera = view.camera() if callable(view.camera) else view.camera
+            camera = view.read_camera()
             rgb, clockwise = _color(view, camera)
             depth_m = None if view.depth is None else view.depth()
         except BadFrame:
@@ -222,7 +229,11 @@ class ViewFrames:
             size_wh = fitted(self.image_size_wh, color_wh)
             matrix = scale_intrinsics(color_matrix, color_wh, size_wh)
             return Frame(
-                view.name, resize_color(rgb, size_wh, "area"), None, matrix, pose
+                view.name,
+                resize_color(rgb, size_wh, self.interpolation),
+                None,
+                matrix,
+                pose,
             )
         depth_wh = (depth_m.shape[1], depth_m.shape[0])
         seen_by = view.depth_camera or dataclasses.replace(
@@ -234,14 +245,14 @@ class ViewFrames:
         matrix = scale_intrinsics(depth_matrix, depth_wh, size_wh)
         depth_m = resize_nearest(depth_m, size_wh)
         if view.depth_camera is None:
-            rgb = resize_color(rgb, size_wh, "area")
+            rgb = resize_color(rgb, size_wh, self.interpolation)
         else:
             moved = view.color_from_depth
             seen_from = color_views.ColorCamera(
                 color_matrix, np.eye(4) if moved is None else moved
             )
             rgb, depth_m = color_views.color_of_depth(
-                rgb, seen_from, depth_m, matrix, "area"
+                rgb, seen_from, depth_m, matrix, self.interpolation
             )
             if moved is not None:
                 pose = pose @ moved
