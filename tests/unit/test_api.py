@@ -189,7 +189,7 @@ def test_names_stand_for_what_comes_with_the_package(names):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"compat": "papr"}, {"up": "y"}, {"pose_convention": "opncv"}]
+    "settings", [{"compat": "papr"}, {"up": "w"}, {"pose_convention": "opncv"}]
 )
 def test_a_choice_that_there_is_not_is_refused(names, settings):
     with pytest.raises(InputError, match="must be one of"):
