@@ -12,7 +12,8 @@ import config_flags
 from absl import flags
 
 from sas_jax.capability.config import CapabilityConfig, SynthesisConfig
-from sas_jax.datasets.posed_rgbd import PosedRgbd
+from sas_jax.datasets.capture import CaptureDataset
+from sas_jax.datasets.scannet import ScanNet
 from sas_jax.distill.config import RunConfig, TrainConfig, named_augmentation
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.lifting.config import ExtractConfig, LiftConfig
@@ -81,8 +82,10 @@ EXTRACT = config_flags.define(
 
 # Data sets: the fields of each, by name
 config_flags.define(
-    PosedRgbd, only=("up", "depth_scale", "pose_convention", "check_depth")
+    CaptureDataset, only=("up", "depth_scale", "pose_convention", "check_depth")
 )
+
+config_flags.define(ScanNet, only=("axis_aligned",))
 
 # Capability
 VOCABULARY = flags.DEFINE_string(

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import importlib.resources
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from sas_jax.errors import ContractError, InputError
@@ -18,6 +19,9 @@ VERSION = 0
 
 The record of `make versions` holds a hash of the lists beside those versions.
 """
+
+
+_OTHER = "other_index"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +45,8 @@ def vocabulary(name: str) -> Vocabulary:
     Raises:
       InputError: for an unknown name, listing the known ones.
     """
-    entry = _entry(name)
-    return Vocabulary(name, tuple(entry["names"]), entry["other_index"])
+    known = entry(name)
+    return Vocabulary(name, tuple(known["names"]), known["other_index"])
 
 
 def per_class(name: str, what: str) -> tuple[Any, ...]:
@@ -50,28 +54,40 @@ def per_class(name: str, what: str) -> tuple[Any, ...]:
 
     Args:
       name: of the list.
-      what: `palette` (sRGB, three of 0..255), `nyu40_ids`, or `to_nuscenes16` (index in
-        that list).
+      what: `palette` (sRGB, three of 0..255), `groups` (head, common, tail), `answers`
+        (the class of another list that a name answers for), or `<numbering>_ids`: the
+        ids of a class in a data set's files.
 
     Raises:
       InputError: for an unknown list.
       ContractError: where the list says nothing of the kind.
     """
-    entry = _entry(name)
-    if what not in entry:
+    known = entry(name)
+    if what not in known:
         raise ContractError(f"classes: {what} of {name} is required, got none. Add it.")
-    return tuple(entry[what])
+    return tuple(known[what])
 
 
-def _entry(name: str) -> dict[str, Any]:
+def entry(name: str) -> Mapping[str, Any]:
+    """Return all that a known list says; see `per_class`.
+
+    Raises:
+      InputError: for an unknown list.
+    """
     lists = _lists()
     if name not in lists:
         raise InputError(
             f"vocabulary: name must be one of {', '.join(sorted(lists))}, got {name}. "
             "Correct the flag."
         )
-    entry = lists[name]
-    return lists[entry["same_as"]] if "same_as" in entry else entry
+    found = lists[name]
+    if "same_as" in found:
+        return lists[found["same_as"]]
+    if "first" in found:
+        longer = lists[found["of"]]
+        short = {k: v[: found["first"]] for k, v in longer.items() if k != _OTHER}
+        return {**short, _OTHER: longer[_OTHER]}
+    return found
 
 
 @functools.cache

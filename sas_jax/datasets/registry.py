@@ -20,7 +20,12 @@ VERSION = 0
 
 DATASETS: dict[str, str] = {
     "scannet": "sas_jax.datasets.scannet:ScanNet",
+    "matterport": "sas_jax.datasets.matterport:Matterport",
     "posed_rgbd": "sas_jax.datasets.posed_rgbd:PosedRgbd",
+    "nuscenes": "sas_jax.datasets.nuscenes:NuScenes",
+    "semantic_kitti": "sas_jax.datasets.semantic_kitti:SemanticKitti",
+    "tum": "sas_jax.datasets.tum:Tum",
+    "sens": "sas_jax.datasets.sens:Sens",
 }
 """Name -> `module:class` of the data set."""
 
@@ -83,7 +88,7 @@ def scan_at(
         dataset = load(name, settings)
     else:
         dataset = _recognised("scan", path, lambda d: d.is_scan(path), settings)
-    return Scan(dataset, path.stem if path.is_file() else path.name, path)
+    return Scan(dataset, dataset.scan_name(path), path)
 
 
 def open_folder(
@@ -102,7 +107,7 @@ def open_folder(
       label_set: what labels are mapped to, or its name; None for the data set's first.
       annotations: read labels and instances where there are any.
       **settings: fields of the data set that it turns out to be, such as
-        `depth_scale` of `posed_rgbd.PosedRgbd`; those of other data sets do nothing.
+        `depth_scale` of captures; those of other data sets do nothing.
 
     Raises:
       InputError: for a folder that no data set knows, a setting that none has, and

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import pathlib
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int32, Shaped
 
 from sas_jax.errors import InputError
-from sas_jax.scenes.labels import NYU40_IDS, LabelSet, nyu40_lookup
+from sas_jax.scenes.labels import NYU40_IDS, LabelSet
 from sas_jax.scenes.ply import read_ply
 from sas_jax.scenes.scannet_ids import are_raw, without_strays
 
@@ -21,6 +22,24 @@ def labels_path(folder: pathlib.Path) -> pathlib.Path:
     return folder / f"{folder.name}_vh_clean_2.labels.ply"
 
 
+def label_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Return all that labels are read from; most of it is absent from most scans."""
+    return [
+        labels_path(folder),
+        *_segment_files(folder),
+        folder / f"{folder.name}.aggregation.json",
+        *_label_map_places(folder),
+    ]
+
+
+def _segment_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(folder.glob(f"{folder.name}_vh_clean_2.*.segs.json"))
+
+
+def _label_map_places(folder: pathlib.Path) -> list[pathlib.Path]:
+    return [parent / LABEL_MAP for parent in (folder, *folder.parents[:2])]
+
+
 def read_labels(
     folder: pathlib.Path, num_points: int, label_set: LabelSet
 ) -> Int32[np.ndarray, " P"] | None:
@@ -29,7 +48,8 @@ def read_labels(
     Args:
       folder: of the scan.
       num_points: vertices of its mesh, P.
-      label_set: classes with NYU40 ids.
+      label_set: classes with NYU40 ids, which the file of labels holds, or with the
+        raw ids of the label map; these follow from how annotators named objects.
 
     Raises:
       InputError: for labels of another mesh or of unknown ids.
@@ -37,6 +57,8 @@ def read_labels(
     path = labels_path(folder)
     if not path.exists():
         return None
+    if "nyu40" not in label_set.raw_ids:
+        return _labels_of_names(folder, num_points, label_set)
     stored = read_ply(path).label
     if stored is None or len(stored) != num_points:
         got = "no label property" if stored is None else f"{len(stored)} labels"
@@ -54,7 +76,7 @@ def read_labels(
     if ids.max() >= NYU40_IDS:
         raw = are_raw(ids, _named_points(folder, num_points))
         ids = _nyu40_from_raw(ids, path) if raw else without_strays(ids, path)
-    return nyu40_lookup(label_set)[ids]
+    return label_set.from_raw("nyu40", ids, path)
 
 
 def _named_points(
@@ -70,36 +92,74 @@ def _named_points(
     return {name: np.isin(owner, numbers) for name, numbers in objects.items()}
 
 
+def _labels_of_names(
+    folder: pathlib.Path, num_points: int, label_set: LabelSet
+) -> Int32[np.ndarray, " P"]:
+    """Return labels by raw id: that of the name of the object of each vertex."""
+    path = folder / f"{folder.name}.aggregation.json"
+    named = _named_points(folder, num_points)
+    table = _found_label_map(folder, f"{label_set.classes.name} needs it")
+    id_of = {row.get("raw_category"): int(row["id"]) for row in _rows(table)}
+    if None in id_of or not named:
+        got, where = ("no objects", path) if not named else ("no names", table)
+        raise InputError(
+            f"scannet: labels of {label_set.classes.name} come from segments, "
+            f"aggregation and the names in {LABEL_MAP}; got {got} ({where}). Take the "
+            "files of ScanNet v2."
+        )
+    ids = np.zeros(num_points, np.int64)  # 0 is of no class
+    if unknown := sorted(named.keys() - id_of):
+        logging.warning("scannet: %s are not in %s.", ", ".join(unknown[:9]), table)
+    for name in named.keys() & id_of.keys():
+        ids[named[name]] = id_of[name]
+    return label_set.from_raw("scannet", ids, table)
+
+
 def _nyu40_from_raw(
     ids: Shaped[np.ndarray, " P"], path: pathlib.Path
 ) -> Shaped[np.ndarray, " P"]:
     """Map raw ids (ScanNet's first release) to NYU40 by the label map."""
-    folder = path.parent
-    candidates = [parent / LABEL_MAP for parent in (folder, *folder.parents[:2])]
-    found = next((c for c in candidates if c.exists()), None)
-    if found is None:
-        raise InputError(
-            f"scannet: labels must be NYU40 ids, 0..40; got raw ids up to {ids.max()} "
-            f"({path}). Put {LABEL_MAP} into {candidates[-1].parent} or take the "
-            "labels of ScanNet v2."
-        )
+    found = _found_label_map(
+        path.parent, f"got raw ids up to {ids.max()} of {path.name}"
+    )
     nyu40_of = _label_map(found)
     unique, of_vertex = np.unique(ids, return_inverse=True)
     nyu40 = np.array([nyu40_of.get(int(raw_id), 0) for raw_id in unique], np.int64)
     return nyu40[of_vertex]
 
 
+def _found_label_map(folder: pathlib.Path, why: str) -> pathlib.Path:
+    places = _label_map_places(folder)
+    found = next((place for place in places if place.exists()), None)
+    if found is None:
+        raise InputError(
+            f"scannet: the label map is required, {why} ({folder}). Put {LABEL_MAP} "
+            f"into {places[-1].parent}, or take the labels of ScanNet v2."
+        )
+    return found
+
+
 def _label_map(path: pathlib.Path) -> dict[int, int]:
     """Return raw id -> NYU40 id."""
+    nyu40_of = {int(row["id"]): int(row["nyu40id"] or 0) for row in _rows(path)}
+    if not set(nyu40_of.values()) <= set(range(NYU40_IDS)):
+        raise InputError(
+            f"scannet: nyu40id in 0..{NYU40_IDS - 1} is required, got others ({path}). "
+            "Take the file that comes with ScanNet v2."
+        )
+    return nyu40_of
+
+
+def _rows(path: pathlib.Path) -> list[dict[str, str]]:
+    """Return the lines of the label map, with ids that are integers."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
-        nyu40_of = {int(row["id"]): int(row["nyu40id"] or 0) for row in rows}
-        if not nyu40_of:
+        for row in rows:
+            int(row["id"]), int(row["nyu40id"] or 0)
+        if not rows:
             raise ValueError("no rows")
-        if not set(nyu40_of.values()) <= set(range(NYU40_IDS)):
-            raise ValueError("nyu40id outside of 0..40")
-        return nyu40_of
+        return rows
     except (KeyError, ValueError, TypeError, OSError, csv.Error) as error:
         raise InputError(
             f"scannet: columns id and nyu40id of integers are required, got {error!r} "
@@ -122,7 +182,7 @@ def read_instances(
     Raises:
       InputError: for files of another mesh.
     """
-    segment_files = sorted(folder.glob(f"{folder.name}_vh_clean_2.*.segs.json"))
+    segment_files = _segment_files(folder)
     aggregation_path = folder / f"{folder.name}.aggregation.json"
     if not segment_files or not aggregation_path.exists():
         return None

@@ -17,6 +17,9 @@ from sas_jax.errors import InputError
 from sas_jax.scenes.frames import FolderFrames
 from sas_jax.scenes.poses import CONVENTIONS, PoseConvention, inverse
 from sas_jax.scenes.scene import BadFrame, Frame, usable_frames
+from sas_jax.scenes.views import ViewFrames
+
+Frames = FolderFrames | ViewFrames
 
 _COMMON_SCALES = (1000.0, 4000.0, 5000.0, 6553.5)
 _FRAMES_READ = 12
@@ -64,7 +67,7 @@ class Agreement:
 
 
 def check_depth(
-    source: FolderFrames,
+    source: Frames,
     plausible_m: tuple[float, float],
     skipped: dict[str, str],
 ) -> None:
@@ -92,7 +95,7 @@ def check_depth(
     fitting = [s for s in _COMMON_SCALES if low <= raw / s <= high]
     guesses = ", ".join(f"{s:g} ({raw / s:.2f} m)" for s in fitting) or "another one"
     raise InputError(
-        f"posed_rgbd: the median depth must be within {low:g}..{high:g} m, got "
+        f"capture: the median depth must be within {low:g}..{high:g} m, got "
         f"{median:.2f} m over {len(depths)} frames with depth_scale="
         f"{source.depth_scale:g} ({source.folder}). Give the units per metre, "
         f"--depth_scale: {guesses}; or --nocheck_depth where that is the true depth."
@@ -100,7 +103,7 @@ def check_depth(
 
 
 def check_poses(
-    source: FolderFrames, asked: PoseConvention | None, skipped: dict[str, str]
+    source: Frames, asked: PoseConvention | None, skipped: dict[str, str]
 ) -> str | None:
     """Check that frames confirm each other, and which convention of poses fits.
 
@@ -127,7 +130,7 @@ def check_poses(
     own = found.pop(source.convention)
     best = max(found, key=lambda convention: found[convention].certainty)
     message = (
-        "posed_rgbd: frames must confirm each other's depth, got an agreement of "
+        "capture: frames must confirm each other's depth, got an agreement of "
         f"{own.share:.2f} over {own.judged:.0%} of the pixels with poses read as "
         f"{source.convention}, and {found[best].share:.2f} over "
         f"{found[best].judged:.0%} as {best} ({source.folder})."
@@ -164,9 +167,7 @@ def _spread(names: tuple[str, ...]) -> Iterator[str]:
     )
 
 
-def _pairs(
-    source: FolderFrames, skipped: dict[str, str]
-) -> Iterator[tuple[Frame, Frame]]:
+def _pairs(source: Frames, skipped: dict[str, str]) -> Iterator[tuple[Frame, Frame]]:
     """Yield frames from all over the capture with the next one that has moved."""
     poses = {}
     for name in source.names:
@@ -197,7 +198,7 @@ def _partner(first: int, poses: Float[np.ndarray, "N 4 4"]) -> int | None:
     return most if moved[most] > 0 else None
 
 
-def _agreement(pairs: list[tuple[Frame, Frame]], source: FolderFrames) -> Agreement:
+def _agreement(pairs: list[tuple[Frame, Frame]], source: Frames) -> Agreement:
     """Return how well pairs agree with the poses that a source reads for them."""
     total = np.zeros(3, int)
     for pair in pairs:

@@ -19,7 +19,7 @@ from sas_jax.scenes.labels import NYU40_IDS, SCANNET20
 _TELLING = {
     name: nyu40
     for name, nyu40 in zip(
-        SCANNET20.classes.names, SCANNET20.nyu40_ids or (), strict=True
+        SCANNET20.classes.names, SCANNET20.raw_ids["nyu40"], strict=True
     )
     if name not in ("wall", "sofa", "other furniture")
 }

@@ -4,9 +4,18 @@ People hold cameras upright on average, which finds up within the mean tilt; flo
 tables then settle it, since their normals agree with each other to a few degrees.
 """
 
+from typing import Literal
+
 import numpy as np
 from jaxtyping import Float
 
+Up = Literal["auto", "x", "y", "z", "-x", "-y", "-z", "camera", "surfaces"]
+"""Which way is up: an axis, or what tells."""
+AXES = {
+    f"{sign}{name}": np.eye(3)[i] * (-1.0 if sign else 1.0)
+    for i, name in enumerate("xyz")
+    for sign in ("", "-")
+}
 Z = np.array([0.0, 0.0, 1.0])
 # Cones around the guess, degrees: the first must hold the floor of a camera that looks
 # down by 40 degrees, and no wall of one that does not.

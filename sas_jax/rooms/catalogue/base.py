@@ -12,12 +12,13 @@ from typing import Literal
 
 import numpy as np
 
+from sas_jax.classes import per_class
 from sas_jax.rooms.catalogue.colors import color_name
 from sas_jax.rooms.geometry.mesh import Mesh, concat, transform
 from sas_jax.scenes.labels import SCANNET20
 
 CLASS_NAMES = SCANNET20.classes.names
-NYU40_IDS = SCANNET20.nyu40_ids or ()
+NYU40_IDS = per_class("scannet20", "nyu40_ids")
 
 Placement = Literal["floor", "wall", "mounted", "top", "inset", "hung"]
 

@@ -13,12 +13,13 @@ from scene_files import (
 )
 from scipy.spatial import cKDTree
 
-from sas_jax.datasets import posed_rgbd, registry
+from sas_jax.datasets import registry
+from sas_jax.datasets.capture import CloudConfig
 from sas_jax.datasets.scannet import ScanNet
 from sas_jax.errors import InputError
 from sas_jax.scenes import poses
 from sas_jax.scenes.cloud import VoxelCloud, back_project, estimate_normals
-from sas_jax.scenes.images import read_depth
+from sas_jax.scenes.depth_files import read_depth
 
 
 def turned(axis, degrees, position=(0, 0, 0)):
@@ -219,7 +220,7 @@ def test_lying_world_is_warned_about(tmp_path, caplog):
     folder = write_capture(tmp_path / "c", [np.eye(4)])
     with caplog.at_level(logging.WARNING):
         open_capture(folder)
-    assert 'up="surfaces"' in caplog.text
+    assert "give --up=z" in caplog.text
     caplog.clear()
     open_capture(folder, up="camera")
     assert caplog.text == ""
@@ -348,7 +349,7 @@ def test_the_convention_of_frames_that_are_turned_is_named(
     if convention != "opencv":
         with pytest.raises(InputError, match=f"--pose_convention={convention}\\."):
             open_capture(folder)
-    scene = open_capture(folder, pose_convention=convention)
+    scene = open_capture(folder, pose_convention=convention, up="z")
     assert "agreement" not in caplog.text
     assert next(scene.frames()).size_hw == (64, 48)
     expected = open_capture(write_room(tmp_path / "opencv"))
@@ -447,7 +448,7 @@ def test_the_cloud_is_made_once_and_kept(tmp_path, caplog):
     assert read == ["0", "3", "6"]
     # Each setting that the cloud follows from makes it again, and damage too.
     for options in (
-        {"cloud": posed_rgbd.CloudConfig(0.05)},
+        {"cloud": CloudConfig(0.05)},
         {"depth_scale": 1100.0},
         {"check_depth": False},
         {"pose_convention": "opencv"},
@@ -486,7 +487,7 @@ def test_what_is_said_of_a_capture_is_said_whenever_it_is_opened(tmp_path, caplo
     for _ in range(2):
         caplog.clear()
         open_capture(folder, keep=tmp_path / "kept")
-        assert 'up="surfaces"' in caplog.text
+        assert "give --up=z" in caplog.text
 
 
 @pytest.mark.parametrize("up", ["z", "camera", "surfaces"])

@@ -34,7 +34,7 @@ def changed(scan, name):
         ("depth/10.png", (True, True, False)),
         ("pose/10.txt", (True, True, False)),
         ("color/5.jpg", (True, False, False)),
-        ("scene0000_00.aggregation.json", (False, False, False)),
+        ("scene0000_00.aggregation.json", (False, False, True)),
         ("notes.txt", (False, False, False)),
     ],
 )

@@ -15,6 +15,10 @@ SIZES = {
     "nuscenes16": 16,
     "nuscenes43": 43,
     "indoor": 21,
+    "scannet200": 200,
+    "scannetpp100": 100,
+    "replica51": 51,
+    "semantickitti19": 19,
     "outdoor": 23,
     "seem139": 139,
 }
@@ -47,7 +51,7 @@ def test_prompts_keep_order_and_template():
 
 def test_nuscenes_details_map_onto_all_sixteen_classes():
     details, coarse = vocabulary("nuscenes43").names, vocabulary("nuscenes16").names
-    merged = per_class("nuscenes43", "to_nuscenes16")
+    merged = per_class("nuscenes43", "answers")
     assert len(merged) == 43
     assert {coarse[i] for i in merged} >= {"car", "manmade", "vegetation"}
     assert coarse[merged[details.index("bulldozer")]] == "construction vehicle"
