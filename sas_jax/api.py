@@ -353,13 +353,15 @@ def evaluate(
     >>> 0 <= scores.miou <= 100
     True
     """
-    found = protocol.evaluate(
-        "scenes",
-        (_labelled_by(label_set, scene) for scene in scenes),
-        lambda scene: predict(source, scene, label_set.classes.names),
-        label_set,
-    )
-    return found.scores()
+
+    def predict_scene(scene: Scene) -> dict[str, Int32[np.ndarray, " P"]]:
+        features = _features(source, scene)
+        texts = encode(protocol.questions(label_set), features.space)
+        scores = semantic.text_scores(features, texts)
+        return protocol.classes_of("scenes", scores, label_set)
+
+    labelled = (_labelled_by(label_set, scene) for scene in scenes)
+    return protocol.evaluate(labelled, predict_scene, label_set)["scenes"].scores()
 
 
 def _student_path(path: str | os.PathLike) -> pathlib.Path:

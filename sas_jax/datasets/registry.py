@@ -26,6 +26,7 @@ DATASETS: dict[str, str] = {
     "nuscenes": "sas_jax.datasets.nuscenes:NuScenes",
     "semantic_kitti": "sas_jax.datasets.semantic_kitti:SemanticKitti",
     "tum": "sas_jax.datasets.tum:Tum",
+    "colmap": "sas_jax.datasets.colmap:Colmap",
     "openscene_scannet": "sas_jax.datasets.openscene:OpenSceneScanNet",
     "openscene_matterport": "sas_jax.datasets.openscene:OpenSceneMatterport",
     "openscene_nuscenes": "sas_jax.datasets.openscene:OpenSceneNuScenes",
