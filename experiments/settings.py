@@ -205,7 +205,7 @@ def check_teachers() -> None:
     """
     from sas_jax.teachers import registry as models
 
-    weights = _teacher_weights()
+    weights = teacher_weights()
     if not stage_flags.TEACHERS.value:
         raise InputError(
             "flags: --teachers must name at least one teacher, got none. Give one."
@@ -224,11 +224,16 @@ def load_teacher(name: str):
     """Load a teacher with the weights and on the device that the flags give."""
     from sas_jax.teachers import registry as models
 
-    weights = _teacher_weights().get(name)
+    weights = teacher_weights().get(name)
     return models.load(name, weights=weights, device=stage_flags.DEVICE.value)
 
 
-def _teacher_weights() -> dict[str, str]:
+def teacher_weights() -> dict[str, str]:
+    """Return the weights of the teachers that --teacher_weights names.
+
+    Raises:
+      InputError: for weights of one not asked for.
+    """
     pairs = [item.partition("=") for item in stage_flags.TEACHER_WEIGHTS.value]
     for name, _, path in pairs:
         if name not in stage_flags.TEACHERS.value or not path:
