@@ -417,10 +417,10 @@ def _features(source: Source, scene: Scene) -> Features:
 
 def _own_classes(source: Source) -> TextFeatures:
     """Return the texts of the classes that a student was trained with."""
-    if not isinstance(source, Predictor):
+    if not isinstance(source, Predictor) or not source.student.class_names:
         raise InputError(
-            "predict: classes are required, got none, and only a student has some of "
-            'its own. Give names, e.g. ["wall", "chair"].'
+            "predict: classes are required, got none, and only a student that was "
+            'trained here has some of its own. Give names, e.g. ["wall", "chair"].'
         )
     return TextFeatures(source.student.text_features, source.student.text_space)
 
