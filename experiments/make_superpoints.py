@@ -6,11 +6,18 @@ Writes <workspace>/superpoints/<scene>.safetensors. Scenes that are up to date a
 skipped, so a killed run goes on where it stopped; several workers share the scenes.
 """
 
+import numpy as np
 import settings
 import stage_flags
 
 from sas_jax.artefacts.stage import Job
-from sas_jax.artefacts.superpoints import save_superpoints, superpoint_counts
+from sas_jax.artefacts.superpoints import (
+    load_superpoints,
+    save_superpoints,
+    superpoint_counts,
+)
+from sas_jax.datasets.contracts import Scan
+from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.stage import segment_scene, superpoint_key
 
 
@@ -40,6 +47,17 @@ def main() -> None:
         "seconds": tally.seconds,
     }
     print(settings.table([row]))
+
+
+def of_scene(scan: Scan, scene: Scene) -> np.ndarray:
+    """Return the superpoint of each point of a scene, [P] i32, made now where due."""
+    config = stage_flags.SUPERPOINT.make()
+    path = settings.workspace().superpoints(scan.name)
+    key = superpoint_key(scan.key("geometry", memo=settings.memo()), config)
+    if not settings.is_current(path, key):
+        ids = segment_scene(scene, config)
+        save_superpoints(path, ids, key=key, points=scene.points)
+    return load_superpoints(path, scene.points)
 
 
 if __name__ == "__main__":

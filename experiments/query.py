@@ -13,8 +13,10 @@ the student of that run, whatever a flagfile's --student says.
 A scene is a name in the data set, or the folder of a scan of any known layout:
 ScanNet's, posed RGB-D frames (color/ depth/ pose/ intrinsic.txt). The cloud of such
 frames (every --frame_stride-th) and the features are computed once and kept, so the
-second question is answered at once. Writes, into <workspace>/queries/<scene>/, a PLY
-with the relevancy as a scalar field and two pictures.
+second question is answered at once. --superpoint_scores averages what points answer
+over superpoints: less noise, and points that no camera saw answer, too. Writes, into
+<workspace>/queries/<scene>/, a PLY with the relevancy as a scalar field and two
+pictures.
 """
 
 import pathlib
@@ -25,6 +27,7 @@ import numpy as np
 import settings
 import stage_flags
 from absl import flags
+from make_superpoints import of_scene
 from PIL import Image
 from student_names import chosen
 
@@ -54,13 +57,18 @@ def main() -> None:
     settings.check_texts(space, _TEXT.value)
     scene = _open(scan)
     features = query.unit_features(_features(scene))
+    superpoints = None
+    if stage_flags.SUPERPOINT_SCORES.value:
+        superpoints = of_scene(scan, scene)
     ready = time.monotonic() - began
     encode = settings.text_encoder(space)
     anything = encode(list(query.ANYTHING))
     output = settings.workspace().answers(scene.name)
     for text in _TEXT.value:
         began = time.monotonic()
-        values = query.point_relevancy(features, encode([text]), anything)
+        values = query.point_relevancy(
+            features, encode([text]), anything, superpoints=superpoints
+        )
         found = query.regions(scene.points, values)
         answered = time.monotonic() - began
         _write(output / _slug(text), scene, values)
