@@ -19,7 +19,7 @@ FILES: dict[str, tuple[str, ...]] = {
         "CLIP ViT-L/14@336px (text tower)",
     ),
     "odise": (
-        "odise_caption_coco_50e.py's checkpoint (ODISE)",
+        "ODISE's published checkpoint",
         "tap_vit_h_v1_1.pkl and merged_2560.pkl (Tokenize Anything, captions)",
         "CLIP ViT-B/32 (text tower)",
     ),

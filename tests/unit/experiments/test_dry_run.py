@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from scene_files import write_scannet
 from tiny_scenes import tiny_config
 
 from sas_jax import stages
@@ -51,8 +52,8 @@ print(json.dumps({" ".join(names): row(*names) for names in json.loads(sys.argv[
 """
 
 
-def run(root, *arguments, code=None):
-    start = ["-c", code] if code else [str(root / "experiments" / "train.py")]
+def run(root, *arguments, code=None, script="train"):
+    start = ["-c", code] if code else [str(root / "experiments" / f"{script}.py")]
     return subprocess.run(
         [sys.executable, *start, *arguments],
         cwd=root,
@@ -117,6 +118,23 @@ def test_a_dry_run_says_what_is_missing_and_trains_two_steps(root, tmp_path):
     ):
         assert said in done.stdout, said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_without_weights_stages_run_to_where_they_are_missing(root, tmp_path, name):
+    pytest.importorskip("torch", reason="the teachers' half needs [teachers]")
+    folder = write_scannet(tmp_path / "data")
+    for split in ("train", "val", "test"):
+        path = tmp_path / "data" / "splits" / f"{split}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(folder.name)
+    own = ("--dataset=scannet", "--label_set=scannet20", "--min_vertices=1")
+    places = (f"--data_root={tmp_path}/data", f"--workspace={tmp_path}/run")
+    command = [f"--flagfile={name}.flags", *own, *places]
+    done = run(root, *command, script="pipeline")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "demo_e200.ckpt" in done.stderr and "extract_features.py" in done.stderr
+    assert (tmp_path / "run" / "superpoints" / f"{folder.name}.safetensors").exists()
 
 
 def test_what_memory_is_too_short_for_is_said(monkeypatch):
