@@ -23,6 +23,10 @@ DATASETS: dict[str, str] = {
     "posed_rgbd": "sas_jax.datasets.posed_rgbd:PosedRgbd",
     "tum": "sas_jax.datasets.tum:Tum",
     "colmap": "sas_jax.datasets.colmap:Colmap",
+    "nerfstudio": "sas_jax.datasets.nerfstudio:Nerfstudio",
+    "polycam": "sas_jax.datasets.polycam:Polycam",
+    "stray": "sas_jax.datasets.stray:Stray",
+    "record3d": "sas_jax.datasets.record3d:Record3D",
     "sens": "sas_jax.datasets.sens:Sens",
 }
 """Name -> `module:class` of the data set."""
