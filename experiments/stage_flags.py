@@ -13,6 +13,7 @@ from absl import flags
 
 from sas_jax.capability.config import CapabilityConfig, SynthesisConfig
 from sas_jax.datasets.capture import CaptureDataset
+from sas_jax.datasets.scannet import ScanNet
 from sas_jax.distill.config import RunConfig, TrainConfig, named_augmentation
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.lifting.config import ExtractConfig, LiftConfig
@@ -32,6 +33,12 @@ LABEL_SET = flags.DEFINE_string(
     "label_set", None, "Classes to score on; default: the data set's first ones."
 )
 SPLITS = flags.DEFINE_list("splits", "train,val,test", "Splits to prepare.")
+SUPERPOINT_SCORES = flags.DEFINE_bool(
+    "superpoint_scores",
+    None,
+    "Average scores over superpoints: a second row of each method in evaluate.py, by "
+    "default where superpoints were made; the answer of query.py, by default not.",
+)
 EVAL_SPLIT = flags.DEFINE_string("eval_split", "test", "Split to score and report on.")
 SCENES = flags.DEFINE_list("scenes", [], "Only these scenes; default: whole splits.")
 RUN = flags.DEFINE_string(
@@ -83,6 +90,8 @@ EXTRACT = config_flags.define(
 config_flags.define(
     CaptureDataset, only=("up", "depth_scale", "pose_convention", "check_depth")
 )
+
+config_flags.define(ScanNet, only=("axis_aligned",))
 
 # Capability
 VOCABULARY = flags.DEFINE_string(

@@ -19,7 +19,7 @@ from sas_jax.artefacts.stamps import NO_MEMO, Memo
 from sas_jax.checks import one_of
 from sas_jax.datasets.captured import Capture, scene_of_geometry
 from sas_jax.datasets.contracts import Dataset, Part, Scan
-from sas_jax.datasets.scan_files import listed
+from sas_jax.datasets.scan_files import names_of_split
 from sas_jax.errors import InputError
 from sas_jax.scenes.capture_checks import Frames, check_depth, check_poses
 from sas_jax.scenes.capture_world import rotated, turned_by_cameras
@@ -122,13 +122,14 @@ class CaptureDataset(Dataset, abc.ABC):
     def scan_names(self, root: pathlib.Path, split: str) -> list[str]:
         """Return the names of a split, of all scans where there are no splits."""
         if (root / "splits").is_dir():
-            return listed(root, split, root, self.name)
+            present = [p.name for p in root.iterdir() if self.is_scan(p)]
+            return names_of_split(root, split, present, self.name)
         if not root.is_dir():
             raise InputError(
                 f"{self.name}: a folder of scans is required, got none ({root}). Check "
                 "the path."
             )
-        return sorted(name_of(path) for path in root.iterdir() if self.is_scan(path))
+        return sorted(self.scan_name(p) for p in root.iterdir() if self.is_scan(p))
 
     def scan_path(self, root: pathlib.Path, name: str) -> pathlib.Path:
         """Return where a scan lies: a folder, or a file whose suffix is left out."""
@@ -183,7 +184,7 @@ class CaptureDataset(Dataset, abc.ABC):
             frames = dataclasses.replace(frames, convention=self.pose_convention)
         scale = capture.scale if self.scale is None else self.scale
         up = capture.up if self.up == "auto" else self.up
-        name = name_of(path)
+        name = self.scan_name(path)
         if capture.geometry is not None:
             capture = dataclasses.replace(capture, frames=frames, up=up, scale=scale)
             return scene_of_geometry(name, capture, image_size_wh)
@@ -214,14 +215,9 @@ class CaptureDataset(Dataset, abc.ABC):
 
         if self.keep is None:
             return make()
-        name = name_of(path)
+        name = self.scan_name(path)
         key = Scan(self, name, path).key("geometry", memo=self.memo)
         return kept(self.keep / f"{name}.safetensors", key, make)
-
-
-def name_of(path: pathlib.Path) -> str:
-    """Return the name of the scan at a path: a file's without its suffix."""
-    return path.stem if path.is_file() else path.name
 
 
 def _of_depth(source: Frames, up: Up, settings: CaptureDataset) -> CaptureCloud:

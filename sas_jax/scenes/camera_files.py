@@ -40,6 +40,23 @@ def read_matrix(path: pathlib.Path, what: str) -> Float[np.ndarray, "R C"]:
         ) from error
 
 
+def read_npy(path: pathlib.Path, what: str) -> Float[np.ndarray, "..."]:
+    """Read a small .npy file of numbers, f64.
+
+    Raises:
+      InputError: for a missing or damaged file, or one of other things.
+    """
+    try:
+        # Mapped, so that no more is taken than the file has, whatever its header says.
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.array(stored, np.float64)
+    except (OSError, ValueError, EOFError, TypeError, SyntaxError) as error:
+        raise InputError(
+            f"{what}: a whole .npy file of numbers is required, got {error} ({path}). "
+            "Export it again."
+        ) from error
+
+
 def read_intrinsics(path: pathlib.Path) -> Float[np.ndarray, "3 3"]:
     """Read a pinhole matrix, f64; see `read_pinhole`."""
     return read_pinhole(path)[0]
