@@ -24,12 +24,7 @@ from sas_jax.datasets.capture import Capture, CaptureDataset
 from sas_jax.errors import InputError
 from sas_jax.scenes.camera_files import pinhole_of
 from sas_jax.scenes.frames import list_frames
-from sas_jax.scenes.image_files import (
-    confident_depth,
-    depth_file,
-    grey_file,
-    read_json,
-)
+from sas_jax.scenes.image_files import depth_file, read_json
 from sas_jax.scenes.mesh import Mesh, checked_mesh
 from sas_jax.scenes.mesh_files import read_mesh
 from sas_jax.scenes.scene import BadFrame
@@ -92,9 +87,8 @@ def _view(
     depth, confidence = (
         keyframes / part / f"{name}.png" for part in ("depth", "confidence")
     )
-    read = depth_file(depth, depth_scale) if depth.is_file() else None
-    if read is not None and confidence.is_file():
-        read = confident_depth(read, grey_file(confidence))
+    sure = confidence if confidence.is_file() else None
+    read = depth_file(depth, depth_scale, sure) if depth.is_file() else None
     files = (color, depth, confidence, camera_file)
     try:
         stated = read_json(camera_file, "polycam")

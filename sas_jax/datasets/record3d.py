@@ -28,7 +28,6 @@ from sas_jax.scenes.camera_files import checked_intrinsics
 from sas_jax.scenes.depth_files import metres
 from sas_jax.scenes.frames import list_depth, list_frames
 from sas_jax.scenes.image_files import (
-    confident_depth,
     depth_file,
     json_object,
     pose_of_quaternion,
@@ -131,10 +130,8 @@ def _raw_frames(root: pathlib.Path, stated: dict[str, Any]):
         )
         if depth not in names:
             continue
-        read: Callable = functools.partial(_depth, root, depth, _size(stated))
-        if sure in names:
-            level = functools.partial(_confidence, root, sure, _size(stated))
-            read = confident_depth(read, level)
+        level = sure if sure in names else None
+        read = functools.partial(_depth, root, depth, level, _size(stated))
         members = [name for name in (color, depth, sure) if name in names]
         files = tuple(root / name for name in members) if root.is_dir() else (root,)
         yield number, functools.partial(_color, root, color), read, files
@@ -152,12 +149,12 @@ def _color(root: pathlib.Path, name: str) -> UInt8[np.ndarray, "H W 3"]:
     return decode_color(read_member(root, name), root / name)
 
 
-def _depth(root, name, size_wh) -> Float32[np.ndarray, "H W"]:
-    return metres(_pixels(root, name, size_wh, np.dtype("<f4")), 1.0)
-
-
-def _confidence(root, name, size_wh) -> UInt8[np.ndarray, "H W"]:
-    return _pixels(root, name, size_wh, np.dtype("u1"))
+def _depth(root, name, confidence, size_wh) -> Float32[np.ndarray, "H W"]:
+    depth_m = metres(_pixels(root, name, size_wh, np.dtype("<f4")), 1.0)
+    if confidence is None:
+        return depth_m
+    sure = _pixels(root, confidence, depth_m.shape[::-1], np.dtype("u1"))
+    return np.where(sure > 0, depth_m, np.float32(0))
 
 
 def _pixels(

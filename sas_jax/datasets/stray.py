@@ -21,12 +21,7 @@ from sas_jax.datasets.capture import Capture, CaptureDataset
 from sas_jax.errors import InputError
 from sas_jax.scenes.camera_files import read_intrinsics
 from sas_jax.scenes.frames import list_depth, list_frames
-from sas_jax.scenes.image_files import (
-    confident_depth,
-    depth_file,
-    grey_file,
-    pose_of_quaternion,
-)
+from sas_jax.scenes.image_files import depth_file, pose_of_quaternion
 from sas_jax.scenes.video import read_video_frame
 from sas_jax.scenes.views import Camera, View, ViewFrames
 
@@ -64,19 +59,15 @@ class Stray(CaptureDataset):
         for number, pose in _poses(index[0]):
             if number not in depth or (colors and number not in colors):
                 continue
-            read, files = depth_file(depth[number], scale), [depth[number]]
-            if number in confidence:
-                read = confident_depth(read, grey_file(confidence[number]))
-                files.append(confidence[number])
-            color = colors.get(number)
+            color, sure = colors.get(number), confidence.get(number)
             decode = functools.partial(read_video_frame, video, number)
             view = View(
                 name=f"{number:06}",
                 pose=pose,
                 camera=camera,
                 color=color or decode,
-                depth=read,
-                files=(color or video, *files),
+                depth=depth_file(depth[number], scale, sure),
+                files=(color or video, depth[number], *([sure] if sure else [])),
             )
             views.append(view)
         if not views:

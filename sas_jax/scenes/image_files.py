@@ -7,44 +7,57 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32
 
 from sas_jax.errors import InputError
 from sas_jax.scenes.depth_files import read_depth
-from sas_jax.scenes.images import open_image, resize_nearest
+from sas_jax.scenes.images import open_image
 
 
 def depth_file(
-    path: pathlib.Path, depth_scale: float
+    path: pathlib.Path,
+    depth_scale: float,
+    confidence: pathlib.Path | None = None,
+    least: int = 1,
 ) -> Callable[[], Float32[np.ndarray, "H W"]]:
-    """Return what reads a depth image in metres; see `depth_files.read_depth`."""
-    return functools.partial(read_depth, path, depth_scale)
+    """Return what reads a depth image in metres; see `depth_files.read_depth`.
 
-
-def confident_depth(
-    depth: Callable[[], Float32[np.ndarray, "H W"]],
-    confidence: Callable[[], UInt8[np.ndarray, "h w"]],
-) -> Callable[[], Float32[np.ndarray, "H W"]]:
-    """Return what reads depth without the readings of no confidence.
-
-    ARKit knows three levels, of which the lowest one, 0, is not to be relied on.
+    Args:
+      path: of the depth image.
+      depth_scale: stored units per metre.
+      confidence: image of how sure each reading is, of the same size; None for none.
+      least: readings that are less sure are left out; ARKit has 0, 1 and 2.
     """
-    return functools.partial(_confident, depth, confidence)
+    return functools.partial(_depth, path, depth_scale, confidence, least)
 
 
-def _confident(depth, confidence):
-    depth_m, level = depth(), confidence()
-    sure = resize_nearest(level, (depth_m.shape[1], depth_m.shape[0])) > 0
-    return np.where(sure, depth_m, np.float32(0))
+def _depth(
+    path: pathlib.Path, depth_scale: float, confidence: pathlib.Path | None, least: int
+) -> Float32[np.ndarray, "H W"]:
+    depth = read_depth(path, depth_scale)
+    if confidence is None:
+        return depth
+    sure = np.array(open_image(confidence, "confidence"))
+    if sure.shape != depth.shape:
+        raise InputError(
+            f"confidence: an image of the depth's shape {list(depth.shape)} is required"
+            f", got {list(sure.shape)} ({confidence}). Export this frame again."
+        )
+    return np.where(sure >= least, depth, np.float32(0))
 
 
-def grey_file(path: pathlib.Path) -> Callable[[], UInt8[np.ndarray, "H W"]]:
-    """Return what reads a grey image of bytes."""
-    return functools.partial(_grey, path)
-
-
-def _grey(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
-    return np.array(open_image(path, "confidence").convert("L"))
+def nearest_in_time(
+    times: Float[np.ndarray, " N"], time: float, within: float
+) -> int | None:
+    """Return the row of ascending times that is nearest, None where it is too far."""
+    if not len(times):
+        return None
+    right = int(np.searchsorted(times, time))
+    best = min(
+        (i for i in (right - 1, right) if 0 <= i < len(times)),
+        key=lambda i: abs(times[i] - time),
+    )
+    return best if abs(times[best] - time) <= within else None
 
 
 def read_json(path: pathlib.Path, where: str) -> dict[str, Any]:
