@@ -89,28 +89,30 @@ def _view(
     )
     sure = confidence if confidence.is_file() else None
     read = depth_file(depth, depth_scale, sure) if depth.is_file() else None
-    files = (color, depth, confidence, camera_file)
-    try:
-        stated = read_json(camera_file, "polycam")
-        camera = Camera(*pinhole_of(stated, camera_file))
-        return View(name, _rows(stated), camera, color, read, files=files)
-    except InputError as error:
-        pose = functools.partial(_no_pose, str(error))
-        return View(name, pose, Camera(np.eye(3)), color, read, files=files)
+    return View(
+        name=name,
+        pose=functools.partial(_pose, camera_file),
+        camera=functools.partial(_camera, camera_file),
+        color=color,
+        depth=read,
+        files=(color, depth, confidence, camera_file),
+    )
 
 
-def _no_pose(message: str) -> Float[np.ndarray, "4 4"]:
-    raise BadFrame("invalid camera", message)
+def _camera(path: pathlib.Path) -> Camera:
+    return Camera(*pinhole_of(read_json(path, "polycam"), path))
 
 
-def _rows(stated: dict) -> Float[np.ndarray, "4 4"]:
+def _pose(path: pathlib.Path) -> Float[np.ndarray, "4 4"]:
     pose = np.eye(4)
     try:
+        stated = read_json(path, "polycam")
         pose[:3] = [[float(stated[f"t_{i}{j}"]) for j in range(4)] for i in range(3)]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"polycam: numbers t_00 to t_23 are required, got {error!r}. Export the "
-            "raw data again."
+        raise BadFrame(
+            "invalid pose",
+            f"polycam: numbers t_00 to t_23 are required, got {error!r} ({path}). "
+            "Export the raw data again.",
         ) from error
     return pose
 
