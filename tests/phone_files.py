@@ -59,9 +59,9 @@ def as_polycam(folder, frames=None, corrected="corrected_"):
     return folder, frames
 
 
-def as_nerfstudio(folder, frames=None, depth=True, **changes):
+def as_nerfstudio(folder, seen=None, depth=True, **changes):
     """Write a transforms.json; `changes` are of its top level."""
-    frames = pictures() if frames is None else frames
+    frames = pictures() if seen is None else seen
     stated = {"fl_x": 40.0, "fl_y": 40.0, "cx": 32.0, "cy": 24.0, "w": 64, "h": 48}
     stated |= {"camera_model": "OPENCV", "k1": 0.0, "frames": []}
     for i, frame in enumerate(frames):
