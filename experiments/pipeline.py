@@ -8,17 +8,13 @@ and a stage that is killed goes on where it stopped when this script runs again.
 Ctrl-C lets the stage finish what it must save; a second one kills it.
 """
 
-import ctypes
 import json
-import os
-import pathlib
-import signal
-import subprocess
 import sys
 import time
 
 import settings
 import stage_flags
+import stage_process
 from student_names import begun_from, chosen_student
 from tqdm import tqdm
 
@@ -28,9 +24,7 @@ from sas_jax.capability import registry
 from sas_jax.classes import vocabulary
 from sas_jax.errors import InputError
 
-_HERE = pathlib.Path(__file__).parent
 _FUSIONS = ("capability", "add", "linear")
-_PR_SET_PDEATHSIG = 1
 _VARIANT_FLAGS = {
     "point": ["--distill=point", "--self_distillation=0"],
     "full": ["--distill=superpoint"],
@@ -112,48 +106,9 @@ def _student(variant: str, seed: str) -> tuple[str, str, list[str]]:
 
 
 def _run(name: str, script: str, extra: list[str]) -> None:
-    command = [sys.executable, str(_HERE / script), *sys.argv[1:], *extra]
     began = time.monotonic()
-    status = _call(command)
-    if status != 0:
-        raise InputError(
-            f"pipeline: every stage must succeed, got exit status {status} from "
-            f"{script}. Mend what it says above and run this command again; finished "
-            "stages are skipped."
-        )
+    stage_process.run(script, [*sys.argv[1:], *extra])
     _note_time(name, time.monotonic() - began)
-
-
-def _call(command: list[str]) -> int:
-    """Run a stage and return its exit status.
-
-    It has a process group of its own, so that Ctrl-C reaches it once, from here, and
-    this process waits for what it saves.
-    """
-    parent = os.getpid()
-    with subprocess.Popen(
-        command, process_group=0, preexec_fn=lambda: _end_with(parent)
-    ) as stage:
-        try:
-            return stage.wait()
-        except KeyboardInterrupt:
-            stage.send_signal(signal.SIGINT)
-            try:
-                stage.wait()
-            except KeyboardInterrupt:
-                stage.kill()
-            raise
-
-
-def _end_with(parent: int) -> None:
-    """Have the kernel send SIGTERM to this process when its parent is gone (Linux).
-
-    A stage that went on alone would hold its folders against the next run.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(128 + signal.SIGTERM)
 
 
 def _note_time(name: str, seconds: float) -> None:

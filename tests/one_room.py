@@ -19,7 +19,7 @@ class Picture:
     rgb: np.ndarray
     depth_m: np.ndarray
     pose: np.ndarray
-    intrinsics: np.ndarray
+    intrinsics: np.ndarray = dataclasses.field(default_factory=lambda: INTRINSICS)
 
 
 def turned(axis, degrees, position=(0, 0, 0)):

@@ -41,8 +41,9 @@ class NiceSlam(CaptureDataset):
     layout: ClassVar = "<scene>/ with results/frame000000.jpg and traj.txt"
 
     def is_scan(self, path: pathlib.Path) -> bool:
-        """Tell whether there are images and their poses."""
-        return (path / "results").is_dir() and (path / "traj.txt").is_file()
+        """Tell whether there are images and their poses, and no labelled mesh."""
+        there = (path / "results").is_dir() and (path / "traj.txt").is_file()
+        return there and not (path / "habitat").is_dir()
 
     def capture(self, path: pathlib.Path) -> Capture:
         """Return the frames that have a line of the trajectory."""

@@ -40,7 +40,7 @@ from sas_jax.scenes.labels import MATTERPORT21, SCANNET20, LabelSet, label_set
 from sas_jax.scenes.mesh import moved_mesh
 from sas_jax.scenes.ply import read_ply
 from sas_jax.scenes.scene import Scene
-from sas_jax.scenes.views import Camera, ViewFrames
+from sas_jax.scenes.views import ViewFrames
 
 Compat = Literal["paper", "official"]
 # OpenScene and SAS use this matrix for every scene, at 640 x 480.
@@ -177,8 +177,7 @@ def _sens_source(
     frames = sens_frames(_sens_path(folder))
     views = []
     for view in frames.views:
-        camera = view.depth_camera or view.camera
-        assert isinstance(camera, Camera)  # .sens has one for all frames
+        camera = view.depth_camera or view.read_camera()
         if compat == "official":
             wh = camera.size_wh or _OFFICIAL_WH
             matrix = scale_intrinsics(OFFICIAL_INTRINSICS, _OFFICIAL_WH, wh)

@@ -98,6 +98,10 @@ class View:
     color_from_depth: Float[np.ndarray, "4 4"] | None = None
     files: tuple[pathlib.Path, ...] = ()
 
+    def read_camera(self) -> Camera:
+        """Return the camera of colour; raises InputError where it cannot be read."""
+        return self.camera() if callable(self.camera) else self.camera
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ViewFrames:
@@ -198,7 +202,7 @@ class ViewFrames:
         view = self._by_name[name]
         pose = self.read_pose(name)
         try:
-            camera = view.camera() if callable(view.camera) else view.camera
+            camera = view.read_camera()
             rgb, clockwise = _color(view, camera)
             depth_m = None if view.depth is None else view.depth()
         except BadFrame:

@@ -20,6 +20,7 @@ VERSION = 0
 
 _RANDOM = re.compile(r"random:\d+")
 _NEEDS = ("torch", "transformers", "cv2", "webcolors")
+_PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,16 +31,23 @@ class Entry:
       contract: `dense`, `mask`, `heat` or `captioner` (see contracts.py).
       loader: `module:function`, called with `LoadOptions`.
       needs: modules that must be importable.
+      capability: folder in this package of its measured table, see
+        `capability.shipped`; None has none.
     """
 
     contract: str
     loader: str
     needs: tuple[str, ...] = _NEEDS
+    capability: str | None = None
 
 
 ENTRIES: dict[str, Entry] = {
-    "rooms-dense": Entry("dense", "sas_jax.rooms.teachers.dense:load"),
-    "rooms-mask": Entry("mask", "sas_jax.rooms.teachers.mask:load"),
+    "rooms-dense": Entry(
+        "dense", "sas_jax.rooms.teachers.dense:load", capability="rooms/teachers/tables"
+    ),
+    "rooms-mask": Entry(
+        "mask", "sas_jax.rooms.teachers.mask:load", capability="rooms/teachers/tables"
+    ),
     "colour-size": Entry("captioner", "sas_jax.teachers.captions:load_colour_size"),
     "none": Entry("captioner", "sas_jax.teachers.captions:load_none"),
 }
@@ -68,6 +76,14 @@ def entry(name: str) -> Entry:
 def missing_needs(row: Entry) -> list[str]:
     """Return the modules that a model needs and this environment lacks."""
     return [need for need in row.needs if importlib.util.find_spec(need) is None]
+
+
+def shipped_capability(name: str) -> pathlib.Path | None:
+    """Return the file of the capability that comes with a teacher, None without."""
+    row = ENTRIES.get(name)
+    if row is None or row.capability is None:
+        return None
+    return _PACKAGE / row.capability / f"{name}.json"
 
 
 def check(

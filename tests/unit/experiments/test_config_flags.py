@@ -172,6 +172,9 @@ def test_a_field_without_help_is_a_fault():
 
     with pytest.raises(TypeError, match="no help for count"):
         config_flags.define(Silent)
+    Silent.__doc__ = "Says nothing, and lists nothing."
+    with pytest.raises(TypeError, match=r"Silent: .*'Attributes:'"):
+        config_flags.define(Silent)
 
 
 def run(root, code, *arguments):
