@@ -109,7 +109,8 @@ EXTRACT = config_flags.define(
 
 config_flags.heading("Data sets")  # the fields of each, by name
 config_flags.define(
-    CaptureDataset, only=("up", "depth_scale", "pose_convention", "check_depth")
+    CaptureDataset,
+    only=("up", "scale", "depth_scale", "pose_convention", "check_depth"),
 )
 config_flags.define(Geometry)
 config_flags.define(ScanNet, only=("axis_aligned",))
