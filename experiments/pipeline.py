@@ -64,8 +64,9 @@ def _stages() -> list[tuple[str, str, list[str]]]:
     stages += [
         ("teacher features", "extract_features.py", []),
         ("capability", "measure_capability.py", []),
-        ("superpoints", "make_superpoints.py", []),
     ]
+    if stage_flags.SUPERPOINTS.value:
+        stages.append(("superpoints", "make_superpoints.py", []))
     wanted = dict.fromkeys([stage_flags.strategy(), *_FUSIONS])
     stages += [_fusion(strategy) for strategy in wanted]
     for seed in _seeds():

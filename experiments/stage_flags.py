@@ -13,6 +13,7 @@ from absl import flags
 
 from sas_jax.capability.config import CapabilityConfig, SynthesisConfig
 from sas_jax.datasets.capture import CaptureDataset
+from sas_jax.datasets.nuscenes import NuScenes
 from sas_jax.distill.config import RunConfig, TrainConfig, named_augmentation
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.lifting.config import ExtractConfig, LiftConfig
@@ -83,6 +84,7 @@ EXTRACT = config_flags.define(
 config_flags.define(
     CaptureDataset, only=("up", "depth_scale", "pose_convention", "check_depth")
 )
+config_flags.define(NuScenes, only=("sweep_window_s",))
 
 # Capability
 VOCABULARY = flags.DEFINE_string(
