@@ -124,7 +124,7 @@ def read_version(folder: pathlib.Path) -> Version:
     Raises:
       InputError: for a missing or damaged table, and for a token without a row.
 
-    Takes a minute and 1 GB for the tables of the whole data set (v1.0-trainval).
+    Takes about a minute and 0.8 GB for v1.0-trainval, 2.6 million rows of sample_data.
     """
     names, samples = {}, {}
     for token, name in _rows(folder, "scene", token=str, name=str):

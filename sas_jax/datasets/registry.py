@@ -20,10 +20,12 @@ VERSION = 0
 
 DATASETS: dict[str, str] = {
     "scannet": "sas_jax.datasets.scannet:ScanNet",
+    "matterport": "sas_jax.datasets.matterport:Matterport",
     "posed_rgbd": "sas_jax.datasets.posed_rgbd:PosedRgbd",
     "nuscenes": "sas_jax.datasets.nuscenes:NuScenes",
     "semantic_kitti": "sas_jax.datasets.semantic_kitti:SemanticKitti",
     "tum": "sas_jax.datasets.tum:Tum",
+    "sens": "sas_jax.datasets.sens:Sens",
 }
 """Name -> `module:class` of the data set."""
 

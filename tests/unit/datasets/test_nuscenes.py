@@ -209,8 +209,8 @@ def test_joined_tables_are_kept_and_made_again_when_they_change(
     change(root, "calibrated_sensor", "translation", [0.0, 0.0, 0.0])
     assert not np.array_equal(opened(root, **keep).points, first.points)
     assert len(calls) == 3
-    names = {path.name for path in (tmp_path / "kept/nuscenes-v1.0-mini").iterdir()}
-    assert names == {"index.json", "scene-0061.json", "scene-0103.json"}
+    names = {path.stem for path in (tmp_path / "kept").rglob("*.safetensors")}
+    assert names == {"index", "scene-0061", "scene-0103"}
 
 
 def test_a_key_follows_the_rows_and_files_of_the_scan_alone(root):

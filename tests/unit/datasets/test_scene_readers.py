@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scene_files import INTRINSICS, write_frame, write_ply, write_scannet
 
-from sas_jax.datasets import registry, scannet_labels
+from sas_jax.datasets import registry, scan_files, scannet_labels
 from sas_jax.datasets.scannet import ScanNet
 from sas_jax.errors import ContractError, InputError
 from sas_jax.scenes.frames import natural_key
@@ -456,3 +456,46 @@ def test_names_with_letters_sort_by_their_numbers():
     expected = ["7", "b", "frame_09", "frame_9", "frame_10"]
     assert sorted(names, key=natural_key) == expected
     assert sorted(["²", "2"], key=natural_key)  # a digit that is no number
+
+
+def test_without_lists_the_splits_are_the_official_ones(tmp_path, caplog):
+    for name in ("scene0568_00", "scene0000_00", "scene0707_00", "mine"):
+        write_scannet(tmp_path, name)
+    dataset = ScanNet()
+    assert dataset.scan_names(tmp_path, "val") == ["scene0568_00"]
+    assert "1 of the official list's 312 scans" in caplog.text
+    assert dataset.scan_names(tmp_path, "train") == ["scene0000_00"]
+    with pytest.raises(InputError, match="split other"):
+        dataset.scan_names(tmp_path, "other")
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "val.txt").write_text("mine")
+    assert dataset.scan_names(tmp_path, "val") == ["mine"]
+
+
+def test_official_splits_share_no_scan():
+    for who, counts in {
+        "scannet": (1201, 312, 100),
+        "matterport": (61, 11, 18),
+    }.items():
+        lists = scan_files._official(who)
+        assert tuple(len(lists[s]) for s in ("train", "val", "test")) == counts
+        assert len(set().union(*lists.values())) == sum(counts)
+
+
+def test_axis_alignment_turns_points_and_cameras_alike(tmp_path):
+    folder = write_scannet(tmp_path, "scene0000_00")
+    with pytest.raises(InputError, match="axisAlignment"):
+        ScanNet(axis_aligned=True).open(folder)
+    turn = np.eye(4)
+    turn[:2, :2], turn[:3, 3] = [[0, -1], [1, 0]], (5, 6, 7)
+    stated = " ".join(map(str, turn.ravel()))
+    (folder / "scene0000_00.txt").write_text(f"axisAlignment = {stated}\n")
+    plain, turned = ScanNet().open(folder), ScanNet(axis_aligned=True).open(folder)
+    expected = plain.points @ turn[:3, :3].T + turn[:3, 3]
+    np.testing.assert_allclose(turned.points, expected, atol=1e-5)
+    np.testing.assert_array_equal(
+        turned.points, ScanNet(axis_aligned=True).points(folder)
+    )
+    for one, two in zip(plain.frames(), turned.frames(), strict=True):
+        pose = turn @ one.world_from_camera
+        np.testing.assert_allclose(two.world_from_camera, pose, atol=1e-9)
