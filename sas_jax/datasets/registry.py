@@ -21,10 +21,15 @@ VERSION = 0
 DATASETS: dict[str, str] = {
     "scannet": "sas_jax.datasets.scannet:ScanNet",
     "matterport": "sas_jax.datasets.matterport:Matterport",
+    "replica": "sas_jax.datasets.replica:Replica",
     "posed_rgbd": "sas_jax.datasets.posed_rgbd:PosedRgbd",
     "nuscenes": "sas_jax.datasets.nuscenes:NuScenes",
     "semantic_kitti": "sas_jax.datasets.semantic_kitti:SemanticKitti",
     "tum": "sas_jax.datasets.tum:Tum",
+    "colmap": "sas_jax.datasets.colmap:Colmap",
+    "openscene_scannet": "sas_jax.datasets.openscene:OpenSceneScanNet",
+    "openscene_matterport": "sas_jax.datasets.openscene:OpenSceneMatterport",
+    "openscene_nuscenes": "sas_jax.datasets.openscene:OpenSceneNuScenes",
     "sens": "sas_jax.datasets.sens:Sens",
 }
 """Name -> `module:class` of the data set."""

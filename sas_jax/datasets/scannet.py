@@ -7,6 +7,7 @@
                       <id>.aggregation.json                    segments of each instance
                       <id>.txt                                 sizes of the images
                       color/N.jpg depth/N.png (mm) pose/N.txt intrinsic/*.txt
+                      <id>.sens                                in place of these four
 
 Labels and instances are absent in the test split. Mesh and poses share one world; the
 `axisAlignment` of `<id>.txt` is applied to neither unless it is asked for, as in
@@ -30,6 +31,7 @@ from sas_jax.datasets.scannet_labels import (
     read_instances,
     read_labels,
 )
+from sas_jax.datasets.sens import sens_frames
 from sas_jax.errors import InputError
 from sas_jax.scenes.camera_files import read_intrinsics, rigid_fault
 from sas_jax.scenes.frames import FolderFrames, list_frames
@@ -38,6 +40,7 @@ from sas_jax.scenes.labels import MATTERPORT21, SCANNET20, LabelSet, label_set
 from sas_jax.scenes.mesh import moved_mesh
 from sas_jax.scenes.ply import read_ply
 from sas_jax.scenes.scene import Scene
+from sas_jax.scenes.views import ViewFrames
 
 Compat = Literal["paper", "official"]
 # OpenScene and SAS use this matrix for every scene, at 640 x 480.
@@ -100,6 +103,8 @@ class ScanNet(Dataset):
             files += label_files(path)
         if part == "views":
             files.append(path / f"{path.name}.txt")
+            if _reads_sens(path):
+                return [*files, _sens_path(path)]
             files += sorted((path / "intrinsic").glob("*.txt"))
             files += frame_files(path, frame_stride, memo)
         return files
@@ -156,9 +161,45 @@ def mesh_path(folder: pathlib.Path) -> pathlib.Path:
     return folder / f"{folder.name}_vh_clean_2.ply"
 
 
+def _sens_path(folder: pathlib.Path) -> pathlib.Path:
+    return folder / f"{folder.name}.sens"
+
+
+def _reads_sens(folder: pathlib.Path) -> bool:
+    """Tell whether images are in the file of the sensor, and not exported."""
+    return not (folder / "color").is_dir() and _sens_path(folder).is_file()
+
+
+def _sens_source(
+    folder: pathlib.Path, image_size_wh: tuple[int, int] | None, compat: Compat
+) -> ViewFrames:
+    """Return frames that are those of the export: one camera for colour and depth."""
+    frames = sens_frames(_sens_path(folder))
+    views = []
+    for view in frames.views:
+        camera = view.depth_camera or view.camera
+        if compat == "official":
+            wh = camera.size_wh or _OFFICIAL_WH
+            matrix = scale_intrinsics(OFFICIAL_INTRINSICS, _OFFICIAL_WH, wh)
+            camera = dataclasses.replace(camera, intrinsics=matrix)
+        views.append(
+            dataclasses.replace(
+                view, camera=camera, depth_camera=None, color_from_depth=None
+            )
+        )
+    return dataclasses.replace(
+        frames,
+        views=tuple(views),
+        image_size_wh=image_size_wh,
+        interpolation="nearest",
+    )
+
+
 def _frame_source(
     folder: pathlib.Path, image_size_wh: tuple[int, int] | None, compat: Compat
-) -> FolderFrames:
+) -> FolderFrames | ViewFrames:
+    if _reads_sens(folder):
+        return _sens_source(folder, image_size_wh, compat)
     files = list_frames(folder / "color")
     camera = "depth" if (folder / "depth").is_dir() else "color"
     calibrated_wh = _stated_size(folder, camera)

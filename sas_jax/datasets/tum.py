@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from sas_jax.datasets.capture import Capture, CaptureDataset
 from sas_jax.errors import InputError
-from sas_jax.scenes.camera_files import read_intrinsics
+from sas_jax.scenes.camera_files import read_pinhole
 from sas_jax.scenes.image_files import depth_file, pose_of_quaternion
 from sas_jax.scenes.views import Camera, View, ViewFrames
 
@@ -89,7 +89,7 @@ class Tum(CaptureDataset):
 
 def _camera(path: pathlib.Path) -> Camera:
     if (path / "intrinsic.txt").is_file():
-        return Camera(read_intrinsics(path / "intrinsic.txt"))
+        return Camera(*read_pinhole(path / "intrinsic.txt"))
     name = path.name.lower().replace("fr1", "freiburg1")
     name = name.replace("fr2", "freiburg2").replace("fr3", "freiburg3")
     numbers = next((v for k, v in _KNOWN.items() if k in name), _DEFAULT)

@@ -271,7 +271,7 @@ class FolderFrames:
         Raises:
           BadFrame: where this image alone differs from the others.
         """
-        capture_wh = self._capture_wh or stored_wh
+        capture_wh = self.capture_wh or stored_wh
         expected = self._misfit(capture_wh)
         if expected is not None:
             raise InputError(
@@ -296,7 +296,7 @@ class FolderFrames:
         return None
 
     @functools.cached_property
-    def _capture_wh(self) -> tuple[int, int] | None:
+    def capture_wh(self) -> tuple[int, int] | None:
         """Size of most images; of sizes as common, one that fits. None without any."""
         sizes = self._spread(self._used_size)
         return max(

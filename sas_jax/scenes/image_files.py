@@ -24,7 +24,7 @@ def pose_of_quaternion(
 
     A quaternion of length zero gives NaN, which is no pose.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         x, y, z, w = np.asarray(xyzw, np.float64) / np.linalg.norm(xyzw)
     pose = np.eye(4)
     pose[:3, :3] = [

@@ -181,7 +181,9 @@ def test_what_does_not_belong_together_is_refused(names, call, message):
 def test_names_stand_for_what_comes_with_the_package(names):
     scene = sas_jax.open_scene(names["scan"], label_set="matterport21")
     assert scene.label_set == MATTERPORT21
-    with pytest.raises(InputError, match="one of scannet20, matterport21, got rooms"):
+    with pytest.raises(
+        InputError, match="one of scannet20, matterport21, scannet200, got"
+    ):
         sas_jax.open_scene(names["scan"], label_set="rooms")
     assert "wall" in sas_jax.load_student("rooms").student.class_names
 
