@@ -54,6 +54,7 @@ def main() -> None:
     settings.check_texts(space, _TEXT.value)
     scene = _open(scan)
     features = query.unit_features(_features(scene))
+    config = query.config_for(scene.points)
     ready = time.monotonic() - began
     encode = settings.text_encoder(space)
     anything = encode(list(query.ANYTHING))
@@ -61,7 +62,7 @@ def main() -> None:
     for text in _TEXT.value:
         began = time.monotonic()
         values = query.point_relevancy(features, encode([text]), anything)
-        found = query.regions(scene.points, values)
+        found = query.regions(scene.points, values, config)
         answered = time.monotonic() - began
         _write(output / _slug(text), scene, values)
         _print(text, found, scene.origin)

@@ -66,6 +66,7 @@ def bins(root):
 def test_it_is_recognised_and_lists_keyframes_by_scene(written):
     known = registry.of_root(written)
     assert known.name == "nuscenes"
+    assert known.label_set("nuscenes16").asked.name == "nuscenes43"  # Table 8
     names = ["scene-0103_00", "scene-0103_01"]
     assert known.scan_names(written, "val") == names
     path = known.scan_path(written, names[1])
