@@ -20,7 +20,7 @@ from outdoor_files import (
 )
 
 from sas_jax.artefacts.stamps import Memo
-from sas_jax.datasets import nuscenes_index, nuscenes_tables, registry
+from sas_jax.datasets import json_rows, nuscenes_index, nuscenes_tables, registry
 from sas_jax.datasets.nuscenes import NuScenes
 from sas_jax.errors import InputError
 from sas_jax.lifting.project import project
@@ -376,11 +376,11 @@ def test_rows_are_read_across_the_borders_of_blocks(tmp_path, monkeypatch):
     for indent in (None, 1):
         path.write_text(json.dumps(rows, indent=indent))
         for size in (1, 2, 7, 64, 100_000):
-            monkeypatch.setattr(nuscenes_tables, "_READ_CHARS", size)
-            assert list(nuscenes_tables.rows_of(path)) == rows
+            monkeypatch.setattr(json_rows, "_READ_CHARS", size)
+            assert list(json_rows.rows_of(path)) == rows
     path.write_text("[1, 23")
     with pytest.raises(InputError):
-        list(nuscenes_tables.rows_of(path))
+        list(json_rows.rows_of(path))
 
 
 @hypothesis.settings(deadline=None, max_examples=60)
