@@ -83,6 +83,7 @@ def main() -> None:
     superpoints = None
     if stage_flags.SUPERPOINT_SCORES.value:
         superpoints = of_scene(scan, scene)
+    config = query.config_for(scene.points)
     ready = time.monotonic() - began
     print(f"answered by: {who}")
     unseen = 100 * float((features.row < 0).mean())
@@ -96,7 +97,7 @@ def main() -> None:
         values = query.point_relevancy(
             features, encode([text]), anything, superpoints=superpoints
         )
-        found = query.regions(scene.points, values)
+        found = query.regions(scene.points, values, config)
         answered = time.monotonic() - began
         _write(output / _slug(text), scene, values, empty=not found)
         _note(output / f"{_slug(text)}.json", text, who, scan, scene, found)
