@@ -77,7 +77,8 @@ $(VENV)/.bench: $(VENV)/.dev
 
 bench: $(VENV)/.bench $(VENV)/.native
 	for cpus in 0 0,1; do \
-	  for script in "bench_plan.py" "bench_conv.py" \
+	  for script in "bench_lifting.py" "bench_superpoints.py" \
+	      "bench_superpoints.py --cloud" "bench_plan.py" "bench_conv.py" \
 	      "bench_xla.py" "bench_network.py --what forward" \
 	      "bench_network.py --what train" "bench_network.py --what distill" \
 	      "bench_network.py --what forward --keep_memory" \

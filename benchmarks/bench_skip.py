@@ -7,7 +7,6 @@ as long for large ones. Each script runs three times: it makes, skips, and hashe
 """
 
 import argparse
-import json
 import os
 import pathlib
 import shutil
@@ -57,7 +56,7 @@ def main() -> None:
             row = {"what": script, "scenes": args.scenes}
             for name, extra in _RUNS.items():
                 row[f"{name}_s"] = round(_seconds(script, [*common, *own, *extra]), 1)
-            _report(row)
+            measure.append("skip", row)
 
 
 def _write_data(root: pathlib.Path, count: int) -> None:
@@ -109,13 +108,6 @@ def _seconds(script: str, flags: list[str]) -> float:
         check=True,
     )
     return time.perf_counter() - began
-
-
-def _report(row: dict) -> None:
-    measure.RESULTS.mkdir(parents=True, exist_ok=True)
-    with open(measure.RESULTS / "skip.jsonl", "a") as file:
-        file.write(json.dumps(row) + "\n")
-    print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,6 @@ def report(
     limit_gflop = 2 * _LIMIT_SIZE**3 / 1e9
     row = {
         **row,
-        "threads": threads(),
         "wall_ms": round(1e3 * timing.wall_s, 3),
         "cpu_ms": round(1e3 * timing.cpu_s, 3),
     }
@@ -97,6 +96,12 @@ def report(
                 100 * gflop / timing.cpu_s / (limit_gflop / limit.cpu_s)
             ),
         }
+    append(benchmark, row)
+
+
+def append(benchmark: str, row: dict) -> None:
+    """Print a result and append it to <RESULTS>/<benchmark>.jsonl."""
+    row = {**row, "threads": threads(), "numpy": np.__version__}
     RESULTS.mkdir(parents=True, exist_ok=True)
     with open(RESULTS / f"{benchmark}.jsonl", "a") as file:
         file.write(json.dumps(row) + "\n")

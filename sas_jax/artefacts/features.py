@@ -35,7 +35,7 @@ VERSION = 1
 
 Level = Literal["point", "superpoint", "voxel"]
 SCHEMA = "sas_jax.features/1"
-_CHANNELS_AT_ONCE = 64
+_ROWS_AT_ONCE = 8192
 _STAGES = {
     "point": ("extract_features", "fuse_features"),
     "superpoint": ("fuse_features",),
@@ -160,15 +160,20 @@ def superpoint_means(
     num_superpoints = int(superpoints.max(initial=-1)) + 1
     owner = superpoints[features.point_index]
     counts = np.bincount(owner, minlength=num_superpoints).astype(np.int32)
-    feat = np.zeros((num_superpoints, features.feat.shape[1]), np.float16)
     order = np.argsort(owner, kind="stable")
-    present = np.flatnonzero(counts)
-    starts = np.concatenate([[0], np.cumsum(counts[present])[:-1]]).astype(np.intp)
-    for first in range(0, feat.shape[1] if len(order) else 0, _CHANNELS_AT_ONCE):
-        block = slice(first, first + _CHANNELS_AT_ONCE)
-        rows = features.feat[:, block].astype(np.float64)[order]
-        sums = np.add.reduceat(rows, starts, axis=0)
-        feat[present, block] = sums / counts[present, None]
+    sums = np.zeros(features.feat.shape[1])  # of the superpoint that is not finished
+    feat = np.zeros((num_superpoints, features.feat.shape[1]), np.float16)
+    for first in range(0, len(order), _ROWS_AT_ONCE):
+        members = order[first : first + _ROWS_AT_ONCE]
+        rows = features.feat[members].astype(np.float64)
+        starts = np.flatnonzero(np.diff(owner[members], prepend=-1))
+        present = owner[members[starts]]
+        if first and owner[order[first - 1]] == present[0]:
+            # What came before is the first to be added to: the sum has one order.
+            rows[0] += sums
+        parts = np.add.reduceat(rows, starts, axis=0)
+        feat[present] = parts / counts[present, None]
+        sums = parts[-1]
     row = np.where(counts[superpoints] > 0, superpoints, -1).astype(np.int32)
     return dataclasses.replace(
         features, feat=feat, row=row, counts=counts, level="superpoint"

@@ -21,13 +21,13 @@ from jaxtyping import Float, Float32
 from sas_jax.artefacts.stamps import NO_MEMO, Memo
 from sas_jax.checks import one_of
 from sas_jax.datasets.contracts import Dataset, Part, Scan
-from sas_jax.datasets.scan_files import listed
+from sas_jax.datasets.scan_files import names_of_split
 from sas_jax.errors import InputError
 from sas_jax.scenes.capture_checks import Frames, check_depth, check_poses
 from sas_jax.scenes.cloud import Cloud, VoxelCloud, back_project, estimate_normals
 from sas_jax.scenes.kept_cloud import CaptureCloud, kept
 from sas_jax.scenes.labels import MATTERPORT21, SCANNET20, LabelSet
-from sas_jax.scenes.mesh import Mesh
+from sas_jax.scenes.mesh import Mesh, moved_mesh
 from sas_jax.scenes.origin import moved_by
 from sas_jax.scenes.poses import PoseConvention
 from sas_jax.scenes.rendered_depth import (
@@ -153,17 +153,21 @@ class CaptureDataset(Dataset, abc.ABC):
     def scan_names(self, root: pathlib.Path, split: str) -> list[str]:
         """Return the names of a split, of all scans where there are no splits."""
         if (root / "splits").is_dir():
-            return listed(root, split, root, self.name)
+            present = [p.name for p in root.iterdir() if self.is_scan(p)]
+            return names_of_split(root, split, present, self.name)
         if not root.is_dir():
             raise InputError(
                 f"{self.name}: a folder of scans is required, got none ({root}). Check "
                 "the path."
             )
-        return sorted(path.name for path in root.iterdir() if self.is_scan(path))
+        return sorted(self.scan_name(p) for p in root.iterdir() if self.is_scan(p))
 
     def scan_path(self, root: pathlib.Path, name: str) -> pathlib.Path:
-        """Return where a scan lies."""
-        return root / name
+        """Return where a scan lies: a folder, or a file whose suffix is left out."""
+        if (root / name).exists() or not root.is_dir():
+            return root / name
+        files = [p for p in root.iterdir() if p.stem == name and self.is_scan(p)]
+        return min(files, default=root / name)
 
     def files(
         self, path: pathlib.Path, part: Part, frame_stride: int, memo: Memo
@@ -210,7 +214,7 @@ class CaptureDataset(Dataset, abc.ABC):
         if self.pose_convention is not None:
             frames = dataclasses.replace(frames, convention=self.pose_convention)
         up = capture.up if self.up == "auto" else self.up
-        name = path.stem if path.is_file() else path.name
+        name = self.scan_name(path)
         if capture.geometry is not None:
             return _of_geometry(name, capture.geometry(), frames, up, image_size_wh)
         cloud = self._cloud(path, frames, up)
@@ -238,7 +242,7 @@ class CaptureDataset(Dataset, abc.ABC):
 
         if self.keep is None:
             return make()
-        name = path.stem if path.is_file() else path.name
+        name = self.scan_name(path)
         key = Scan(self, name, path).key("geometry", memo=self.memo)
         return kept(self.keep / f"{name}.safetensors", key, make)
 
@@ -290,22 +294,21 @@ def _of_geometry(
     turn = frames.turn
     if up == "surfaces":
         turn = turn_up(surface_up(_rotated(_facing(mesh), turn), camera_up)) @ turn
-    points, origin = _rotated(mesh.points, turn), turn[:3, :3] @ mesh.origin
-    normals = None if mesh.normals is None else _rotated(mesh.normals, turn)
+    mesh = moved_mesh(mesh, turn)
     if said:
         logging.warning("%s", said)
-    source: FrameSource = frames.handed_out(moved_by(-origin) @ turn, image_size_wh)
+    turn = moved_by(-mesh.origin) @ turn
+    source: FrameSource = frames.handed_out(turn, image_size_wh)
     if not frames.has_depth:
-        surface = _surface(points, mesh)
-        source = WithRenderedDepth(source, surface)
+        source = WithRenderedDepth(source, _surface(mesh))
     return Scene(
         name=name,
-        points=points,
-        normals=normals,
+        points=mesh.points,
+        normals=mesh.normals,
         colors=mesh.colors,
         faces=mesh.faces,
         frame_source=source,
-        origin=origin,
+        origin=mesh.origin,
     )
 
 
@@ -321,10 +324,10 @@ def _facing(mesh: Mesh) -> Float32[np.ndarray, "N 3"]:
     return across / np.maximum(length, np.float32(1e-20))
 
 
-def _surface(points: Float32[np.ndarray, "P 3"], mesh: Mesh) -> Surface:
+def _surface(mesh: Mesh) -> Surface:
     if mesh.faces is None:
-        return surface_of_cloud(points)
-    return surface_of_mesh(points, mesh.faces)
+        return surface_of_cloud(mesh.points)
+    return surface_of_mesh(mesh.points, mesh.faces)
 
 
 def _turned_by_cameras(

@@ -66,6 +66,14 @@ class Dataset(abc.ABC):
     def scan_path(self, root: pathlib.Path, name: str) -> pathlib.Path:
         """Return where the scan of a name lies; it need not be there."""
 
+    def scan_name(self, path: pathlib.Path) -> str:
+        """Return the name of the scan that lies at a place, which `scan_path` finds.
+
+        Raises:
+          InputError: where only tables tell, and they name no such scan.
+        """
+        return path.stem if path.is_file() else path.name
+
     @abc.abstractmethod
     def files(
         self, path: pathlib.Path, part: Part, frame_stride: int, memo: Memo
@@ -82,6 +90,18 @@ class Dataset(abc.ABC):
           Absent ones too where their coming would change what is read. A folder
           stands for whether it is there, not for what it holds.
         """
+
+    def facts(self, path: pathlib.Path, part: Part) -> object:
+        """Return what else a part follows from: rows of files that all scans share.
+
+        Args:
+          path: of the scan.
+          part: what is read.
+
+        Returns:
+          Anything that `artefacts.files.canonical` takes; None for nothing.
+        """
+        return None
 
     @abc.abstractmethod
     def open(
@@ -190,7 +210,8 @@ class Scan:
         fields = dataclasses.fields(self.dataset)
         settings = {f.name: getattr(self.dataset, f.name) for f in fields if f.compare}
         read_by = decided_by(__name__, module_of(self.dataset))
-        return content_key([self.dataset.name, sums, settings, read_by])
+        facts = self.dataset.facts(self.path, part)
+        return content_key([self.dataset.name, sums, settings, read_by, facts])
 
     def _sums(self, paths: list[pathlib.Path]) -> str:
         return content_key(

@@ -20,8 +20,13 @@ VERSION = 0
 
 DATASETS: dict[str, str] = {
     "scannet": "sas_jax.datasets.scannet:ScanNet",
+    "matterport": "sas_jax.datasets.matterport:Matterport",
+    "replica": "sas_jax.datasets.replica:Replica",
     "posed_rgbd": "sas_jax.datasets.posed_rgbd:PosedRgbd",
+    "nuscenes": "sas_jax.datasets.nuscenes:NuScenes",
+    "semantic_kitti": "sas_jax.datasets.semantic_kitti:SemanticKitti",
     "tum": "sas_jax.datasets.tum:Tum",
+    "sens": "sas_jax.datasets.sens:Sens",
 }
 """Name -> `module:class` of the data set."""
 
@@ -84,7 +89,7 @@ def scan_at(
         dataset = load(name, settings)
     else:
         dataset = _recognised("scan", path, lambda d: d.is_scan(path), settings)
-    return Scan(dataset, path.stem if path.is_file() else path.name, path)
+    return Scan(dataset, dataset.scan_name(path), path)
 
 
 def open_folder(

@@ -7,9 +7,11 @@
                       <id>.aggregation.json                    segments of each instance
                       <id>.txt                                 sizes of the images
                       color/N.jpg depth/N.png (mm) pose/N.txt intrinsic/*.txt
+                      <id>.sens                                in place of these four
 
 Labels and instances are absent in the test split. Mesh and poses share one world; the
-`axisAlignment` of `<id>.txt` is not applied to either, as in OpenScene and SAS.
+`axisAlignment` of `<id>.txt` is applied to neither unless it is asked for, as in
+OpenScene and SAS. Without lists the splits are the official ones.
 """
 
 import dataclasses
@@ -17,24 +19,28 @@ import pathlib
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from sas_jax.artefacts.stamps import Memo
 from sas_jax.checks import one_of
 from sas_jax.datasets.contracts import Dataset, Part
-from sas_jax.datasets.scan_files import frame_files, listed
+from sas_jax.datasets.scan_files import folders, frame_files, names_of_split
 from sas_jax.datasets.scannet_labels import (
     label_files,
     labels_path,
     read_instances,
     read_labels,
 )
-from sas_jax.scenes.camera_files import read_intrinsics
+from sas_jax.datasets.sens import sens_frames
+from sas_jax.errors import InputError
+from sas_jax.scenes.camera_files import read_intrinsics, rigid_fault
 from sas_jax.scenes.frames import FolderFrames, list_frames
 from sas_jax.scenes.images import scale_intrinsics
 from sas_jax.scenes.labels import MATTERPORT21, SCANNET20, LabelSet, label_set
+from sas_jax.scenes.mesh import moved_mesh
 from sas_jax.scenes.ply import read_ply
 from sas_jax.scenes.scene import Scene
+from sas_jax.scenes.views import ViewFrames
 
 Compat = Literal["paper", "official"]
 # OpenScene and SAS use this matrix for every scene, at 640 x 480.
@@ -51,9 +57,12 @@ class ScanNet(Dataset):
     Attributes:
       compat: "paper" takes each scene's own depth intrinsics; "official" takes one
         matrix for all scenes, as the authors' code does.
+      axis_aligned: turn scans so that walls stand along x and y, by the
+        `axisAlignment` of `<id>.txt`.
     """
 
     compat: Compat = "paper"
+    axis_aligned: bool = False
 
     name: ClassVar = "scannet"
     layout: ClassVar = (
@@ -77,7 +86,7 @@ class ScanNet(Dataset):
 
     def scan_names(self, root: pathlib.Path, split: str) -> list[str]:
         """Return the names of a split; see `Dataset.names`."""
-        return listed(root, split, root / "scans", "scannet")
+        return names_of_split(root, split, folders(root / "scans"), self.name)
 
     def scan_path(self, root: pathlib.Path, name: str) -> pathlib.Path:
         """Return the folder of a scan."""
@@ -88,10 +97,14 @@ class ScanNet(Dataset):
     ) -> list[pathlib.Path]:
         """Return what a part is read from; see `Dataset.files`."""
         files = [mesh_path(path)]
+        if self.axis_aligned:
+            files.append(path / f"{path.name}.txt")
         if part == "labels":
             files += label_files(path)
         if part == "views":
             files.append(path / f"{path.name}.txt")
+            if _reads_sens(path):
+                return [*files, _sens_path(path)]
             files += sorted((path / "intrinsic").glob("*.txt"))
             files += frame_files(path, frame_stride, memo)
         return files
@@ -116,6 +129,9 @@ class ScanNet(Dataset):
             labels = read_labels(path, len(mesh.points), label_set)
             instances = read_instances(path, len(mesh.points))
         source = _frame_source(path, image_size_wh, self.compat)
+        turn = _axis_alignment(path) if self.axis_aligned else np.eye(4)
+        mesh = moved_mesh(mesh, turn)
+        source = dataclasses.replace(source, turn=turn)
         return Scene(
             name=path.name,
             points=mesh.points,
@@ -131,7 +147,9 @@ class ScanNet(Dataset):
 
     def points(self, path: pathlib.Path) -> Float32[np.ndarray, "P 3"]:
         """Return the vertices of the mesh; nothing else is read."""
-        return read_ply(mesh_path(path)).points
+        mesh = read_ply(mesh_path(path))
+        turn = _axis_alignment(path) if self.axis_aligned else np.eye(4)
+        return moved_mesh(mesh, turn).points
 
     def has_labels(self, path: pathlib.Path) -> bool:
         """Tell whether there is a file of labels."""
@@ -143,9 +161,45 @@ def mesh_path(folder: pathlib.Path) -> pathlib.Path:
     return folder / f"{folder.name}_vh_clean_2.ply"
 
 
+def _sens_path(folder: pathlib.Path) -> pathlib.Path:
+    return folder / f"{folder.name}.sens"
+
+
+def _reads_sens(folder: pathlib.Path) -> bool:
+    """Tell whether images are in the file of the sensor, and not exported."""
+    return not (folder / "color").is_dir() and _sens_path(folder).is_file()
+
+
+def _sens_source(
+    folder: pathlib.Path, image_size_wh: tuple[int, int] | None, compat: Compat
+) -> ViewFrames:
+    """Return frames that are those of the export: one camera for colour and depth."""
+    frames = sens_frames(_sens_path(folder))
+    views = []
+    for view in frames.views:
+        camera = view.depth_camera or view.camera
+        if compat == "official":
+            wh = camera.size_wh or _OFFICIAL_WH
+            matrix = scale_intrinsics(OFFICIAL_INTRINSICS, _OFFICIAL_WH, wh)
+            camera = dataclasses.replace(camera, intrinsics=matrix)
+        views.append(
+            dataclasses.replace(
+                view, camera=camera, depth_camera=None, color_from_depth=None
+            )
+        )
+    return dataclasses.replace(
+        frames,
+        views=tuple(views),
+        image_size_wh=image_size_wh,
+        interpolation="nearest",
+    )
+
+
 def _frame_source(
     folder: pathlib.Path, image_size_wh: tuple[int, int] | None, compat: Compat
-) -> FolderFrames:
+) -> FolderFrames | ViewFrames:
+    if _reads_sens(folder):
+        return _sens_source(folder, image_size_wh, compat)
     files = list_frames(folder / "color")
     camera = "depth" if (folder / "depth").is_dir() else "color"
     calibrated_wh = _stated_size(folder, camera)
@@ -168,14 +222,35 @@ def _frame_source(
 
 def _stated_size(folder: pathlib.Path, camera: str) -> tuple[int, int] | None:
     """Return the image size that `<id>.txt` states for a camera, or None."""
-    path = folder / f"{folder.name}.txt"
-    if not path.is_file():
-        return None
-    entries = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        key, _, value = line.partition("=")
-        entries[key.strip()] = value.strip()
+    entries = _entries(folder)
     try:
         return int(entries[f"{camera}Width"]), int(entries[f"{camera}Height"])
     except (KeyError, ValueError):
         return None
+
+
+def _axis_alignment(folder: pathlib.Path) -> Float[np.ndarray, "4 4"]:
+    """Return the motion of `<id>.txt` that takes a scan to its axes."""
+    stated = _entries(folder).get("axisAlignment")
+    try:
+        turn = np.reshape([float(v) for v in (stated or "").split()], (4, 4))
+        fault = rigid_fault(turn)
+    except ValueError:
+        fault = f"{stated!r}"
+    if fault is not None:
+        raise InputError(
+            f"scannet: axisAlignment with a rigid 4x4 matrix is required, got {fault} "
+            f"({folder / folder.name}.txt). Take the file of the data set, or leave "
+            "--axis_aligned out."
+        )
+    return turn
+
+
+def _entries(folder: pathlib.Path) -> dict[str, str]:
+    """Return what `<id>.txt` states; empty without it."""
+    path = folder / f"{folder.name}.txt"
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    parts = [line.partition("=") for line in lines]
+    return {key.strip(): value.strip() for key, _, value in parts}

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Float32
 
+from sas_jax import memory
 from sas_jax.artefacts.features import Features, load_features, superpoint_means
-from sas_jax.artefacts.files import content_key, read_json, sha256_file
+from sas_jax.artefacts.files import content_key, read_json, read_manifest, sha256_file
 from sas_jax.artefacts.space import TextFeatures, TextSpace, one_space
 from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.artefacts.versions import decided_by
@@ -105,8 +106,15 @@ def fuse_scene(
       Point or superpoint features of the scene.
 
     Raises:
-      InputError: for missing, damaged or inconsistent files.
+      InputError: for missing, damaged or inconsistent files, or features that do not
+        fit the memory that is free.
     """
+    sizes = [read_manifest(path)["size"] for path in features.values()]
+    memory.require(
+        sum(sizes) + max(sizes, default=0),  # what goes in, and what comes out
+        f"the features of {len(sizes)} teachers and their fusion",
+        remedy="Thin the points and extract again.",
+    )
     loaded = {t: load_features(path, points) for t, path in features.items()}
     fused = fuse(loaded, capability, texts, config)
     if superpoints is None:

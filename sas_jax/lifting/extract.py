@@ -3,13 +3,15 @@
 Frames stream through in small batches, each read and its points projected once for all
 teachers: segment or embed, align masks via text, add to a running mean. Memory does not
 grow with the number of frames: 4 P C bytes for every teacher, P points and C channels
-(0.3 GB for 200,000 points and 384 channels), beside the networks.
+(0.3 GB for 200,000 points and 384 channels), beside the networks. It is asked for
+before the first frame is read.
 """
 
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from sas_jax import memory
 from sas_jax.artefacts.features import Features, geometry_of
 from sas_jax.artefacts.files import content_key
 from sas_jax.artefacts.space import TextSpace
@@ -52,7 +54,8 @@ def extract_scene(
       may be 0.
 
     Raises:
-      InputError: for a teacher without an extraction, or faults of the scene.
+      InputError: for a teacher without an extraction, faults of the scene, or more
+        points than the memory that is free can hold features of.
 
     Deterministic: as far as the teachers are, and the same whatever the company that a
       teacher is in; PyTorch's last bits depend on the number of threads. Frames are
@@ -61,10 +64,9 @@ def extract_scene(
     """
     config = config or ExtractConfig()
     lift = config.lift
-    lifters = [
-        Lifter(len(scene.points), _feature_space(teacher), lift.compat)
-        for teacher in teachers
-    ]
+    spaces = [_feature_space(teacher) for teacher in teachers]
+    _check_memory(scene, [space.dim for space in spaces])
+    lifters = [Lifter(len(scene.points), space, lift.compat) for space in spaces]
     for frames in _batches(scene.frames(config.frame_stride), config.batch_size):
         seen = [
             project(
@@ -81,9 +83,21 @@ def extract_scene(
             for frame in frames:
                 on_frame(frame)
     geometry = geometry_of(scene.points)
+    lifters.reverse()
+    # Each is let go before the next one's result takes memory.
     return [
-        dataclasses.replace(lifter.result(), geometry=geometry) for lifter in lifters
+        dataclasses.replace(lifters.pop().result(), geometry=geometry) for _ in spaces
     ]
+
+
+def _check_memory(scene: Scene, dims: Sequence[int]) -> None:
+    """Refuse a scene whose sums, and the largest result beside them, do not fit."""
+    num_points = len(scene.points)
+    memory.require(
+        num_points * (4 * sum(dims) + 2 * max(dims, default=0)),
+        f"features of {num_points} points from {len(dims)} teachers ({scene.name})",
+        remedy="Thin the points, or extract one teacher after the other (--teachers).",
+    )
 
 
 def feature_images(

@@ -44,7 +44,13 @@ def read_intrinsics(path: pathlib.Path) -> Float[np.ndarray, "3 3"]:
             f"intrinsics: a 3x3 or 4x4 matrix is required, got {list(matrix.shape)} "
             f"({path}). Write fx 0 cx / 0 fy cy / 0 0 1."
         )
-    intrinsics = matrix[:3, :3]
+    return checked_intrinsics(matrix[:3, :3], path)
+
+
+def checked_intrinsics(
+    intrinsics: Float[np.ndarray, "3 3"], path: pathlib.Path
+) -> Float[np.ndarray, "3 3"]:
+    """Return a pinhole matrix that a file states; raises like `read_intrinsics`."""
     focal = np.diag(intrinsics)[:2]
     sound = np.isfinite(intrinsics).all() and (focal > 0).all()
     if not sound or not np.allclose(intrinsics[2], (0, 0, 1)):

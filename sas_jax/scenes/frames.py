@@ -19,12 +19,12 @@ from jaxtyping import Float, Float32, UInt8
 from sas_jax.errors import InputError
 from sas_jax.scenes import color_views
 from sas_jax.scenes.camera_files import is_central, off_centre, read_pose
+from sas_jax.scenes.depth_files import DEPTH_SUFFIXES, read_depth
 from sas_jax.scenes.images import (
     ColorInterpolation,
     exif_orientation,
     image_size_wh,
     read_color,
-    read_depth,
     resize_color,
     resize_nearest,
     scale_intrinsics,
@@ -33,8 +33,7 @@ from sas_jax.scenes.origin import choose_origin, moved_by
 from sas_jax.scenes.poses import PoseConvention, to_opencv
 from sas_jax.scenes.scene import BadFrame, Frame
 
-COLOR_SUFFIXES = (".jpg", ".jpeg", ".png")
-_DEPTH_SUFFIXES = (".tiff", ".tif", ".png")  # of two files, the last counts
+COLOR_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # Images whose headers tell the size of a capture.
 _SIZES_READ = 15
 
@@ -57,8 +56,8 @@ def list_depth(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """Return frame name -> depth file; empty without a folder."""
     if not folder.is_dir():
         return {}
-    files = [f for f in folder.iterdir() if f.suffix.lower() in _DEPTH_SUFFIXES]
-    order = sorted(files, key=lambda f: (_DEPTH_SUFFIXES.index(f.suffix.lower()), f))
+    files = [f for f in folder.iterdir() if f.suffix.lower() in DEPTH_SUFFIXES]
+    order = sorted(files, key=lambda f: (DEPTH_SUFFIXES.index(f.suffix.lower()), f))
     return {f.stem: f for f in order}
 
 

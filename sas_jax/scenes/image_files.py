@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Float32
 
-from sas_jax.scenes.images import read_depth
+from sas_jax.scenes.depth_files import read_depth
 
 
 def depth_file(
     path: pathlib.Path, depth_scale: float
 ) -> Callable[[], Float32[np.ndarray, "H W"]]:
-    """Return what reads a depth image in metres; see `images.read_depth`."""
+    """Return what reads a depth image in metres; see `depth_files.read_depth`."""
     return functools.partial(read_depth, path, depth_scale)
 
 

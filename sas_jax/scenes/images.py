@@ -1,10 +1,11 @@
-"""Colour and depth images of a frame: reading, and resizing with their intrinsics.
+"""Colour images of a frame; resizing colour and depth with their intrinsics.
 
 Pixels are (u, v) = (column, row) with integer centres: the image covers
 [-0.5, W - 0.5] x [-0.5, H - 0.5]. Depth is never interpolated, since a mean of two
 surfaces is a point on neither.
 """
 
+import io
 import pathlib
 import struct
 from typing import Literal
@@ -18,22 +19,22 @@ from sas_jax.errors import InputError
 ColorInterpolation = Literal["nearest", "area"]
 # What Pillow raises on damaged files, besides OSError: SyntaxError (broken PNG
 # chunks), ValueError (bad header values), DecompressionBombError (absurd sizes).
-_DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 _ORIENTATION = ExifTags.Base.Orientation
-_LARGEST_M = 100.0
-_NO_READING = 65535
 
 
-def _open(path: pathlib.Path, what: str) -> Image.Image:
+def open_image(path: pathlib.Path, what: str) -> Image.Image:
+    """Return a decoded image; raises InputError, which begins with `what`."""
     try:
         with Image.open(path) as image:
             image.load()
             return image
-    except _DAMAGED as error:
-        raise _unreadable(what, path, error) from error
+    except DAMAGED as error:
+        raise unreadable(what, path, error) from error
 
 
-def _unreadable(what: str, path: pathlib.Path, error: Exception) -> InputError:
+def unreadable(what: str, path: pathlib.Path, error: Exception) -> InputError:
+    """Return what to raise for an image that cannot be read."""
     return InputError(
         f"{what}: a readable image is required, got {str(error) or 'damaged data'} "
         f"({path}). Export this frame again or delete it."
@@ -49,8 +50,8 @@ def image_size_wh(path: pathlib.Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size
-    except _DAMAGED as error:
-        raise _unreadable("image", path, error) from error
+    except DAMAGED as error:
+        raise unreadable("image", path, error) from error
 
 
 def exif_orientation(path: pathlib.Path) -> int:
@@ -61,7 +62,7 @@ def exif_orientation(path: pathlib.Path) -> int:
     try:
         with Image.open(path) as image:
             return _orientation(image)
-    except _DAMAGED:
+    except DAMAGED:
         return 1
 
 
@@ -69,7 +70,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     # What Pillow raises on damaged EXIF data, besides what it does on images.
-    except (*_DAMAGED, ArithmeticError, LookupError, TypeError, struct.error):
+    except (*DAMAGED, ArithmeticError, LookupError, TypeError, struct.error):
         return 1
     return orientation if orientation in range(1, 9) else 1
 
@@ -88,12 +89,42 @@ def read_color(
     Raises:
       InputError: for a missing, empty or truncated file.
     """
-    image = _open(path, "colour")
+    image = open_image(path, "colour")
     try:
         if upright and _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)
+    except DAMAGED as error:
+        raise unreadable("colour", path, error) from error
+    return _as_rgb(image, path)
+
+
+def decode_color(
+    data: bytes, path: pathlib.Path, size_wh: tuple[int, int]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode a colour image that lies in a file with others, as stored.
+
+    Args:
+      data: of one PNG or JPEG.
+      path: that they come from, for messages.
+      size_wh: that the image must have.
+
+    Raises:
+      InputError: for damaged data and for another size.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+            if image.size != size_wh:
+                raise ValueError(f"{image.size}, not {size_wh}")
+            image.load()
+    except DAMAGED as error:
+        raise unreadable("colour", path, error) from error
+    return _as_rgb(image, path)
+
+
+def _as_rgb(image: Image.Image, path: pathlib.Path) -> UInt8[np.ndarray, "H W 3"]:
+    try:
         return np.array(_eight_bits(image).convert("RGB"))
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise InputError(
             f"colour: an image convertible to RGB is required, got {error} ({path}). "
             "Export this frame again or delete it."
@@ -109,34 +140,6 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     else:
         return image
     return Image.fromarray(grey.astype(np.uint8))
-
-
-def read_depth(path: pathlib.Path, depth_scale: float) -> Float[np.ndarray, "H W"]:
-    """Read a depth image in metres, f32; 0 where the sensor gave no reading.
-
-    Sensors write that as 0, or as the largest 16-bit number.
-
-    Args:
-      path: 16-bit single-channel PNG; or an image of floats, which are metres where
-        their median is plausible as such (below 100), whatever the scale is.
-      depth_scale: stored units per metre (1000 for millimetres, 5000 for TUM).
-
-    Raises:
-      InputError: for a missing, empty, truncated or multi-channel file.
-    """
-    raw = np.array(_open(path, "depth"))
-    if raw.ndim != 2 or raw.dtype == np.uint8 or raw.dtype == bool:
-        raise InputError(
-            f"depth: a 16-bit single-channel image is required, got shape "
-            f"{list(raw.shape)} of {raw.dtype} ({path}). Export depth as 16-bit PNG."
-        )
-    if raw.dtype.kind == "f":
-        raw = np.where(np.isfinite(raw) & (raw > 0), raw, np.float32(0))
-        if not raw.any() or np.median(raw[raw > 0]) < _LARGEST_M:
-            return raw.astype(np.float32)
-    else:
-        raw = np.where(raw == _NO_READING, 0, raw)
-    return raw.astype(np.float32) / np.float32(depth_scale)
 
 
 def _nearest_index(old: int, new: int) -> Shaped[np.ndarray, " new"]:

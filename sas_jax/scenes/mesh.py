@@ -22,6 +22,7 @@ class Mesh:
       colors: [P, 3] u8 or None.
       faces: [F, 3] i32 or None; polygons are cut into fans, strips into triangles.
       label: [P] vertex property `label` in its own number type, or None.
+      face_label: [F] i32 property of faces that was asked for, or None.
       origin: [3] f64, what was taken off the coordinates of the file; zero unless f32
         would round them (see `choose_origin`).
     """
@@ -31,9 +32,43 @@ class Mesh:
     colors: UInt8[np.ndarray, "P 3"] | None = None
     faces: Int32[np.ndarray, "F 3"] | None = None
     label: Shaped[np.ndarray, " P"] | None = None
+    face_label: Int32[np.ndarray, " F"] | None = None
     origin: Float64[np.ndarray, " 3"] = dataclasses.field(
         default_factory=lambda: np.zeros(3)
     )
+
+
+def moved_mesh(mesh: Mesh, motion: Float[np.ndarray, "4 4"]) -> Mesh:
+    """Return a mesh after a rigid motion of the file's world.
+
+    The origin turns with it: coordinates stay small.
+    """
+    if np.array_equal(motion, np.eye(4)):
+        return mesh
+    turn = motion[:3, :3]
+    origin = turn @ mesh.origin + motion[:3, 3] if mesh.origin.any() else np.zeros(3)
+    shift = np.zeros(3) if mesh.origin.any() else motion[:3, 3]
+    return dataclasses.replace(
+        mesh,
+        points=_turned(mesh.points, turn, shift),
+        normals=None
+        if mesh.normals is None
+        else _turned(mesh.normals, turn, 0 * shift),
+        origin=origin,
+    )
+
+
+def _turned(
+    rows: Float32[np.ndarray, "P 3"],
+    turn: Float[np.ndarray, "3 3"],
+    shift: Float[np.ndarray, " 3"],
+) -> Float32[np.ndarray, "P 3"]:
+    # Per coordinate: a matrix product may round by the number of threads.
+    x, y, z = rows.astype(np.float64).T
+    moved = [
+        turn[i, 0] * x + turn[i, 1] * y + turn[i, 2] * z + shift[i] for i in range(3)
+    ]
+    return np.stack(moved, axis=1).astype(np.float32)
 
 
 def checked_mesh(
@@ -69,7 +104,7 @@ def checked_mesh(
         faces = faces.astype(np.int32)
     else:
         faces = None
-    return Mesh(near, _unit(normals), colors, faces, label, origin)
+    return Mesh(near, _unit(normals), colors, faces, label, origin=origin)
 
 
 def _unit(

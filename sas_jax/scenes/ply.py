@@ -1,10 +1,11 @@
 """PLY files: vertices with optional normals, colours and labels, and triangles."""
 
+import dataclasses
 import logging
 import pathlib
 
 import numpy as np
-from jaxtyping import Int64, Shaped, UInt8
+from jaxtyping import Int32, Int64, Shaped, UInt8
 
 from sas_jax.errors import InputError
 from sas_jax.scenes.mesh import Mesh, byte_colors, checked_mesh
@@ -23,7 +24,7 @@ _SILENT = ("alpha", "a", "diffuse_alpha")
 _NAMED = 8
 
 
-def read_ply(path: pathlib.Path) -> Mesh:
+def read_ply(path: pathlib.Path, face_label: tuple[str, ...] = ()) -> Mesh:
     """Read a mesh or a point cloud.
 
     Args:
@@ -32,6 +33,8 @@ def read_ply(path: pathlib.Path) -> Mesh:
         Colours may be red green blue, r g b or diffuse_red ...; bytes, 16 bits, or
         floats up to 1. Normals are scaled to unit length; one without a direction
         makes all of them absent. What else the file holds is named in a warning.
+      face_label: names of an integer property of faces that is the mesh's
+        `face_label`; with some, nothing else of faces is warned of.
 
     Raises:
       InputError: for a missing, empty or truncated file, one without vertices, NaN
@@ -39,6 +42,7 @@ def read_ply(path: pathlib.Path) -> Mesh:
     """
     try:
         elements = read_elements(path)
+        of_face = _take_face_label(elements, face_label, path)
         faces = _take_faces(elements)
     except FileNotFoundError as error:
         raise InputError(
@@ -50,7 +54,8 @@ def read_ply(path: pathlib.Path) -> Mesh:
             f"{str(error) or type(error).__name__} ({path}). "
             "Copy or export the file again."
         ) from error
-    return _mesh(elements, faces, path)
+    mesh = _mesh(elements, faces, path)
+    return dataclasses.replace(mesh, face_label=of_face) if face_label else mesh
 
 
 def _mesh(
@@ -120,6 +125,24 @@ def _take_faces(elements: dict[str, Columns]) -> Int64[np.ndarray, "F 3"] | None
                 found.append(cut(_whole(lists.values), lists.counts))
                 break
     return np.concatenate(found) if found else None
+
+
+def _take_face_label(
+    elements: dict[str, Columns], names: tuple[str, ...], path: pathlib.Path
+) -> Int32[np.ndarray, " F"] | None:
+    """Return an integer property of polygons, for each of their triangles."""
+    face = elements.get("face", {})
+    lists = next((v for n, v in face.items() if n in _INDICES), None)
+    if not names or not isinstance(lists, Lists):
+        return None
+    label = next((face[name] for name in names if name in face), None)
+    if not isinstance(label, np.ndarray) or label.dtype.kind not in "iu":
+        raise InputError(
+            f"ply: an integer property {names[0]} of faces is required, got "
+            f"{', '.join(face)} ({path}). Take the mesh that comes with the data set."
+        )
+    elements["face"] = {n: v for n, v in face.items() if n in _INDICES}
+    return np.repeat(label, np.maximum(lists.counts - 2, 0)).astype(np.int32)
 
 
 def _whole(indices: Shaped[np.ndarray, " V"]) -> Int64[np.ndarray, " V"]:

@@ -19,6 +19,7 @@ from sas_jax.errors import InputError
 from sas_jax.scenes import color_views
 from sas_jax.scenes.camera_files import is_central, rigid_fault
 from sas_jax.scenes.images import (
+    ColorInterpolation,
     exif_orientation,
     image_size_wh,
     read_color,
@@ -114,6 +115,7 @@ class ViewFrames:
       upright: turn frames by quarters so that the world's z is nearest to their upper
         edge; for teachers that know things standing.
       depth_scale: units per metre that depth was read with, for messages.
+      interpolation: how colour is resized.
     """
 
     folder: pathlib.Path
@@ -126,6 +128,7 @@ class ViewFrames:
     scale: float = 1.0
     upright: bool = False
     depth_scale: float = 1.0
+    interpolation: ColorInterpolation = "area"
 
     @functools.cached_property
     def _by_name(self) -> dict[str, View]:
@@ -220,7 +223,11 @@ class ViewFrames:
             size_wh = fitted(self.image_size_wh, color_wh)
             matrix = scale_intrinsics(color_matrix, color_wh, size_wh)
             return Frame(
-                view.name, resize_color(rgb, size_wh, "area"), None, matrix, pose
+                view.name,
+                resize_color(rgb, size_wh, self.interpolation),
+                None,
+                matrix,
+                pose,
             )
         depth_wh = (depth_m.shape[1], depth_m.shape[0])
         seen_by = view.depth_camera or dataclasses.replace(
@@ -232,14 +239,14 @@ class ViewFrames:
         matrix = scale_intrinsics(depth_matrix, depth_wh, size_wh)
         depth_m = resize_nearest(depth_m, size_wh)
         if view.depth_camera is None:
-            rgb = resize_color(rgb, size_wh, "area")
+            rgb = resize_color(rgb, size_wh, self.interpolation)
         else:
             moved = view.color_from_depth
             camera = color_views.ColorCamera(
                 color_matrix, np.eye(4) if moved is None else moved
             )
             rgb, depth_m = color_views.color_of_depth(
-                rgb, camera, depth_m, matrix, "area"
+                rgb, camera, depth_m, matrix, self.interpolation
             )
             if moved is not None:
                 pose = pose @ moved

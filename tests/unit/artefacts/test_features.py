@@ -34,7 +34,9 @@ def literal_targets(features, superpoints):
     return targets
 
 
-def test_stored_means_equal_the_literal_definition():
+@pytest.mark.parametrize("rows_at_once", [1, 7, 1000])
+def test_stored_means_equal_the_literal_definition(monkeypatch, rows_at_once):
+    monkeypatch.setattr(store, "_ROWS_AT_ONCE", rows_at_once)
     rng = np.random.default_rng(0)
     features = random_features(rng)
     superpoints = rng.integers(0, 40, 200).astype(np.int32)

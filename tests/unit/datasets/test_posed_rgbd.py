@@ -19,7 +19,7 @@ from sas_jax.datasets.scannet import ScanNet
 from sas_jax.errors import InputError
 from sas_jax.scenes import poses
 from sas_jax.scenes.cloud import VoxelCloud, back_project, estimate_normals
-from sas_jax.scenes.images import read_depth
+from sas_jax.scenes.depth_files import read_depth
 
 
 def turned(axis, degrees, position=(0, 0, 0)):

@@ -1,13 +1,18 @@
+import io
 import json
 import logging
 import shutil
+import zlib
 
 import numpy as np
 import pytest
+from one_room import Picture
 from PIL import Image
 from scene_files import INTRINSICS, write_frame, write_ply, write_scannet
+from sens_files import sens_bytes
 
-from sas_jax.datasets import registry, scannet_labels
+from sas_jax.artefacts.stamps import NO_MEMO
+from sas_jax.datasets import registry, scan_files, scannet_labels
 from sas_jax.datasets.scannet import ScanNet
 from sas_jax.errors import ContractError, InputError
 from sas_jax.scenes.frames import natural_key
@@ -456,3 +461,84 @@ def test_names_with_letters_sort_by_their_numbers():
     expected = ["7", "b", "frame_09", "frame_9", "frame_10"]
     assert sorted(names, key=natural_key) == expected
     assert sorted(["²", "2"], key=natural_key)  # a digit that is no number
+
+
+def test_without_lists_the_splits_are_the_official_ones(tmp_path, caplog):
+    for name in ("scene0568_00", "scene0000_00", "scene0707_00", "mine"):
+        write_scannet(tmp_path, name)
+    dataset = ScanNet()
+    assert dataset.scan_names(tmp_path, "val") == ["scene0568_00"]
+    assert "1 of the official list's 312 scans" in caplog.text
+    assert dataset.scan_names(tmp_path, "train") == ["scene0000_00"]
+    with pytest.raises(InputError, match="split other"):
+        dataset.scan_names(tmp_path, "other")
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "val.txt").write_text("mine")
+    assert dataset.scan_names(tmp_path, "val") == ["mine"]
+
+
+def test_official_splits_share_no_scan():
+    for who, counts in {
+        "scannet": (1201, 312, 100),
+        "matterport": (61, 11, 18),
+    }.items():
+        lists = scan_files._official(who)
+        assert tuple(len(lists[s]) for s in ("train", "val", "test")) == counts
+        assert len(set().union(*lists.values())) == sum(counts)
+
+
+def test_axis_alignment_turns_points_and_cameras_alike(tmp_path):
+    folder = write_scannet(tmp_path, "scene0000_00")
+    with pytest.raises(InputError, match="axisAlignment"):
+        ScanNet(axis_aligned=True).open(folder)
+    turn = np.eye(4)
+    turn[:2, :2], turn[:3, 3] = [[0, -1], [1, 0]], (5, 6, 7)
+    stated = " ".join(map(str, turn.ravel()))
+    (folder / "scene0000_00.txt").write_text(f"axisAlignment = {stated}\n")
+    plain, turned = ScanNet().open(folder), ScanNet(axis_aligned=True).open(folder)
+    expected = plain.points @ turn[:3, :3].T + turn[:3, 3]
+    np.testing.assert_allclose(turned.points, expected, atol=1e-5)
+    np.testing.assert_array_equal(
+        turned.points, ScanNet(axis_aligned=True).points(folder)
+    )
+    for one, two in zip(plain.frames(), turned.frames(), strict=True):
+        pose = turn @ one.world_from_camera
+        np.testing.assert_allclose(two.world_from_camera, pose, atol=1e-9)
+
+
+@pytest.mark.parametrize("compat", ["paper", "official"])
+def test_frames_of_a_sens_file_are_those_of_its_export(tmp_path, compat):
+    """The file has a colour camera of its own; the depth camera counts."""
+    color = np.diag([2.0, 2, 1]) @ INTRINSICS
+    depth = Image.fromarray(np.full((480, 640), 1500, np.uint16))
+    rgb = np.random.default_rng(0).integers(0, 255, (968, 1296, 3), np.uint8)
+    matrix = np.array([[570.0, 0, 320], [0, 571, 241], [0, 0, 1]])
+    exported = write_scannet(tmp_path / "a", num_frames=0, intrinsics=matrix)
+    plain = write_scannet(tmp_path / "b", num_frames=0)
+    for part in ("color", "depth", "pose"):
+        (exported / part).mkdir()
+    data = io.BytesIO()
+    Image.fromarray(rgb).save(data, "JPEG")
+    (exported / "color" / "0.jpg").write_bytes(data.getvalue())
+    depth.save(exported / "depth" / "0.png")
+    np.savetxt(exported / "pose" / "0.txt", np.eye(4))
+    frames = [Picture(rgb, np.full((480, 640), 1.5), np.eye(4))]
+    pixels = [
+        (data.getvalue(), zlib.compress(np.full(640 * 480, 1500, "<u2").tobytes()))
+    ]
+    shutil.rmtree(plain / "intrinsic")
+    (plain / "scene0000_00.sens").write_bytes(
+        sens_bytes(
+            frames, intrinsics=(color, matrix), images=pixels,
+            sizes=((1296, 968), (640, 480)),
+        )
+    )  # fmt: skip
+    one, two = (
+        next(ScanNet(compat=compat).open(f, image_size_wh=(320, 240)).frames())
+        for f in (exported, plain)
+    )
+    for name in ("rgb", "depth_m", "world_from_camera"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    np.testing.assert_allclose(one.intrinsics, two.intrinsics, rtol=1e-6)
+    scan = registry.scan_at(plain)
+    assert plain / "scene0000_00.sens" in scan.dataset.files(plain, "views", 1, NO_MEMO)

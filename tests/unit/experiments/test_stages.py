@@ -11,6 +11,7 @@ import pytest
 from scene_files import write_ply, write_scannet
 from text_spaces import in_minilm, point_features, space
 
+from sas_jax import memory
 from sas_jax.artefacts import features as store
 from sas_jax.artefacts import files
 from sas_jax.artefacts.superpoints import load_superpoints, save_superpoints
@@ -97,6 +98,16 @@ def test_fused_scene_at_both_levels_and_its_key(tmp_path):
     assert key() not in keys
     with pytest.raises(InputError, match="manifest"):
         key(tmp_path / "absent.safetensors")
+
+
+def test_features_that_do_not_fit_the_memory_are_not_read(tmp_path, monkeypatch):
+    paths = {n: tmp_path / f"{n}.safetensors" for n in "ab"}
+    for path in paths.values():
+        write_features(path, 1)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 100)
+    monkeypatch.delattr("sas_jax.fusion.stage.load_features")
+    with pytest.raises(InputError, match=r"features of 2 teachers.*Thin the points"):
+        fuse_scene(paths, None, None, None, FuseConfig("add"))
 
 
 def run_script(root, name, *arguments):

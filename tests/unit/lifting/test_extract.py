@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from text_spaces import space
 
+from sas_jax import memory
 from sas_jax.artefacts.features import geometry_of
 from sas_jax.errors import InputError
 from sas_jax.lifting import extract
@@ -97,6 +98,19 @@ def test_a_point_gets_the_mean_over_the_frames_that_see_it():
     assert features.counts.tolist() == [1, 2]
     assert features.num_points == 4
     np.testing.assert_allclose(features.feat, [[1, 0, 0], [0.5, 0.5, 0]], atol=1e-3)
+
+
+def test_features_that_do_not_fit_the_memory_are_refused_before_a_frame(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 8 * 10**9)
+    many = np.broadcast_to(np.zeros(3, np.float32), (10**7, 3))
+    wide = dataclasses.replace(SPEC, text_space=space(512), feat_dim=512)
+    teachers = [ColourTeacher(), ColourTeacher()]
+    for teacher in teachers:
+        teacher.spec = wide
+    large = Scene("large", many, frame_source=Frames([frame("a", (0, 0, 0))]))
+    with pytest.raises(InputError, match=r"51\.2 GB .* 10000000 points .*--teachers"):
+        extract_scene(large, teachers, NO_BORDER)
+    assert not teachers[0].batches
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 100])

@@ -6,7 +6,8 @@ from PIL import Image
 from scene_files import exif
 
 from sas_jax.errors import InputError
-from sas_jax.scenes.images import exif_orientation, read_color, read_depth
+from sas_jax.scenes.depth_files import read_depth
+from sas_jax.scenes.images import exif_orientation, read_color
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8)
 GREY = RGB[..., 0]
