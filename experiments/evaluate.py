@@ -2,53 +2,59 @@
 
   python experiments/evaluate.py --flagfile=rooms.flags
   python experiments/evaluate.py --flagfile=rooms.flags --methods=fused/capability
+  python experiments/evaluate.py --flagfile=scannet.flags --student=runs/a/train/full
 
 Methods are folders of the workspace: teacher/<name>, fused/<strategy> and
-student/<run>; by default all that exist, and the student of --student, which is
-student/<file>. Writes <workspace>/eval/<split>/<method>.json
-and skips what is up to date. Scenes without labels are left out; with --scenes, the
-scores of just these are shown and not kept.
+student/<run>; by default all that exist, and the student of --student: a file
+(student/<file>), or a run of any workspace (student/<run>@<workspace>). --ensemble adds
+ensemble/<run>, where each point has the feature, the student's or the fused one, that
+is nearer to a text. Where superpoints were made, each method has a second row,
++superpoints, by class scores averaged over them.
+
+Writes <workspace>/eval/<split>/<method>.json and skips what is up to date; with another
+--label_set or --compat=official into a folder of its own. Scenes without labels are
+left out; with --scenes, the scores of just these are shown and not kept.
 """
 
-import functools
-import pathlib
-from collections.abc import Callable
-
-import numpy as np
 import settings
 import stage_flags
 from absl import flags
-from student_names import chosen_file
+from scored import Method, found, manifest_sum, method, question_texts
 from tqdm import tqdm
 
 from sas_jax.artefacts import files
-from sas_jax.artefacts.features import load_features, space_of
-from sas_jax.artefacts.space import TextFeatures
+from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.artefacts.versions import decided_by
 from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import InputError
-from sas_jax.evaluation import protocol, semantic
+from sas_jax.evaluation import passes, protocol, semantic, tables
 from sas_jax.scenes.scene import Scene
 from sas_jax.stages import command
 
 _METHODS = flags.DEFINE_list("methods", [], "What to score; default: all there is.")
-
-Predict = Callable[[Scene], np.ndarray]
+_ENSEMBLE = flags.DEFINE_bool("ensemble", False, "Score 2-D/3-D ensembles, too.")
+_PER_CLASS = flags.DEFINE_bool("per_class", True, "Show the IoU of every class.")
 
 
 def main() -> None:
-    """Score every method on every scene that is due, and print the table."""
-    for name in _METHODS.value:
-        _check_kind(name)
+    """Score every method on every scene that is due, and print the tables."""
     scenes = label_keys()
-    methods = _METHODS.value or _found(list(scenes))
-    if not methods:
+    names = [scan.name for scan in scenes]
+    wanted = [name.removesuffix(protocol.SUPERPOINTS) for name in _METHODS.value]
+    wanted = list(dict.fromkeys(wanted)) or found(names, ensembles=_ENSEMBLE.value)
+    for name in wanted:
+        method(name, names)  # says what is wrong with it before any work
+    if not wanted:
         raise InputError(
             f"evaluate: something to score is required, got no features and no student "
             f"of these scenes ({settings.workspace().root}). Run first: "
             f"{command('extract_features')}"
         )
-    _print([_evaluate(name, scenes) for name in methods])
+    evaluations = [row for name in wanted for row in _evaluate(name, scenes)]
+    if _PER_CLASS.value:
+        names = settings.label_set().classes.names
+        print(f"\n{tables.classes(evaluations, names)}")
+    print(f"\n{tables.methods(evaluations)}")
 
 
 def label_keys() -> dict[Scan, str]:
@@ -57,46 +63,29 @@ def label_keys() -> dict[Scan, str]:
     return {s: s.key("labels", memo=memo) for s in settings.labelled_scans()}
 
 
-def _found(scans: list[Scan]) -> list[str]:
-    """Return the methods that can be scored on these scenes."""
-    workspace = settings.workspace()
-    made = [f"teacher/{name}" for name in workspace.teachers()]
-    made += [f"fused/{name}" for name in workspace.fusions()]
-    methods, partial = [], []
-    for method in made:
-        count = sum(_cache(method, scan.name).exists() for scan in scans)
-        chosen = methods if count == len(scans) else partial
-        chosen += [method] * (count > 0)
-    runs, unfinished = settings.students()
-    if partial:
-        print(f"left out, without features of every scene: {', '.join(partial)}")
-    if unfinished:
-        print(f"left out, without a checkpoint yet: {', '.join(unfinished)}")
-    if (file := chosen_file()) is not None:
-        runs.append(file.name)
-    return [*methods, *(f"student/{run}" for run in runs)]
+def _evaluate(name: str, scenes: dict[Scan, str]) -> list[protocol.Evaluation]:
+    """Return the evaluations of a method, by points and by superpoints."""
+    rows = [name, name + protocol.SUPERPOINTS][: 1 + _has_superpoints(scenes)]
+    kept_rows = [kept(row, scenes) for row in rows]
+    if not stage_flags.SCENES.value and all(kept_rows):
+        return [row for row in kept_rows if row is not None]
+    scored, labels = method(name, [scan.name for scan in scenes]), settings.label_set()
 
+    def predict(scene: Scene):
+        superpoints = None
+        if len(rows) > 1:
+            path = settings.workspace().superpoints(scene.name)
+            superpoints = load_superpoints(path, scene.points)
+        return protocol.classes_of(name, scored.scores(scene), labels, superpoints)
 
-def _cache(method: str, scene: str) -> pathlib.Path:
-    """Return the file of a scene's features, by a teacher or by a fusion."""
-    kind, _, item = method.partition("/")
-    workspace = settings.workspace()
-    place = workspace.features if kind == "teacher" else workspace.fused
-    return place(item, scene)
-
-
-def _evaluate(name, scenes) -> protocol.Evaluation:
-    if not stage_flags.SCENES.value and (found := kept(name, scenes)) is not None:
-        return found
-    predict, sources, texts = _predictor(name, list(scenes))
-    opened = (
-        scan.open(label_set=settings.label_set())
-        for scan in tqdm(scenes, desc=name, unit="scene")
-    )
-    found = protocol.evaluate(name, opened, predict, settings.label_set())
+    bar = tqdm(scenes, desc=name, unit="scene")
+    opened = (scan.open(label_set=labels) for scan in bar)
+    made = protocol.evaluate(opened, predict, labels, settings.compat())
     if not stage_flags.SCENES.value:
-        protocol.save(_path(name), found, _key(sources[-1], scenes, texts))
-    return found
+        for row, evaluation in made.items():
+            key = _key(row, scored, scenes, loaded=True)
+            protocol.save(_path(row), evaluation, key)
+    return list(made.values())
 
 
 def kept(name: str, scenes: dict[Scan, str]) -> protocol.Evaluation | None:
@@ -106,86 +95,43 @@ def kept(name: str, scenes: dict[Scan, str]) -> protocol.Evaluation | None:
       name: of the method.
       scenes: see `label_keys`.
     """
-    _, sources, texts = _predictor(name, list(scenes))
-    keys = (_key(source, scenes, texts) for source in sources)
+    scored = method(
+        name.removesuffix(protocol.SUPERPOINTS), [scan.name for scan in scenes]
+    )
+    # The first key is quick; the second one is right, even for damaged checkpoints.
+    keys = (_key(name, scored, scenes, loaded=loaded) for loaded in (False, True))
     current = any(settings.is_current(_path(name), key) for key in keys)
     return protocol.load(_path(name)) if current else None
 
 
-def _path(name: str) -> pathlib.Path:
-    return settings.workspace().scores(stage_flags.EVAL_SPLIT.value, name)
+def _has_superpoints(scenes: dict[Scan, str]) -> bool:
+    workspace = settings.workspace()
+    asked = stage_flags.SUPERPOINT_SCORES.value is not False
+    return asked and all(workspace.superpoints(scan.name).exists() for scan in scenes)
 
 
-def _key(source, scenes, texts) -> str:
+def _path(name: str):
+    return settings.workspace().scores(settings.score_folder(), name)
+
+
+def _key(name: str, scored: Method, scenes: dict[Scan, str], *, loaded: bool) -> str:
+    superpoints = []
+    if name.endswith(protocol.SUPERPOINTS):
+        workspace = settings.workspace()
+        superpoints = [manifest_sum(workspace.superpoints(s.name)) for s in scenes]
     return files.content_key(
         {
-            "source": source(),
+            "source": scored.state(loaded=loaded),
             "scenes": list(scenes.values()),
             "label_set": settings.label_set().classes.name,
-            "texts": texts,
-            "made_by": decided_by(protocol.__name__, semantic.__name__),
+            "compat": settings.compat(),
+            "superpoints": superpoints,
+            "texts": question_texts(scored.space),
+            "made_by": decided_by(
+                protocol.__name__, semantic.__name__, passes.__name__
+            ),
         }
     )
-
-
-def _predictor(
-    name, scans: list[Scan]
-) -> tuple[Predict, list[Callable[[], object]], TextFeatures]:
-    """Return what predicts a scene, functions that say from what, and the classes.
-
-    The first function is quick; the last one is right, even for damaged checkpoints.
-    """
-    kind, _, item = name.partition("/")
-    if kind == "student":
-        if (file := chosen_file()) is not None and item == file.name:
-            item = str(file)
-        states = (settings.student_state, settings.loaded_state)
-        sources = [functools.partial(state, item) for state in states]
-        texts = settings.class_texts(settings.student_space(item))
-        predict = functools.partial(settings.predict_student, item, texts=texts)
-        return predict, sources, texts
-    paths = {scan.name: _cache(name, scan.name) for scan in scans}
-    missing = [path for path in paths.values() if not path.exists()]
-    if missing:
-        stage = "extract_features" if kind == "teacher" else "fuse_features"
-        raise InputError(
-            f"evaluate: features of every scene are required, got none of "
-            f"{len(missing)} of {len(paths)} ({missing[0]}). Correct --methods, or run "
-            f"for them: {command(stage)}"
-        )
-
-    texts = settings.class_texts(space_of(next(iter(paths.values()))))
-
-    def predict(scene: Scene) -> np.ndarray:
-        features = load_features(paths[scene.name], scene.points)
-        return semantic.classify(features, texts)
-
-    return predict, [lambda: [_manifest_key(path) for path in paths.values()]], texts
-
-
-def _check_kind(name: str) -> None:
-    if name.partition("/")[0] not in ("teacher", "fused", "student"):
-        raise InputError(
-            "evaluate: --methods must be teacher/<name>, fused/<strategy> or "
-            f"student/<run>, got {name}. Correct the flag."
-        )
-
-
-def _manifest_key(path: pathlib.Path) -> str | None:
-    manifest = path.with_name(path.name + ".json")
-    return files.sha256_file(manifest) if manifest.exists() else None
-
-
-def _print(evaluations: list[protocol.Evaluation]) -> None:
-    width = max(28, 2 + max(len(evaluation.name) for evaluation in evaluations))
-    print(f"\n{'method':<{width}}{'mIoU':>8}{'mAcc':>8}{'acc':>8}{'mIoU seen':>12}")
-    for evaluation in evaluations:
-        scores = evaluation.scores()
-        seen = evaluation.scores(unseen="ignored").miou
-        print(
-            f"{evaluation.name:<{width}}{scores.miou:8.1f}{scores.macc:8.1f}"
-            f"{scores.overall:8.1f}{seen:12.1f}"
-        )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import time
 import settings
 import stage_flags
 import stage_process
-from student_names import begun_from, chosen_file
+from student_names import begun_from, chosen_student
 from tqdm import tqdm
 
 from sas_jax.artefacts.files import atomic_write
@@ -48,7 +48,7 @@ def _check_later_stages() -> None:
     """Raise InputError for names that a stage would refuse hours from now."""
     vocabulary(stage_flags.VOCABULARY.value)
     begun_from(stage_flags.INIT_FROM.value)
-    chosen_file()
+    chosen_student()
 
 
 def _stages() -> list[tuple[str, str, list[str]]]:

@@ -10,6 +10,7 @@ the same numbers.
 import json
 import math
 import platform
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -71,13 +72,15 @@ def main() -> None:
 def _rows() -> dict[str, Row]:
     """Read the evaluations and average the seeds of each student."""
     found: dict[str, list[protocol.Evaluation]] = {}
-    folder = settings.workspace().scores_of(stage_flags.EVAL_SPLIT.value)
+    folder = settings.workspace().scores_of(settings.score_folder())
     evaluations = [protocol.load(path) for path in sorted(folder.glob("*.json"))]
     summary.check_same_scenes(evaluations)
     for evaluation in evaluations:
-        found.setdefault(evaluation.name.split("-seed")[0], []).append(evaluation)
+        method = re.sub(r"-seed\d+", "", evaluation.name)
+        found.setdefault(method, []).append(evaluation)
     teachers = sorted(name for name in found if name.startswith("teacher/"))
-    known = [name for name in _LABELS if name in found]
+    both = (name + way for name in _LABELS for way in ("", protocol.SUPERPOINTS))
+    known = [name for name in both if name in found]
     others = sorted(set(found) - set(teachers) - set(known))
     if not found:
         raise InputError(
@@ -85,9 +88,16 @@ def _rows() -> dict[str, Row]:
             f"Run: {command('evaluate')}"
         )
     return {
-        name: summary.summarize(name, _LABELS.get(name, name), found[name])
+        name: summary.summarize(name, _label(name), found[name])
         for name in [*teachers, *known, *others]
     }
+
+
+def _label(name: str) -> str:
+    """Return words for a method."""
+    plain = name.removesuffix(protocol.SUPERPOINTS)
+    words = _LABELS.get(plain, plain)
+    return words if plain == name else f"{words}, scores averaged over superpoints"
 
 
 def _capabilities() -> dict[str, CapabilityTable]:
@@ -147,8 +157,10 @@ def _spread(row: Row) -> str:
 
 def _table3(rows: Mapping[str, Row], results: dict) -> Section:
     best = max(range(len(rows)), key=lambda i: list(rows.values())[i].miou)
+    groups = list(next(iter(rows.values())).groups)
+    heads = [f"mIoU, {group}" for group in groups]
     table = Table(
-        ["method", "mIoU", "mAcc", "accuracy", "mIoU, seen points", "seeds"],
+        ["method", "mIoU", "mAcc", "accuracy", "mIoU, seen points", *heads, "seeds"],
         [
             [
                 row.label,
@@ -156,6 +168,7 @@ def _table3(rows: Mapping[str, Row], results: dict) -> Section:
                 f"{row.macc:.1f}",
                 f"{row.overall:.1f}",
                 f"{row.miou_seen:.1f}",
+                *(f"{row.groups[group]:.1f}" for group in groups),
                 str(len(row.seeds)),
             ]
             for row in rows.values()

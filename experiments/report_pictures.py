@@ -7,12 +7,13 @@ import numpy as np
 import settings
 import stage_flags
 from PIL import Image
+from scored import question_texts
 
 from sas_jax.artefacts.features import Features, load_features
 from sas_jax.artefacts.files import read_json
 from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.capability.store import QUALITY_SCHEMA, quality_path
-from sas_jax.evaluation import query
+from sas_jax.evaluation import protocol, query, semantic
 from sas_jax.scenes.scene import Scene
 from sas_jax.view import pictures, report
 from sas_jax.view.report import Section
@@ -88,8 +89,7 @@ def predictions() -> Section | None:
         shown = {"colour": _colors(scene), "truth": labels.colors(scene.labels)}
         shown |= _predictions(scene)
         if run is not None:
-            texts = settings.class_texts(settings.student_space(run))
-            prediction = settings.predict_student(run, scene, texts)
+            prediction = _named(settings.student_features(run, scene.points))
             shown[f"student {run}"] = labels.colors(prediction)
         images += [_view(scene, colors) for colors in shown.values()]
         captions += [f"{scene.name}: {what}" for what in shown]
@@ -106,14 +106,16 @@ def predictions() -> Section | None:
 
 
 def _predictions(scene: Scene) -> dict[str, np.ndarray]:
-    from sas_jax.evaluation.semantic import classify
-
     path = settings.workspace().fused("capability", scene.name)
     if not path.exists():
         return {}
     features = load_features(path, scene.points)
-    prediction = classify(features, settings.class_texts(features.space))
-    return {"fused": settings.label_set().colors(prediction)}
+    return {"fused": settings.label_set().colors(_named(features))}
+
+
+def _named(features: Features) -> np.ndarray:
+    scores = semantic.text_scores(features, question_texts(features.space))
+    return protocol.classes_of("", scores, settings.label_set())[""]
 
 
 def queries() -> Section | None:

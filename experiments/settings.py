@@ -7,12 +7,13 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import launch
 import numpy as np
 import stage_flags
 from absl import flags
-from student_names import student_file
+from student_names import checkpoints_of, short_name, student_file
 from tqdm import tqdm
 
 from sas_jax.artefacts import files
@@ -286,12 +287,26 @@ def check_texts(space: TextSpace, texts: Sequence[str]) -> None:
 
 def class_texts(space: TextSpace) -> TextFeatures:
     """Return the text features of the data set's classes, [K, C] (section 3.5)."""
-    return _class_texts(space, label_set().classes.names)
+    return encoded(space, tuple(prompts(label_set().classes.names)))
 
 
 @functools.cache
-def _class_texts(space: TextSpace, names: tuple[str, ...]) -> TextFeatures:
-    return text_encoder(space)(prompts(names))
+def encoded(space: TextSpace, texts: tuple[str, ...]) -> TextFeatures:
+    """Return the text features of texts, which are encoded once."""
+    return text_encoder(space)(texts)
+
+
+def compat() -> Literal["paper", "official"]:
+    """Return which recipe is followed where paper and authors' code differ."""
+    return stage_flags.LIFT.make().compat
+
+
+def score_folder() -> str:
+    """Return the name of a folder of scores: the split, and what is not usual."""
+    split = plain_name("--eval_split", stage_flags.EVAL_SPLIT.value)
+    classes = stage_flags.LABEL_SET.value
+    parts = [split, classes, None if compat() == "paper" else compat()]
+    return "-".join(part for part in parts if part)
 
 
 def students() -> tuple[list[str], list[str]]:
@@ -312,7 +327,7 @@ def student_state(name: str) -> list:
     if (file := student_file(name)) is not None:
         read_card(file)  # says what is wrong with it
         return ["file", files.sha256_file(file)]
-    folder = workspace().checkpoints(name)
+    folder = checkpoints_of(name)
     steps = complete_steps(folder)
     if not steps:
         raise InputError(
@@ -335,7 +350,7 @@ def loaded_state(name: str) -> list:
 
 
 def _state(run_name: str, step: int) -> list:
-    path = metadata_path(workspace().checkpoints(run_name), step)
+    path = metadata_path(checkpoints_of(run_name), step)
     made_by = decided_by("sas_jax.models.student")
     return [str(path), files.sha256_file(path), made_by]
 
@@ -349,23 +364,23 @@ def _predictor(name: str):
 
     if (file := student_file(name)) is not None:
         return Predictor(read_student(file))
-    return Predictor(load_student(workspace().checkpoints(name)))
+    return Predictor(load_student(checkpoints_of(name)))
 
 
 def student_space(name: str) -> TextSpace:
     """Return the text space of a student, without reading its weights."""
     if (file := student_file(name)) is not None:
         return read_card(file).text_space
-    folder = workspace().checkpoints(name)
+    folder = checkpoints_of(name)
     student_state(name)  # says what to do where there is none
     return text_space_of(folder, complete_steps(folder)[0])
 
 
-def predict_student(name: str, scene: Scene, texts: TextFeatures) -> np.ndarray:
-    """Return a student's class index for every point of a scene."""
-    from sas_jax.evaluation.semantic import classify
-
-    return classify(_predictor(name).features(scene.points), texts)
+def student_features(
+    name: str, points: np.ndarray, shift: np.ndarray | int = 0
+) -> Features:
+    """Return a student's features of points; see `Predictor.features`."""
+    return _predictor(name).features(points, shift)
 
 
 def fused_path(name: str) -> pathlib.Path:
@@ -385,8 +400,7 @@ def fused_path(name: str) -> pathlib.Path:
 
 def scene_features(name: str, scene: Scene) -> Features:
     """Return a student's features of a scene, from the workspace or computed now."""
-    file = student_file(name)
-    path = workspace().scene_features(file.name if file else name, scene.name)
+    path = workspace().scene_features(short_name(name), scene.name)
     for state in (student_state, loaded_state):
         key = files.content_key([state(name), scene.points])
         if is_current(path, key):

@@ -40,6 +40,12 @@ LABEL_SET = flags.DEFINE_string(
     "label_set", None, "Classes to score on; default: the data set's first ones."
 )
 SPLITS = flags.DEFINE_list("splits", "train,val,test", "Splits to prepare.")
+SUPERPOINT_SCORES = flags.DEFINE_bool(
+    "superpoint_scores",
+    None,
+    "Average scores over superpoints: a second row of each method in evaluate.py, by "
+    "default where superpoints were made; the answer of query.py, by default not.",
+)
 EVAL_SPLIT = flags.DEFINE_string("eval_split", "test", "Split to score and report on.")
 SCENES = flags.DEFINE_list("scenes", [], "Only these scenes; default: whole splits.")
 RUN = flags.DEFINE_string(

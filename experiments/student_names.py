@@ -22,22 +22,45 @@ def student_file(name: str) -> pathlib.Path | None:
     return pathlib.Path(name) if name.endswith(SUFFIX) else None
 
 
-def chosen_file() -> pathlib.Path | None:
-    """Return the file that --student gives, None without it.
+def checkpoints_of(name: str) -> pathlib.Path:
+    """Return the checkpoints of a run: of a name in this workspace, or of a path."""
+    if "/" not in name:
+        return Workspace(stage_flags.WORKSPACE.value).checkpoints(name)
+    path = pathlib.Path(name).expanduser()
+    return path / CHECKPOINTS if (path / CHECKPOINTS).is_dir() else path
+
+
+def short_name(name: str) -> str:
+    """Return the name that a student has among results: run, file, or run@workspace."""
+    if (file := student_file(name)) is not None:
+        return file.name
+    if "/" not in name:
+        return name
+    path = checkpoints_of(name).absolute()
+    run = path.parent if path.name == CHECKPOINTS else path
+    home = run.parent.parent if run.parent.name == "train" else run.parent
+    return f"{run.name}@{home.name}"
+
+
+def chosen_student() -> str | None:
+    """Return the student that --student names, as a file or a run's path; None without.
 
     Raises:
-      InputError: when it names neither a file nor a student of the package.
+      InputError: when it names neither, nor a student of the package.
     """
     name = stage_flags.STUDENT.value
     if not name:
         return None
-    if (file := student_file(name)) is None:
-        raise InputError(
-            f"flags: --student must be {' or '.join(shipped.STUDENTS)}, which come "
-            f"with this package, or a file that ends in {SUFFIX}, got {name!r}. "
-            "Name a run by --run."
-        )
-    return file
+    if (file := student_file(name)) is not None:
+        return str(file)
+    if "/" in name and complete_steps(checkpoints_of(name)):
+        return name
+    raise InputError(
+        f"flags: --student must be {' or '.join(shipped.STUDENTS)}, which come "
+        f"with this package, a file that ends in {SUFFIX}, or the folder of a run with "
+        f"checkpoints, <workspace>/train/<run>, got {name!r}. A run of this workspace "
+        "is named by --run."
+    )
 
 
 def chosen() -> str:
@@ -49,11 +72,11 @@ def chosen() -> str:
     """
     run = stage_flags.RUN.value
     check_run(run)
-    file = chosen_file()
+    student = chosen_student()
     if flags.FLAGS["run"].present:
         return run
-    if file is not None:
-        return str(file)
+    if student is not None:
+        return student
     if _is_trained(run):
         return run
     _say_who_answers(Workspace(stage_flags.WORKSPACE.value).root)
@@ -116,12 +139,7 @@ def begun_from(name: str | None) -> pathlib.Path | None:
         return None
     if (file := student_file(name)) is not None:
         return file
-    path, workspace = pathlib.Path(name), Workspace(stage_flags.WORKSPACE.value)
-    if "/" not in name:
-        path = workspace.checkpoints(name)
-    elif (path / CHECKPOINTS).is_dir():
-        path = path / CHECKPOINTS
-    own = workspace.checkpoints(stage_flags.RUN.value)
+    path, own = checkpoints_of(name), checkpoints_of(stage_flags.RUN.value)
     if not (complete_steps(path) or complete_steps(own)):
         raise InputError(
             f"flags: --init_from must be {' or '.join(shipped.STUDENTS)}, which come "

@@ -357,13 +357,15 @@ def evaluate(
     """
     if isinstance(label_set, str):
         label_set = named_label_set(label_set)
-    found = protocol.evaluate(
-        "scenes",
-        (_labelled_by(label_set, scene) for scene in scenes),
-        lambda scene: predict(source, scene, label_set.classes.names),
-        label_set,
-    )
-    return found.scores()
+
+    def predict_scene(scene: Scene) -> dict[str, Int32[np.ndarray, " P"]]:
+        features = _features(source, scene)
+        texts = encode(protocol.questions(label_set), features.space)
+        scores = semantic.text_scores(features, texts)
+        return protocol.classes_of("scenes", scores, label_set)
+
+    labelled = (_labelled_by(label_set, scene) for scene in scenes)
+    return protocol.evaluate(labelled, predict_scene, label_set)["scenes"].scores()
 
 
 def _student_path(path: str | os.PathLike) -> pathlib.Path:
@@ -419,10 +421,10 @@ def _features(source: Source, scene: Scene) -> Features:
 
 def _own_classes(source: Source) -> TextFeatures:
     """Return the texts of the classes that a student was trained with."""
-    if not isinstance(source, Predictor):
+    if not isinstance(source, Predictor) or not source.student.class_names:
         raise InputError(
-            "predict: classes are required, got none, and only a student has some of "
-            'its own. Give names, e.g. ["wall", "chair"].'
+            "predict: classes are required, got none, and only a student that was "
+            'trained here has some of its own. Give names, e.g. ["wall", "chair"].'
         )
     return TextFeatures(source.student.text_features, source.student.text_space)
 

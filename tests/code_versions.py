@@ -42,7 +42,9 @@ STAGES = {
     "fusion": ("sas_jax.fusion.stage",),
     "training": ("sas_jax.distill.train",),
     "students": ("sas_jax.models.student",),
-    "scores": ("sas_jax.evaluation.protocol", "sas_jax.evaluation.semantic"),
+    "scores": tuple(
+        f"sas_jax.evaluation.{part}" for part in ("protocol", "semantic", "passes")
+    ),
     "texts": _modules(towers.TOWERS),
 }
 """Stage -> the modules that its keys begin with."""

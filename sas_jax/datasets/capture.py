@@ -8,46 +8,30 @@ depth, it is rendered from the mesh or cloud.
 """
 
 import abc
-import contextlib
 import dataclasses
 import logging
+import math
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar, get_args
 
-import numpy as np
-from jaxtyping import Float, Float32
-
 from sas_jax.artefacts.stamps import NO_MEMO, Memo
 from sas_jax.checks import one_of
+from sas_jax.datasets.captured import Capture, scene_of_geometry
 from sas_jax.datasets.contracts import Dataset, Part, Scan
 from sas_jax.datasets.scan_files import names_of_split
 from sas_jax.errors import InputError
 from sas_jax.scenes.capture_checks import Frames, check_depth, check_poses
+from sas_jax.scenes.capture_world import rotated, turned_by_cameras
 from sas_jax.scenes.cloud import Cloud, VoxelCloud, back_project, estimate_normals
 from sas_jax.scenes.kept_cloud import CaptureCloud, kept
 from sas_jax.scenes.labels import MATTERPORT21, SCANNET20, LabelSet
-from sas_jax.scenes.mesh import Mesh, moved_mesh
-from sas_jax.scenes.origin import moved_by
 from sas_jax.scenes.poses import PoseConvention
-from sas_jax.scenes.rendered_depth import (
-    Surface,
-    WithRenderedDepth,
-    surface_of_cloud,
-    surface_of_mesh,
-)
-from sas_jax.scenes.scene import BadFrame, FrameSource, Scene, usable_frames
-from sas_jax.scenes.upright import (
-    AXES,
-    Up,
-    Z,
-    mean_camera_up,
-    surface_up,
-    turn_up,
-)
+from sas_jax.scenes.scene import Scene, usable_frames
+from sas_jax.scenes.upright import Up, surface_up, turn_up
+from sas_jax.scenes.views import ViewFrames
 
 Progress = Callable[[Sequence[str]], Iterable[str]]
-_UPRIGHT_COSINE = 0.5  # mean camera up within 60 degrees of z
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,25 +52,6 @@ class CloudConfig:
     plausible_depth_m: tuple[float, float] = (0.2, 8.0)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Capture:
-    """What a folder of one format holds.
-
-    Attributes:
-      frames: its images, in the world of its poses.
-      up: which way is up there, as the format states it: an axis; "surfaces" where the
-        world is turned at random; "auto" where z should be up and cameras tell.
-      index: files that the list of frames follows from.
-      geometry: reads the mesh or cloud that comes with the images, in the same world;
-        None where depth makes the points.
-    """
-
-    frames: Frames
-    up: Up = "auto"
-    index: tuple[pathlib.Path, ...] = ()
-    geometry: Callable[[], Mesh] | None = None
-
-
 @dataclasses.dataclass(frozen=True)
 class CaptureDataset(Dataset, abc.ABC):
     """Captures of one format; see the module.
@@ -102,6 +67,9 @@ class CaptureDataset(Dataset, abc.ABC):
         the world so that the mean up direction of the cameras is +z, right within their
         mean tilt; "surfaces" then turns it further, so that floors and tables face +z
         (cameras tilted by less than 40 degrees).
+      scale: metres per unit of poses, meshes and clouds; None takes the format's. Where
+        it has none, a camera is taken to be held at 1.4 m above the floor, unless its
+        height is already that of somebody's hand. Depth has its own, `depth_scale`.
       pose_convention: how poses are stored, see `poses`; None takes the format's and
         refuses poses that the frames contradict and another convention explains.
       frame_stride: points come from every how many-th frame.
@@ -115,6 +83,7 @@ class CaptureDataset(Dataset, abc.ABC):
 
     depth_scale: float | None = None
     up: Up = "auto"
+    scale: float | None = None
     pose_convention: PoseConvention | None = None
     frame_stride: int = 1
     check_depth: bool = True
@@ -130,12 +99,12 @@ class CaptureDataset(Dataset, abc.ABC):
         one_of(self.name, "up", self.up, get_args(Up))
         conventions = (None, *get_args(PoseConvention))
         one_of(self.name, "pose_convention", self.pose_convention, conventions)
-        scale = 1.0 if self.depth_scale is None else self.depth_scale
-        if not 0 < scale < float("inf") or self.frame_stride < 1:
+        scales = [1.0 if s is None else s for s in (self.depth_scale, self.scale)]
+        if not all(0 < s < math.inf for s in scales) or self.frame_stride < 1:
             raise InputError(
-                f"{self.name}: depth_scale must be > 0 and frame_stride >= 1, got "
-                f"{self.depth_scale} and {self.frame_stride}. Use 1000 for "
-                "millimetres, 1 for all."
+                f"{self.name}: depth_scale must be > 0, scale > 0 and frame_stride >= "
+                f"1, got {self.depth_scale}, {self.scale} and {self.frame_stride}. Use "
+                "1000 for millimetres, 1 for metres, 1 for all."
             )
 
     @abc.abstractmethod
@@ -213,10 +182,14 @@ class CaptureDataset(Dataset, abc.ABC):
         frames = capture.frames
         if self.pose_convention is not None:
             frames = dataclasses.replace(frames, convention=self.pose_convention)
+        scale = capture.scale if self.scale is None else self.scale
         up = capture.up if self.up == "auto" else self.up
         name = self.scan_name(path)
         if capture.geometry is not None:
-            return _of_geometry(name, capture.geometry(), frames, up, image_size_wh)
+            capture = dataclasses.replace(capture, frames=frames, up=up, scale=scale)
+            return scene_of_geometry(name, capture, image_size_wh)
+        if isinstance(frames, ViewFrames) and scale is not None:
+            frames = dataclasses.replace(frames, scale=scale)
         cloud = self._cloud(path, frames, up)
         for note in cloud.notes:
             logging.warning("%s", note)
@@ -260,7 +233,7 @@ def _of_depth(source: Frames, up: Up, settings: CaptureDataset) -> CaptureCloud:
     if settings.check_depth:
         check_depth(source, config.plausible_depth_m, skipped)
     notes = [check_poses(source, settings.pose_convention, skipped)]
-    source, camera_up, up, said = _turned_by_cameras(source, up)
+    source, camera_up, up, said = turned_by_cameras(source, up)
     origin = source.far_origin()
     source = source.relative_to(origin)
     cloud = _thinned(source, config, skipped, settings)
@@ -268,7 +241,7 @@ def _of_depth(source: Frames, up: Up, settings: CaptureDataset) -> CaptureCloud:
     normals = estimate_normals(points, toward, config.neighbors)
     if up == "surfaces":
         turn = turn_up(surface_up(normals, camera_up))
-        points, normals = (_rotated(a, turn) for a in (points, normals))
+        points, normals = (rotated(a, turn) for a in (points, normals))
         source = dataclasses.replace(source, turn=turn @ source.turn)
         origin = turn[:3, :3] @ origin
     return CaptureCloud(
@@ -280,84 +253,6 @@ def _of_depth(source: Frames, up: Up, settings: CaptureDataset) -> CaptureCloud:
         skipped,
         tuple(note for note in (*notes, said) if note),
     )
-
-
-def _of_geometry(
-    name: str,
-    mesh: Mesh,
-    frames: Frames,
-    up: Up,
-    image_size_wh: tuple[int, int] | None,
-) -> Scene:
-    """Return the scene of a mesh or cloud with images; depth is rendered from it."""
-    frames, camera_up, up, said = _turned_by_cameras(frames, up)
-    turn = frames.turn
-    if up == "surfaces":
-        turn = turn_up(surface_up(_rotated(_facing(mesh), turn), camera_up)) @ turn
-    mesh = moved_mesh(mesh, turn)
-    if said:
-        logging.warning("%s", said)
-    turn = moved_by(-mesh.origin) @ turn
-    source: FrameSource = frames.handed_out(turn, image_size_wh)
-    if not frames.has_depth:
-        source = WithRenderedDepth(source, _surface(mesh))
-    return Scene(
-        name=name,
-        points=mesh.points,
-        normals=mesh.normals,
-        colors=mesh.colors,
-        faces=mesh.faces,
-        frame_source=source,
-        origin=mesh.origin,
-    )
-
-
-def _facing(mesh: Mesh) -> Float32[np.ndarray, "N 3"]:
-    """Return directions that the surface faces: of its normals, faces or neighbours."""
-    if mesh.normals is not None:
-        return mesh.normals
-    if mesh.faces is None:
-        return estimate_normals(mesh.points, None, CloudConfig().neighbors)
-    a, b, c = (mesh.points[mesh.faces[:, i]] for i in range(3))
-    across = np.cross(b - a, c - a)
-    length = np.linalg.norm(across, axis=1, keepdims=True)
-    return across / np.maximum(length, np.float32(1e-20))
-
-
-def _surface(mesh: Mesh) -> Surface:
-    if mesh.faces is None:
-        return surface_of_cloud(mesh.points)
-    return surface_of_mesh(mesh.points, mesh.faces)
-
-
-def _turned_by_cameras(
-    source: Frames, up: Up
-) -> tuple[Frames, Float[np.ndarray, " 3"], Up, str | None]:
-    """Turn a source as far as cameras tell.
-
-    Returns:
-      The source in the world of `up`; the cameras' up in it; `up` with "auto" decided;
-      and what is to be said.
-    """
-    if up in AXES:
-        return dataclasses.replace(source, turn=turn_up(AXES[up])), Z, up, None
-    poses = []
-    for name in source.names:
-        with contextlib.suppress(BadFrame):
-            poses.append(source.read_pose(name))
-    mean_up = mean_camera_up(poses)
-    said = None
-    if up == "auto":
-        if mean_up[2] >= _UPRIGHT_COSINE:
-            return source, mean_up, "z", None
-        x, y, z = mean_up
-        up = "surfaces"
-        said = (
-            f"{source.folder.name}: cameras point their upper edge along ({x:.2f}, "
-            f"{y:.2f}, {z:.2f}), so z is not up there: the world is turned by cameras "
-            "and floors. If z is up all the same, give --up=z."
-        )
-    return dataclasses.replace(source, turn=turn_up(mean_up)), Z, up, said
 
 
 def _thinned(
@@ -388,11 +283,3 @@ def _thinned(
             f"got larger readings only ({source.folder}). Check --depth_scale."
         )
     return result
-
-
-def _rotated(
-    rows: Float32[np.ndarray, "P 3"], turn: Float[np.ndarray, "4 4"]
-) -> Float32[np.ndarray, "P 3"]:
-    x, y, z = rows.astype(np.float64).T
-    turned = [turn[i, 0] * x + turn[i, 1] * y + turn[i, 2] * z for i in range(3)]
-    return np.stack(turned, axis=1).astype(np.float32)

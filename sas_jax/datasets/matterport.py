@@ -22,7 +22,7 @@ import pathlib
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float, Float32, Int, Int32
 
 from sas_jax.artefacts.stamps import Memo
 from sas_jax.datasets.contracts import Dataset, Part
@@ -136,18 +136,33 @@ class Matterport(Dataset):
         """Return the views that belong to a region, in the order of the file."""
         folder, conf = path.parent.parent, _conf_path(path)
         views, centres = _views(folder, conf)
-        near = centres - mesh.origin
-        low, high = mesh.points.min(axis=0), mesh.points.max(axis=0)
-        inside = np.flatnonzero(((near >= low) & (near <= high)).all(axis=1))
-        if not len(inside):
-            away = np.linalg.norm(near - (low + high) / 2, axis=1)
-            inside = np.sort(np.argsort(away, kind="stable")[:_NEAREST])
+        inside = cameras_of_region(mesh.points, centres - mesh.origin)
         return ViewFrames(
             folder,
             tuple(views[i] for i in inside),
             convention="opengl",
             depth_scale=_UNITS_PER_M,
         )
+
+
+def cameras_of_region(
+    points: Float[np.ndarray, "P 3"], centres: Float[np.ndarray, "V 3"]
+) -> Int[np.ndarray, " v"]:
+    """Return which cameras see a region: those in its box, or the nearest; ascending.
+
+    Args:
+      points: of the region, P >= 1.
+      centres: where the cameras of the house stand.
+
+    Source: OpenScene, get_matterport_camera_data, which takes the nearest ones in the
+    test split only.
+    """
+    low, high = points.min(axis=0), points.max(axis=0)
+    inside = np.flatnonzero(((centres >= low) & (centres <= high)).all(axis=1))
+    if len(inside):
+        return inside
+    away = np.linalg.norm(centres - (low + high) / 2, axis=1)
+    return np.sort(np.argsort(away, kind="stable")[:_NEAREST])
 
 
 def _houses(root: pathlib.Path) -> dict[str, pathlib.Path]:

@@ -5,9 +5,9 @@
     <root>/splits/<split>.txt        optional; without, every split is all scans
 
 `pose` is world_from_camera (4x4, OpenCV axes; others with `pose_convention`),
-`intrinsic.txt` the 3x3 matrix of the depth images. Colour that does not show what depth
-shows needs a camera of its own: `intrinsic_color.txt` and, unless both are in one
-place, `color_from_depth.txt` (4x4).
+`intrinsic.txt` the matrix of the depth images, in any form of `read_pinhole`. Colour
+that does not show what depth shows needs a camera of its own: `intrinsic_color.txt`
+and, unless both are in one place, `color_from_depth.txt` (4x4).
 """
 
 import dataclasses
@@ -19,8 +19,10 @@ from sas_jax.datasets.capture import Capture, CaptureDataset
 from sas_jax.datasets.contracts import Part
 from sas_jax.datasets.scan_files import frame_files
 from sas_jax.errors import InputError
-from sas_jax.scenes.camera_files import read_intrinsics
+from sas_jax.scenes.camera_files import read_pinhole
+from sas_jax.scenes.color_views import same_shape
 from sas_jax.scenes.frames import FolderFrames, list_frames
+from sas_jax.scenes.images import scale_intrinsics
 
 _MILLIMETRES = 1000.0
 
@@ -33,8 +35,9 @@ class PosedRgbd(CaptureDataset):
     layout: ClassVar = "<scan>/ with intrinsic.txt, color/, depth/ and pose/"
 
     def is_scan(self, path: pathlib.Path) -> bool:
-        """Tell whether there is a camera."""
-        return (path / "intrinsic.txt").exists()
+        """Tell whether there is a camera, and two of the three folders or more."""
+        there = [(path / part).is_dir() for part in ("color", "depth", "pose")]
+        return (path / "intrinsic.txt").exists() and sum(there) >= 2
 
     def files(
         self, path: pathlib.Path, part: Part, frame_stride: int, memo: Memo
@@ -54,12 +57,17 @@ class PosedRgbd(CaptureDataset):
                     "posed_rgbd: folders color, depth and pose are required, got no "
                     f"{part} ({path}). Name one file per frame equally in each."
                 )
+        intrinsics, size_wh = read_pinhole(path / "intrinsic.txt")
         frames = FolderFrames(
             folder=path,
             files=list_frames(path / "color"),
-            intrinsics=read_intrinsics(path / "intrinsic.txt"),
+            intrinsics=intrinsics,
             depth_scale=self.depth_scale or _MILLIMETRES,
             interpolation="area",
             color_camera=path / "intrinsic_color.txt",
         )
-        return Capture(frames)
+        stored_wh = frames.capture_wh
+        if size_wh is None or stored_wh is None or not same_shape(size_wh, stored_wh):
+            return Capture(dataclasses.replace(frames, calibrated_wh=size_wh))
+        intrinsics = scale_intrinsics(intrinsics, size_wh, stored_wh)
+        return Capture(dataclasses.replace(frames, intrinsics=intrinsics))

@@ -1,4 +1,4 @@
 """Protocols that turn point features into labels, scores and heat maps."""
 
-VERSION = 1
+VERSION = 2
 """Raised when numbers of the package change; see `artefacts.versions`."""

@@ -1,7 +1,8 @@
 """Counts of (truth, prediction) pairs and the scores that follow from them.
 
 K classes; `counts[t, p]` are points of true class t predicted as p. Column K holds
-points without a prediction (seen by no camera), which therefore count as missed.
+points without a prediction (seen by no camera), which therefore count as missed. Counts
+are integers and may be added over blocks and scenes: exact for any number of points.
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ from sas_jax.errors import ContractError, InputError
 
 IGNORE = 255
 NO_PREDICTION = -1
+_POINTS_AT_ONCE = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Scores:
       macc: mean of `accuracy` over the same classes.
       overall: correct points / all points with a truth.
       points: [K] points of each class in the truth.
+      absent: how means treat absent classes; see `score`.
     """
 
     iou: Float[np.ndarray, " K"]
@@ -35,6 +38,27 @@ class Scores:
     macc: float
     overall: float
     points: Int[np.ndarray, " K"]
+    absent: str = "skip"
+
+    def over(self, classes: Sequence[int]) -> tuple[float, float]:
+        """Return mean IoU and mean accuracy over some classes, e.g. the foreground.
+
+        What is predicted as one of the others still counts against these. NaN where
+        none of them is in the truth.
+        """
+        chosen = list(classes)
+        return (
+            _mean(self.iou[chosen], self.absent),
+            _mean(self.accuracy[chosen], self.absent),
+        )
+
+
+def _mean(values: Float[np.ndarray, " k"], absent: str) -> float:
+    present = np.isfinite(values)
+    if not present.any():
+        return float("nan")
+    divisor = len(values) if absent == "official" else present.sum()
+    return float(values[present].sum() / divisor)
 
 
 def count(
@@ -43,7 +67,9 @@ def count(
     """Count (truth, prediction) pairs of the points that have a truth.
 
     Args:
-      truth: class index in [0, K), or 255 for points that are not scored.
+      truth: class index in [0, K), or 255 for points that are not scored. It is not
+        changed: the authors' code writes K over 255 where it shows the truth, and
+        scores that afterwards.
       prediction: class index in [0, K), or -1 for points without any feature.
       num_classes: K.
 
@@ -59,6 +85,16 @@ def count(
             f"evaluate: one prediction per point is required, got {prediction.shape} "
             f"for {truth.shape} labels. Were they made from the same scene?"
         )
+    counts = np.zeros((num_classes, num_classes + 1), np.int64)
+    for start in range(0, len(truth), _POINTS_AT_ONCE):
+        block = slice(start, start + _POINTS_AT_ONCE)
+        counts += _count(truth[block], prediction[block], num_classes)
+    return counts
+
+
+def _count(
+    truth: Int[np.ndarray, " P"], prediction: Int[np.ndarray, " P"], num_classes: int
+) -> Int[np.ndarray, "K K+1"]:
     scored = truth != IGNORE
     truth, prediction = truth[scored], prediction[scored]
     if truth.size and not (truth.min() >= 0 and truth.max() < num_classes):
@@ -108,22 +144,5 @@ def score(
     iou, accuracy = np.where(present, iou, np.nan), np.where(present, accuracy, np.nan)
     # A class whose points all went unseen and that nobody predicted has 0/0.
     iou = np.where(present & np.isnan(iou), 0.0, iou)
-    divisor = len(counts) if absent == "official" else max(int(present.sum()), 1)
-    if not present.any():
-        return Scores(iou, accuracy, np.nan, np.nan, np.nan, truth_acc)
-    miou, macc = np.nansum(iou) / divisor, np.nansum(accuracy) / divisor
-    return Scores(iou, accuracy, float(miou), float(macc), overall, truth_acc)
-
-
-def table(scores: Scores, names: Sequence[str]) -> str:
-    """Write the per-class scores as a plain text table, one class a line."""
-    lines = [f"{'class':<20}{'IoU':>8}{'acc':>8}{'points':>12}"]
-    rows = zip(names, scores.iou, scores.accuracy, scores.points, strict=True)
-    for name, iou, accuracy, points in rows:
-        if points:
-            lines.append(f"{name:<20}{iou:8.1f}{accuracy:8.1f}{points:12,d}")
-        else:
-            lines.append(f"{name:<20}{'absent':>8}{'':>8}{0:12d}")
-    lines.append(f"{'mean':<20}{scores.miou:8.1f}{scores.macc:8.1f}")
-    lines.append(f"{'overall accuracy':<28}{scores.overall:8.1f}")
-    return "\n".join(lines)
+    miou, macc = _mean(iou, absent), _mean(accuracy, absent)
+    return Scores(iou, accuracy, miou, macc, overall, truth_acc, absent)

@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from sas_jax.artefacts.features import Features
 from sas_jax.artefacts.space import TextFeatures, one_space
 from sas_jax.errors import InputError
+from sas_jax.evaluation.semantic import text_scores
 from sas_jax.sparse import keys as voxel_keys
 from sas_jax.sparse import tables
 
@@ -99,7 +100,12 @@ def relevancy(
             f"{features.shape[1]} channels. Use the text tower of the features."
         )
     texts = np.concatenate([query[None], anything]).astype(np.float32)
-    similarity = features @ texts.T
+    return _against_anything(features @ texts.T, temperature)
+
+
+def _against_anything(
+    similarity: Float[np.ndarray, "N 1+A"], temperature: float
+) -> Float[np.ndarray, " N"]:
     margin = similarity[:, 0] - similarity[:, 1:].max(axis=1)
     return 1 / (1 + np.exp(-margin / temperature))
 
@@ -114,6 +120,7 @@ def point_relevancy(
     question: TextFeatures,
     anything: TextFeatures,
     temperature: float = 0.1,
+    superpoints: Int[np.ndarray, " P"] | None = None,
 ) -> Float[np.ndarray, " P"]:
     """Return the relevancy of every point to a question, NaN without a feature.
 
@@ -122,13 +129,21 @@ def point_relevancy(
       question: of one text.
       anything: of `ANYTHING`.
       temperature: see `relevancy`.
+      superpoints: of the points; all points of one then answer by the mean of its
+        similarities, also those that no camera saw.
 
     Raises:
       InputError: when they live in different text spaces.
     """
     one_space("query", {"the features": features.space, "the text": question.space})
-    rows = relevancy(features.feat, question.rows[0], anything.rows, temperature)
-    return np.append(rows, np.float32(np.nan))[features.row]
+    if superpoints is None:
+        rows = relevancy(features.feat, question.rows[0], anything.rows, temperature)
+        return np.append(rows, np.float32(np.nan))[features.row]
+    texts = np.concatenate([question.rows[:1], anything.rows])
+    means = text_scores(features, TextFeatures(texts, question.space))
+    means = means.over_superpoints(superpoints)
+    rows = _against_anything(means.table(), temperature)
+    return np.append(rows, np.float32(np.nan))[means.row]
 
 
 def _above(

@@ -24,6 +24,7 @@ class Row:
       label: words for people.
       miou, macc, overall: mean over seeds, all points (an unseen point is missed).
       miou_seen: mean IoU over the points that have a feature.
+      groups: mean IoU of groups of classes, e.g. the foreground.
       spread: standard deviation of `miou` over seeds; None for a single evaluation.
       seeds: `miou` of each seed.
       iou: [K] mean per-class IoU over seeds, NaN where a class is absent.
@@ -38,6 +39,7 @@ class Row:
     spread: float | None
     seeds: tuple[float, ...]
     iou: tuple[float, ...]
+    groups: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 def summarize(name: str, label: str, evaluations: Sequence[Evaluation]) -> Row:
@@ -51,7 +53,12 @@ def summarize(name: str, label: str, evaluations: Sequence[Evaluation]) -> Row:
     every = [evaluation.scores() for evaluation in evaluations]
     seen = [evaluation.scores(unseen="ignored").miou for evaluation in evaluations]
     mious = tuple(scores.miou for scores in every)
+    groups = {
+        group: float(np.mean([scores.over(classes)[0] for scores in every]))
+        for group, classes in evaluations[0].groups.items()
+    }
     return Row(
+        groups=groups,
         name=name,
         label=label,
         miou=float(np.mean(mious)),

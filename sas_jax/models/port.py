@@ -18,7 +18,8 @@ from sas_jax.models.config import StudentConfig
 from sas_jax.models.init import variable_shapes
 
 PREFIXES = ("module.net3d.", "net3d.")
-_STEPS = "num_batches_tracked"
+STEPS = "num_batches_tracked"
+"""End of the name of a norm's counter of training steps."""
 _LEAVES = {
     "weight": ("params", "scale"),
     "bias": ("params", "bias"),
@@ -32,7 +33,7 @@ Path = tuple[str, ...]
 
 
 def from_minkowski(
-    state: Mapping[str, np.ndarray], config: StudentConfig
+    state: Mapping[str, np.ndarray], config: StudentConfig, where: object = None
 ) -> dict[str, Any]:
     """Return flax variables with the arrays of a MinkowskiEngine state dict.
 
@@ -41,6 +42,7 @@ def from_minkowski(
         `num_batches_tracked` are checked for and dropped, since they have no effect
         at a fixed momentum.
       config: the student that the checkpoint is for.
+      where: names the file in errors, where there is one.
 
     Returns:
       {"params": ..., "batch_stats": ...} of float32 arrays.
@@ -48,13 +50,13 @@ def from_minkowski(
     Raises:
       InputError: if names are missing or unexpected or shapes differ, naming them.
     """
-    stripped = {_strip(name): array for name, array in state.items()}
-    expected = minkowski_shapes(config)
-    check_shapes({name: np.shape(a) for name, a in stripped.items()}, expected)
+    arrays = stripped(state)
+    shapes = {name: np.shape(array) for name, array in arrays.items()}
+    check_shapes(shapes, minkowski_shapes(config), where)
     flat = {
         _path(name): np.asarray(array, np.float32)
-        for name, array in stripped.items()
-        if not name.endswith(_STEPS)
+        for name, array in arrays.items()
+        if not name.endswith(STEPS)
     }
     return flax.traverse_util.unflatten_dict(flat)
 
@@ -79,12 +81,12 @@ def to_minkowski(
         {kind: dict(variables.get(kind, {})) for kind in ("params", "batch_stats")}
     )
     expected = minkowski_shapes(config)
-    paths = {_path(name): name for name in expected if not name.endswith(_STEPS)}
+    paths = {_path(name): name for name in expected if not name.endswith(STEPS)}
     shapes = {paths.get(p, "/".join(p)): np.shape(a) for p, a in flat.items()}
     check_shapes(shapes, {name: expected[name] for name in paths.values()})
     state = {}
     for name in expected:
-        if name.endswith(_STEPS):
+        if name.endswith(STEPS):
             state[prefix + name] = np.zeros((), np.int64)
         else:
             state[prefix + name] = np.asarray(flat[_path(name)], np.float32)
@@ -109,7 +111,7 @@ def _module_shapes(path: Path, flat: Mapping[Path, Any]) -> dict[str, tuple[int,
     if path[-1] == "kernel":
         return {f"{module}.kernel": shape}
     names = {f"{module}.bn.{leaf}": shape for leaf in _LEAVES if leaf != "kernel"}
-    return names | {f"{module}.bn.{_STEPS}": ()}
+    return names | {f"{module}.bn.{STEPS}": ()}
 
 
 def _module_name(modules: Path) -> str:
@@ -130,6 +132,21 @@ def _path(name: str) -> Path:
         return (kind, module, leaf)
     layer = _SHORTCUT[parts[3]] if parts[2] == "downsample" else parts[2]
     return (kind, f"{parts[0]}_{parts[1]}", layer, leaf)
+
+
+def stripped(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a state dict by names without prefix.
+
+    Raises:
+      InputError: where two names differ by their prefix alone.
+    """
+    plain = {_strip(name): array for name, array in state.items()}
+    if len(plain) < len(state):
+        raise InputError(
+            f"checkpoint: every array once is required, got {len(state)} under "
+            f"{len(plain)} names. Save one network alone."
+        )
+    return plain
 
 
 def _strip(name: str) -> str:

@@ -4,7 +4,7 @@ import dataclasses
 
 import jax
 import numpy as np
-from jaxtyping import Float, Float32, Int32, PyTree
+from jaxtyping import Float, Float32, Int, Int32, PyTree
 
 from sas_jax import memory
 from sas_jax.artefacts.features import Features, geometry_of
@@ -60,7 +60,9 @@ class Predictor:
 
         self._apply = jax.jit(apply)
 
-    def features(self, points: Float[np.ndarray, "P 3"]) -> Features:
+    def features(
+        self, points: Float[np.ndarray, "P 3"], shift: Int[np.ndarray, " 3"] | int = 0
+    ) -> Features:
         """Run the student on a cloud, without augmentation and without colour.
 
         The authors' code sums the logits of five randomly scaled and rotated copies;
@@ -69,6 +71,8 @@ class Predictor:
 
         Args:
           points: metres, z up.
+          shift: voxels that the grid is moved by, >= 0, which decides what the coarse
+            levels pool.
 
         Returns:
           Features of the voxels and the voxel of each point.
@@ -82,7 +86,8 @@ class Predictor:
         check_extent(points, self.student.voxel_size_m, "student")
         voxels = voxelize(points, self.student.voxel_size_m)
         free = memory.device_bytes(jax.devices()[0])
-        feat = tiles.features(self, voxels.coords, free)
+        coords = (voxels.coords + shift).astype(np.int32)
+        feat = tiles.features(self, coords, free)
         row = voxels.inverse.astype(np.int32)
         counts = np.bincount(row, minlength=len(feat)).astype(np.int32)
         return Features(

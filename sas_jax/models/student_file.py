@@ -1,4 +1,7 @@
-"""A student as one file: kernels in f16, all else in f32, and its card.
+"""A student as one file: its arrays and its card.
+
+Kernels are f16, all else f32; of a student from elsewhere, which must be given back as
+it came, kernels are f32 too.
 
 Kernels are nearly all of the bytes, and half an ulp of f16 is 2^-11 of a value: far
 below what a step of training moves. Biases, scales and statistics stay as they are:
@@ -65,6 +68,7 @@ def write_student(
     *,
     data: str = "",
     scores: Mapping[str, float] | None = None,
+    exact: bool = False,
 ) -> None:
     """Write a student atomically; equal students give equal bytes.
 
@@ -73,6 +77,7 @@ def write_student(
       student: trained.
       data: what it was trained on, a line for people.
       scores: measured ones, percent.
+      exact: keep every bit of the kernels, at twice the size.
 
     Raises:
       InputError: for another ending, arrays that are not this network's, or values
@@ -85,7 +90,7 @@ def write_student(
         )
     arrays = _flat(student.variables)
     check_shapes(_shapes(arrays), _expected(student.config), path)
-    stored = {name: _stored(name, array) for name, array in arrays.items()}
+    stored = {name: _stored(name, array, exact) for name, array in arrays.items()}
     stored[_TEXTS] = np.ascontiguousarray(student.text_features, np.float32)
     card = card_of(student, data=data, scores=scores)
     header = to_metadata(card, content_key(stored))
@@ -146,11 +151,12 @@ def _check_dtype(name: str, dtype: str, path: object) -> None:
         )
 
 
-def _stored(name: str, array: Shaped[np.ndarray, "..."]) -> np.ndarray:
+def _stored(name: str, array: Shaped[np.ndarray, "..."], exact: bool) -> np.ndarray:
     """Return an array as the file holds it."""
     array = np.ascontiguousarray(array, np.float32)
     with np.errstate(over="ignore"):
-        stored = array.astype(np.float16) if array.ndim > 1 else array
+        half = array.ndim > 1 and not exact
+        stored = array.astype(np.float16) if half else array
     if not np.isfinite(stored).all():
         largest = np.abs(array).max()
         raise InputError(

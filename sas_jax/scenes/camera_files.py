@@ -1,6 +1,9 @@
 """Text files of cameras: intrinsics and poses."""
 
+import json
 import pathlib
+import re
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +15,11 @@ from sas_jax.scenes.scene import BadFrame
 # A principal point further than this share of the image from its centre belongs to
 # another resolution (half or twice the size moves it by at least a quarter).
 _CENTRE_TOLERANCE = 0.2
+_COMMENT = re.compile(r"(?:#|//|%)[^\n]*")
+_SIZE = re.compile(r"(\d{2,5})\s*(?:x|\u00d7|\*|by)\s*(\d{2,5})\b", re.IGNORECASE)
+_WIDTH_HEIGHT = re.compile(
+    r"\bw(?:idth)?\W{1,3}(\d{2,5})\W+h(?:eight)?\W{1,3}(\d{2,5})\b", re.IGNORECASE
+)
 
 
 def read_matrix(path: pathlib.Path, what: str) -> Float[np.ndarray, "R C"]:
@@ -32,19 +40,116 @@ def read_matrix(path: pathlib.Path, what: str) -> Float[np.ndarray, "R C"]:
         ) from error
 
 
+def read_npy(path: pathlib.Path, what: str) -> Float[np.ndarray, "..."]:
+    """Read a small .npy file of numbers, f64.
+
+    Raises:
+      InputError: for a missing or damaged file, or one of other things.
+    """
+    try:
+        # Mapped, so that no more is taken than the file has, whatever its header says.
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.array(stored, np.float64)
+    except (OSError, ValueError, EOFError, TypeError, SyntaxError) as error:
+        raise InputError(
+            f"{what}: a whole .npy file of numbers is required, got {error} ({path}). "
+            "Export it again."
+        ) from error
+
+
 def read_intrinsics(path: pathlib.Path) -> Float[np.ndarray, "3 3"]:
-    """Read a 3x3 pinhole matrix (or the 3x3 corner of a 4x4 one), f64.
+    """Read a pinhole matrix, f64; see `read_pinhole`."""
+    return read_pinhole(path)[0]
+
+
+def read_pinhole(
+    path: pathlib.Path,
+) -> tuple[Float[np.ndarray, "3 3"], tuple[int, int] | None]:
+    """Read a pinhole matrix, and the size of the images that it is for where it says.
+
+    Args:
+      path: a 3x3, 3x4 or 4x4 matrix, in lines or in one; or `fx fy cx cy`. White space,
+        commas or brackets lie between numbers. A size is two more numbers at the end,
+        width and height, or stands in a comment: `# 640 x 480`. Or JSON, see
+        `pinhole_of`.
+
+    Returns:
+      The matrix, [3, 3] f64; width and height or None.
 
     Raises:
       InputError: unless focal lengths are positive and the last row is 0 0 1.
     """
-    matrix = read_matrix(path, "intrinsics")
-    if matrix.ndim != 2 or matrix.shape not in ((3, 3), (4, 4)):
+    try:
+        text = path.read_text(encoding="utf-8")
+        if text.lstrip().startswith("{"):
+            return pinhole_of(json.loads(text), path)
+        said = " / ".join(_COMMENT.findall(text))
+        words = re.sub(r"[][,;()]", " ", _COMMENT.sub("", text)).split()
+        numbers = [float(word) for word in words]
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"intrinsics: a 3x3 or 4x4 matrix is required, got {list(matrix.shape)} "
-            f"({path}). Write fx 0 cx / 0 fy cy / 0 0 1."
+            f"intrinsics: a matrix of numbers is required, got {error} ({path}). "
+            "Write fx 0 cx / 0 fy cy / 0 0 1."
+        ) from error
+    size = _SIZE.search(said) or _WIDTH_HEIGHT.search(said)
+    size_wh = (int(size[1]), int(size[2])) if size else None
+    if len(numbers) in (6, 11, 14, 18):
+        size_wh = _checked_size(numbers[-2:], path)
+        numbers = numbers[:-2]
+    if len(numbers) == 4:
+        fx, fy, cx, cy = numbers
+        matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    elif len(numbers) in (9, 12, 16):
+        matrix = np.reshape(numbers, (-1, 3 if len(numbers) == 9 else 4))[:3, :3]
+    else:
+        raise InputError(
+            "intrinsics: a 3x3 or 4x4 matrix, or fx fy cx cy, is required, got "
+            f"{len(numbers)} numbers ({path}). Write fx 0 cx / 0 fy cy / 0 0 1."
         )
-    return checked_intrinsics(matrix[:3, :3], path)
+    return checked_intrinsics(matrix, path), size_wh
+
+
+def pinhole_of(
+    values: Any, path: pathlib.Path
+) -> tuple[Float[np.ndarray, "3 3"], tuple[int, int] | None]:
+    """Return the pinhole matrix that JSON states, and the size of its images or None.
+
+    Args:
+      values: Open3D's `intrinsic_matrix`, by columns; or `fx fy cx cy`; sizes are
+        `width height` or `w h`. All may lie in a group `camera`.
+      path: for messages.
+
+    Raises:
+      InputError: where there is neither, and like `read_pinhole`.
+    """
+    if isinstance(values, dict) and isinstance(values.get("camera"), dict):
+        values = values["camera"]
+    try:
+        if "intrinsic_matrix" in values:
+            stated = np.array(values["intrinsic_matrix"], np.float64)
+            matrix = stated.reshape(3, 3).T if stated.ndim == 1 else stated
+        else:
+            fx, fy, cx, cy = (float(values[k]) for k in ("fx", "fy", "cx", "cy"))
+            matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+        if matrix.shape != (3, 3):
+            raise ValueError(f"a matrix {list(matrix.shape)}")
+        size = [values[key] for key in ("width", "height", "w", "h") if key in values]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            "intrinsics: intrinsic_matrix of 9 numbers or fx, fy, cx and cy are "
+            f"required, got {error!r} ({path}). Export the camera again."
+        ) from error
+    matrix = checked_intrinsics(matrix, path)
+    return matrix, _checked_size(size, path) if len(size) == 2 else None
+
+
+def _checked_size(size: list[Any], path: pathlib.Path) -> tuple[int, int]:
+    if all(isinstance(v, int | float) and v == v // 1 > 0 for v in size):
+        return int(size[0]), int(size[1])
+    raise InputError(
+        f"intrinsics: a width and a height in pixels are required, got {size} "
+        f"({path}). Write the numbers of pixels, or leave both out."
+    )
 
 
 def checked_intrinsics(

@@ -6,14 +6,13 @@ A suffix does not tell what a file is: captures hold TIFF or EXR named `.png`, t
 import io
 import pathlib
 import zipfile
-import zlib
 
 import numpy as np
 from jaxtyping import Float32, Shaped
 
 from sas_jax.errors import InputError
 from sas_jax.extras import install_command
-from sas_jax.scenes.images import open_image, unreadable
+from sas_jax.scenes.images import image_size_wh, open_image, unreadable
 
 DEPTH_SUFFIXES = (".webp", ".npz", ".npy", ".exr", ".tiff", ".tif", ".png")
 """What lies in folders of depth; of two files of one name, the last counts."""
@@ -21,18 +20,6 @@ _LARGEST_M = 100.0
 _NO_READING = 65535
 _MOST_PIXELS = 1 << 26
 _EXR, _NPY, _ZIP = b"\x76\x2f\x31\x01", b"\x93NUMPY", b"PK\x03\x04"
-# What numpy, zipfile and zlib raise on damaged files.
-_DAMAGED = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def read_depth(path: pathlib.Path, depth_scale: float) -> Float32[np.ndarray, "H W"]:
@@ -70,6 +57,18 @@ def read_depth(path: pathlib.Path, depth_scale: float) -> Float32[np.ndarray, "H
     return metres(raw, depth_scale)
 
 
+def depth_size_wh(path: pathlib.Path) -> tuple[int, int]:
+    """Return width and height of a depth image; of a PNG, only the header is read.
+
+    Raises:
+      InputError: like `read_depth`, and for a damaged header.
+    """
+    if path.suffix.lower() in (".npy", ".npz", ".exr"):
+        height, width = read_depth(path, 1.0).shape
+        return width, height
+    return image_size_wh(path)
+
+
 def metres(
     raw: Shaped[np.ndarray, "H W"], depth_scale: float
 ) -> Float32[np.ndarray, "H W"]:
@@ -97,7 +96,8 @@ def _array(path: pathlib.Path, begin: bytes) -> Shaped[np.ndarray, "..."]:
                 data = io.BytesIO(members.read(first))
             found = np.load(data, allow_pickle=False)
         return np.array(found.squeeze())
-    except _DAMAGED as error:
+    # zipfile, zlib and numpy's parser of heads fail in ways of their own.
+    except Exception as error:
         raise unreadable("depth", path, error) from error
 
 

@@ -6,9 +6,11 @@ wins; so visibility needs no graphics library and is the same on every machine.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable, Mapping
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float, Float32, Int, Int32
 
 from sas_jax.scenes.positions import distinct_positions, nearest_positions
 from sas_jax.scenes.scene import Frame, FrameSource
@@ -40,23 +42,35 @@ class WithRenderedDepth:
 
     Attributes:
       source: of the frames.
-      surface: in the world of their poses.
+      points: [P, 3] f32 of the scene, in the world of their poses.
+      make_surface: what is rendered, made when the first frame is read.
+      tracks: rows of the points that an image is known to see, by its name.
     """
 
     source: FrameSource
-    surface: Surface
+    points: Float32[np.ndarray, "P 3"]
+    make_surface: Callable[[], Surface]
+    tracks: Mapping[str, Int[np.ndarray, " N"]] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the source."""
         return self.source.names
 
+    @functools.cached_property
+    def surface(self) -> Surface:
+        """Return what is rendered, in the world of the poses."""
+        return self.make_surface()
+
     def read(self, name: str) -> Frame:
         """Read one frame; see `FrameSource.read`."""
         frame = self.source.read(name)
         if frame.depth_m is not None:
             return frame
-        return dataclasses.replace(frame, depth_m=render_depth(self.surface, frame))
+        depth_m = render_depth(self.surface, frame)
+        if self.tracks is not None and name in self.tracks:
+            _stand_out(depth_m, self.points[self.tracks[name]], frame)
+        return dataclasses.replace(frame, depth_m=depth_m)
 
 
 def surface_of_cloud(points: Float32[np.ndarray, "P 3"]) -> Surface:
@@ -111,9 +125,22 @@ def render_depth(surface: Surface, frame: Frame) -> Float32[np.ndarray, "H W"]:
       surface: in the frame's world.
       frame: its size, intrinsics and pose count.
     """
-    pose, matrix = frame.world_from_camera, frame.intrinsics
     height, width = frame.size_hw
-    moved = [surface.points[:, i] - pose[i, 3] for i in range(3)]
+    front, column, row, z = _projected(surface.points, frame)
+    reach = surface.spacing_m[front] * frame.intrinsics[0, 0] / (2 * z)
+    radius = np.clip(np.ceil(reach - 0.5), 0, _MOST_RADIUS_PX).astype(np.int64)
+    near = (column >= -radius) & (column < width + radius)
+    near &= (row >= -radius) & (row < height + radius)
+    column, row = column[near].astype(np.int64), row[near].astype(np.int64)
+    depth = np.full(height * width, np.inf, np.float32)
+    _splat(depth, column, row, z[near].astype(np.float32), radius[near], width)
+    return np.where(np.isfinite(depth), depth, np.float32(0)).reshape(height, width)
+
+
+def _projected(points: Float32[np.ndarray, "N 3"], frame: Frame):
+    """Return rows of the points before a camera, their column, row and depth."""
+    pose, matrix = frame.world_from_camera, frame.intrinsics
+    moved = [points[:, i] - pose[i, 3] for i in range(3)]
     x, y, z = (
         moved[0] * pose[0, i] + moved[1] * pose[1, i] + moved[2] * pose[2, i]
         for i in range(3)
@@ -122,14 +149,24 @@ def render_depth(surface: Surface, frame: Frame) -> Float32[np.ndarray, "H W"]:
     z = z[front]
     column = np.rint(x[front] * matrix[0, 0] / z + matrix[0, 2])
     row = np.rint(y[front] * matrix[1, 1] / z + matrix[1, 2])
-    reach = surface.spacing_m[front] * matrix[0, 0] / (2 * z)
-    radius = np.clip(np.ceil(reach - 0.5), 0, _MOST_RADIUS_PX).astype(np.int64)
-    near = (column >= -radius) & (column < width + radius)
-    near &= (row >= -radius) & (row < height + radius)
-    column, row = column[near].astype(np.int64), row[near].astype(np.int64)
-    depth = np.full(height * width, np.inf, np.float32)
-    _splat(depth, column, row, z[near].astype(np.float32), radius[near], width)
-    return np.where(np.isfinite(depth), depth, np.float32(0)).reshape(height, width)
+    return front, column, row, z
+
+
+def _stand_out(
+    depth_m: Float32[np.ndarray, "H W"],
+    points: Float32[np.ndarray, "N 3"],
+    frame: Frame,
+) -> None:
+    """Write the depth of points that a frame is known to see at their own pixels.
+
+    A sparse cloud says little of what lies before what; a match in the image does.
+    """
+    height, width = frame.size_hw
+    _, column, row, z = _projected(points, frame)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    order = np.argsort(-z[inside], kind="stable")  # of a pixel, the nearest comes last
+    at = (row[inside][order].astype(np.int64), column[inside][order].astype(np.int64))
+    depth_m[at] = z[inside][order]
 
 
 def _splat(depth, column, row, z, radius, width) -> None:

@@ -6,8 +6,8 @@ are compiled; results are kept in memory and, if wanted, on disk, so that a quer
 a fresh process need not even load the weights.
 """
 
+import contextlib
 import functools
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,17 +19,14 @@ import safetensors
 import tokenizers
 from jaxtyping import Array, Float
 
-from sas_jax.artefacts.files import content_key, read_tensors, write_tensors
-from sas_jax.artefacts.space import TextSpace
-from sas_jax.errors import DamagedFile, InputError
-from sas_jax.text import minilm_files, words
+from sas_jax.errors import InputError
+from sas_jax.text import kept_texts, minilm_files, words
 
 _NUM_LAYERS = 6
 _NUM_HEADS = 12
 _EPSILON = 1e-12
 _LENGTHS = (16, 32, 64, 128, minilm_files.MAX_TOKENS)
 _BATCHES = (1, 8, 64)
-_SCHEMA = "sas_jax.text_features/1"
 _ATTENTION = ("attention.self.query", "attention.self.key", "attention.self.value")
 
 
@@ -48,7 +45,7 @@ class TextTower:
         self._file = cache_folder and cache_folder / f"{self.space.name}.safetensors"
         self._tokenizer: tokenizers.Tokenizer | None = None
         if self._file is not None:
-            self._known.update(_read_cache(self._file, self.space))
+            self._known.update(kept_texts.read(self._file, self.space))
 
     def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "n 384"]:
         """Return one unit vector per text.
@@ -69,7 +66,9 @@ class TextTower:
         if new:
             self._known.update(zip(new, self._compute(new), strict=True))
             if self._file is not None:
-                _write_cache(self._file, self.space, self._known)
+                # Without a writable cache every process computes its own.
+                with contextlib.suppress(InputError):
+                    kept_texts.add(self._file, self.space, self._known)
         if not texts:
             return np.zeros((0, self.space.dim), np.float32)
         return np.stack([self._known[t] for t in texts])
@@ -219,33 +218,3 @@ def _forward(
 
 def _broadcast(vector: Array, like: Array) -> Array:
     return vector.reshape((1,) * (like.ndim - 1) + (-1,))
-
-
-def _read_cache(path: pathlib.Path, space: TextSpace) -> dict[str, np.ndarray]:
-    if not path.exists():
-        return {}
-    try:
-        tensors, meta = read_tensors(path, schema=_SCHEMA)
-    except DamagedFile:
-        return {}  # a cache is remade, never repaired
-    if meta["key"] != _cache_key(space):
-        return {}
-    return dict(zip(json.loads(meta["texts"]), tensors["features"], strict=True))
-
-
-def _write_cache(path: pathlib.Path, space: TextSpace, known: Mapping[str, np.ndarray]):
-    merged = {**_read_cache(path, space), **known}
-    try:
-        write_tensors(
-            path,
-            {"features": np.stack(list(merged.values()))},
-            key=_cache_key(space),
-            schema=_SCHEMA,
-            meta={"texts": json.dumps(list(merged))},
-        )
-    except InputError:
-        return  # without a writable cache every process computes its own features
-
-
-def _cache_key(space: TextSpace) -> str:
-    return content_key({"space": space})

@@ -185,7 +185,9 @@ def test_names_stand_for_what_comes_with_the_package(names):
     assert scores.miou == sas_jax.evaluate(names["a"], [scene], MATTERPORT21).miou
     with pytest.raises(InputError, match="got scannet21"):
         sas_jax.evaluate(names["a"], [scene], "scannet21")
-    with pytest.raises(InputError, match=r"one of scannet20, .*, got rooms"):
+    with pytest.raises(
+        InputError, match=r"one of scannet20, matterport21, .*got rooms"
+    ):
         sas_jax.open_scene(names["scan"], label_set="rooms")
     assert "wall" in sas_jax.load_student("rooms").student.class_names
 

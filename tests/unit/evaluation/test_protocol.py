@@ -18,14 +18,14 @@ def scene(labels):
 
 def test_round_trip(tmp_path):
     labels = np.array([0, 1, 255], np.int32)
-    made = protocol.evaluate(
-        "m", [scene(labels)], lambda s: np.array([0, 2, -1], np.int32), SCANNET20
-    )
+    predicted = {"m": np.array([0, 2, -1], np.int32)}
+    made = protocol.evaluate([scene(labels)], lambda s: predicted, SCANNET20)["m"]
     protocol.save(tmp_path / "e.json", made, key="k")
     read = protocol.load(tmp_path / "e.json")
     assert read.scores().miou == pytest.approx(50)
     np.testing.assert_array_equal(read.counts["s"], made.counts["s"])
     assert read.counts["s"].sum() == 2
+    assert (read.compat, read.groups) == (made.compat, made.groups)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_round_trip(tmp_path):
 )
 def test_nothing_to_score_is_an_error(scenes, message):
     with pytest.raises(InputError, match=message):
-        protocol.evaluate("m", scenes, lambda s: s.labels, SCANNET20)
+        protocol.evaluate(scenes, lambda s: {"m": s.labels}, SCANNET20)
 
 
 def test_points_without_a_feature_get_no_class():

@@ -88,7 +88,14 @@ def test_a_student_is_written_to_a_file_that_answers(root, tmp_path):
     done = call(root, tmp_path, *export)
     assert done.returncode == 0, done.stderr
     card = read_card(out)
-    assert f"{card.scores['val mIoU']:.1f}" == rows[0][1]
+    assert f"{card.scores['val mIoU']:.1f}" == rows[0][2]
+    elsewhere = (
+        f"--workspace={tmp_path}/other",
+        f"--student={tmp_path}/run/train/first",
+    )
+    done = call(root, tmp_path, "evaluate", "--eval_split=val", *elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].split() == ["student/first@run", *rows[0][1:]]
     assert card.data == "1 scene, box0" and card.class_names[0] == "wall"
     student = read_student(out)
     np.testing.assert_array_equal(

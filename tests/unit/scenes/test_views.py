@@ -208,7 +208,8 @@ def test_depth_of_a_cloud_has_no_holes_between_its_points():
     points = np.column_stack([grid, np.full(len(grid), 2.0)]).astype(np.float32)
     frames = WithRenderedDepth(
         type("Source", (), {"names": ("a",), "read": lambda *_: camera_frame()})(),
-        surface_of_cloud(points),
+        points,
+        lambda: surface_of_cloud(points),
     )
     depth = frames.read("a").depth_m
     assert np.allclose(depth, 2)

@@ -1,0 +1,137 @@
+"""COLMAP reconstructions: a sparse model, its images and, where there is one, its mesh.
+
+    <scan>/sparse/0/ cameras images points3D (.bin or .txt)     images/
+           or the three files in `sparse/` or in the folder itself
+           fused.ply or meshed-poisson.ply or meshed-delaunay.ply, also in `dense/`
+
+Points are those of the dense cloud or mesh, else of the model; depth is rendered from
+them. A point of the model that an image was matched to is seen by it: its own depth
+stands at its pixel. Of several models (`sparse/1`), the largest one counts.
+
+A model has neither a unit nor an up: cameras and floors tell (`CaptureDataset`).
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Int64
+
+from sas_jax.datasets.capture import Capture, CaptureDataset
+from sas_jax.datasets.colmap_model import (
+    Image,
+    Points,
+    is_model,
+    model_file,
+    read_images,
+    read_points,
+)
+from sas_jax.errors import InputError
+from sas_jax.scenes.frames import natural_key
+from sas_jax.scenes.mesh import Mesh, checked_mesh
+from sas_jax.scenes.ply import read_ply
+from sas_jax.scenes.views import View, ViewFrames
+
+_DENSE = ("fused.ply", "meshed-poisson.ply", "meshed-delaunay.ply")
+_IMAGES = ("images", "", "../images", "../../images", "input", "images_2", "images_4")
+# Images asked for to tell which folder they lie in.
+_TRIED = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Colmap(CaptureDataset):
+    """COLMAP reconstructions; see the module and `CaptureDataset`."""
+
+    name: ClassVar = "colmap"
+    layout: ClassVar = "<scan>/ with images/ and sparse/0/ of COLMAP"
+
+    def is_scan(self, path: pathlib.Path) -> bool:
+        """Tell whether there is a model."""
+        return model_folder(path) is not None
+
+    def capture(self, path: pathlib.Path) -> Capture:
+        """Return the registered images, and the points of the model or better ones."""
+        model = model_folder(path)
+        if model is None:
+            raise InputError(
+                "colmap: cameras and images of a model are required, got none in it or "
+                f"in its folder sparse ({path}). Check the path."
+            )
+        images = read_images(model)
+        names = sorted({image.name for image in images.values()}, key=natural_key)
+        folder = _images_folder(path, names)
+        by_name = {image.name: image for image in images.values()}
+        views = [_view(by_name[name], folder) for name in names]
+        frames = ViewFrames(path, tuple(views), convention="inverse")
+        parts = (model_file(model, p) for p in ("cameras", "images", "points3D"))
+        index = [file for file in parts if file is not None]
+        places = [path / "dense" / "0", path / "dense", path]
+        dense = [place / name for name in _DENSE for place in places]
+        better = next((file for file in dense if file.is_file()), None)
+        if better is not None:
+            return Capture(
+                frames,
+                "surfaces",
+                (*index, better),
+                functools.partial(read_ply, better),
+                scale=None,
+            )
+        points = functools.cache(functools.partial(read_points, model))
+        return Capture(
+            frames,
+            "surfaces",
+            tuple(index),
+            lambda: _cloud(points(), model),
+            lambda: _tracks(points(), images),
+            scale=None,
+        )
+
+
+def model_folder(path: pathlib.Path) -> pathlib.Path | None:
+    """Return where the model of a reconstruction lies, None where there is none."""
+    sparse = path / "sparse"
+    if sparse.is_dir():
+        models = [f for f in sorted(sparse.iterdir()) if f.is_dir() and is_model(f)]
+        if models:
+            return max(models, key=_size)
+    return next((place for place in (sparse, path) if is_model(place)), None)
+
+
+def _size(model: pathlib.Path) -> int:
+    file = model_file(model, "images")
+    return 0 if file is None else file.stat().st_size
+
+
+def _images_folder(path: pathlib.Path, names: list[str]) -> pathlib.Path:
+    folders = [path / place for place in _IMAGES]
+    for folder in folders:
+        if any((folder / name).is_file() for name in names[:_TRIED]):
+            return folder
+    got = f"none of {len(names)}, the first named {names[0]}" if names else "no names"
+    raise InputError(
+        f"colmap: the images of the model are required, got {got} ({folders[0]}). Put "
+        "them there, under the names that the model has."
+    )
+
+
+def _view(image: Image, folder: pathlib.Path) -> View:
+    file = folder / image.name
+    return View(image.name, image.pose, image.camera, file, files=(file,))
+
+
+def _cloud(points: Points, model: pathlib.Path) -> Mesh:
+    return checked_mesh(points.xyz, f"colmap ({model})", colors=points.rgb)
+
+
+def _tracks(
+    points: Points, images: Mapping[int, Image]
+) -> dict[str, Int64[np.ndarray, " N"]]:
+    """Return the rows of the points that each image was matched to, by its name."""
+    order = np.argsort(points.track_image, kind="stable")
+    ids, first = np.unique(points.track_image[order], return_index=True)
+    rows = np.split(points.track_point[order], first[1:])
+    pairs = zip(ids.tolist(), rows, strict=False)
+    return {images[i].name: np.unique(r) for i, r in pairs if i in images}
