@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 from one_room import Picture
@@ -93,10 +94,13 @@ class Answer:
 
 
 def ask(
-    scene: Scene, features: Features, texts: list[str], world: Similarity | None = None
+    scene: Scene,
+    features: Features,
+    texts: Iterable[str],
+    world: Similarity | None = None,
 ) -> dict[str, Answer]:
     """Ask as query.py does: the best region of each text."""
-    rows = query.unit_features(features)
+    rows, texts = query.unit_features(features), list(texts)
     encoded = api.encode([*texts, *query.ANYTHING], rows.space)
     anything = TextFeatures(encoded.rows[len(texts) :], rows.space)
     config, answers = query.config_for(scene.points), {}
