@@ -31,6 +31,10 @@ DATASETS: dict[str, str] = {
     "openscene_matterport": "sas_jax.datasets.openscene:OpenSceneMatterport",
     "openscene_nuscenes": "sas_jax.datasets.openscene:OpenSceneNuScenes",
     "sens": "sas_jax.datasets.sens:Sens",
+    "seven_scenes": "sas_jax.datasets.seven_scenes:SevenScenes",
+    "open3d": "sas_jax.datasets.open3d:Open3D",
+    "nice_slam": "sas_jax.datasets.nice_slam:NiceSlam",
+    "arkitscenes": "sas_jax.datasets.arkitscenes:ArkitScenes",
 }
 """Name -> `module:class` of the data set."""
 
