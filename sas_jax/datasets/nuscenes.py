@@ -69,6 +69,7 @@ class NuScenes(Dataset):
         "samples/LIDAR_TOP/*.pcd.bin, samples/CAM_*/, sweeps/LIDAR_TOP/ and tables in "
         "v1.0-<version>/"
     )
+    needs: ClassVar = ("v1.0-*/scene.json", "samples/LIDAR_TOP/*", "samples/CAM_*/*")
     label_sets: ClassVar = (label_set("nuscenes16"),)
 
     def __post_init__(self) -> None:

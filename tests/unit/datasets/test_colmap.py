@@ -1,6 +1,7 @@
 """COLMAP's models: lenses, tracks, units and up that nothing tells, bad files."""
 
 import contextlib
+import dataclasses
 import struct
 import tracemalloc
 
@@ -11,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_room import (
     INTRINSICS,
-    Picture,
     colors_at,
     off_surface,
     picture,
@@ -64,7 +64,8 @@ def through(lens, frame):
     rays = np.stack([a, b, np.ones_like(a)], -1) @ frame.pose[:3, :3].T
     low, high, at = np.array([-2, -1.5, 0]), np.array([2, 1.5, 2.4]), frame.pose[:3, 3]
     depth = np.min(np.where(rays > 0, high - at, low - at) / rays, axis=-1)
-    return Picture(colors_at(at + rays * depth[..., None]), depth, frame.pose)
+    rgb = colors_at(at + rays * depth[..., None])
+    return dataclasses.replace(frame, rgb=rgb, depth_m=depth)
 
 
 @pytest.mark.parametrize("name", LENSES)
@@ -176,7 +177,7 @@ def test_missing_images_are_skipped_unless_all_are(tmp_path):
 
 def test_images_made_smaller_later_fit(tmp_path):
     folder = write_colmap(tmp_path / "room")
-    frames = [Picture(f.rgb[::2, ::2], f.depth_m, f.pose) for f in pictures()]
+    frames = [dataclasses.replace(f, rgb=f.rgb[::2, ::2]) for f in pictures()]
     write_images(folder / "images", frames)
     assert next(scan_at(folder).open().frames()).intrinsics[0, 0] == 20
 
