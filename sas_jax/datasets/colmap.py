@@ -134,4 +134,4 @@ def _tracks(
     ids, first = np.unique(points.track_image[order], return_index=True)
     rows = np.split(points.track_point[order], first[1:])
     pairs = zip(ids.tolist(), rows, strict=False)
-    return {images[i].name: np.unique(r) for i, r in pairs if i in images}
+    return {images[i].name: r for i, r in pairs if i in images}

@@ -230,6 +230,13 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path, part):
             Colmap().open(folder)
 
 
+def test_a_model_without_points_says_so(tmp_path):
+    folder = write_colmap(tmp_path / "room", frames=pictures(count=2))
+    (folder / "sparse/0/points3D.bin").write_bytes(struct.pack("<Q", 0))
+    with pytest.raises(InputError, match="P >= 1"):
+        Colmap().open(folder)
+
+
 def read(folder):
     read_images(folder)
     read_points(folder)
