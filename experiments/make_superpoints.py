@@ -8,12 +8,18 @@ skipped, so a killed run goes on where it stopped; several workers share the sce
 
 from collections.abc import Sequence
 
+import numpy as np
 import settings
 import stage_flags
 
 from sas_jax.artefacts.stage import Job, Tally
-from sas_jax.artefacts.superpoints import save_superpoints, superpoint_counts
+from sas_jax.artefacts.superpoints import (
+    load_superpoints,
+    save_superpoints,
+    superpoint_counts,
+)
 from sas_jax.datasets.contracts import Scan
+from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.stage import segment_scene, superpoint_key
 
 
@@ -49,6 +55,12 @@ def cut(wanted: Sequence[Scan]) -> Tally:
         save_superpoints(job.path, ids, key=job.key, points=scene.points)
 
     return settings.run_scenes("superpoints", [job(name) for name in scans], make)
+
+
+def of_scene(scan: Scan, scene: Scene) -> np.ndarray:
+    """Return the superpoint of each point of a scene, [P] i32, made now where due."""
+    cut([scan])
+    return load_superpoints(settings.workspace().superpoints(scan.name), scene.points)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from sas_jax.capability import registry
 from sas_jax.classes import vocabulary
 from sas_jax.errors import InputError
 
-_FUSIONS = ("capability", "add", "linear")
 _VARIANT_FLAGS = {
     "point": ["--distill=point", "--self_distillation=0"],
     "full": ["--distill=superpoint"],
@@ -36,12 +35,23 @@ def main() -> None:
     """Run the stages, each in a process of its own."""
     stage_flags.check()
     _check_later_stages()
+    if stage_flags.DRY_RUN.value:
+        _dry_run()
+        return
     with workspace_lock(settings.workspace().root):
         stages = _stages()
         for number, (name, script, extra) in enumerate(stages, 1):
             tqdm.write(f"\n[{number}/{len(stages)}] {name}")
             _run(name, script, extra)
     print(f"\nreport: {settings.workspace().report.resolve()}")
+
+
+def _dry_run() -> None:
+    """Say what there is to do, and let train.py rehearse the first student."""
+    print(f"stages: {', '.join(name for name, _, _ in _stages())}\n", flush=True)
+    variants = _variants()
+    extra = _student(variants[0], _seeds()[0])[2] if variants else []
+    stage_process.run("train.py", [*sys.argv[1:], *extra])
 
 
 def _check_later_stages() -> None:
@@ -55,12 +65,13 @@ def _stages() -> list[tuple[str, str, list[str]]]:
     models = stage_flags.SYNTHESIS.make()
     registry.check(models.synthesizer, models.point_prompter)
     stages = [("rooms", "make_rooms.py", [])] if stage_flags.MAKE_ROOMS.value else []
+    if stage_flags.SUPERPOINTS.value:  # they need no teacher
+        stages.append(("superpoints", "make_superpoints.py", []))
     stages += [
         ("teacher features", "extract_features.py", []),
         ("capability", "measure_capability.py", []),
-        ("superpoints", "make_superpoints.py", []),
     ]
-    wanted = dict.fromkeys([stage_flags.strategy(), *_FUSIONS])
+    wanted = dict.fromkeys([stage_flags.strategy(), *stage_flags.FUSIONS.value])
     stages += [_fusion(strategy) for strategy in wanted]
     for seed in _seeds():
         stages += [_student(variant, seed) for variant in _variants()]

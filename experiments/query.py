@@ -10,6 +10,9 @@ the cloud of posed frames (every --frame_stride-th), the teachers' features, the
 capability, superpoints (--level=superpoint), fusion, the student's features. A killed
 run goes on where it stopped.
 
+--superpoint_scores averages what points answer over superpoints: less noise, and points
+that no camera saw answer, too.
+
 Who answers, --source:
   auto     the student, where one was chosen (--run, --student) or trained in this
            workspace; else the fused features, where the scan has images and the
@@ -35,6 +38,7 @@ import settings
 import stage_flags
 import student_names
 from absl import flags
+from make_superpoints import of_scene
 from PIL import Image
 
 from sas_jax.artefacts.features import Features, load_features
@@ -76,6 +80,10 @@ def main() -> None:
     features = _features(source, scan, scene)
     settings.check_texts(features.space, _TEXT.value)
     features = query.unit_features(features)
+    superpoints = None
+    if stage_flags.SUPERPOINT_SCORES.value:
+        superpoints = of_scene(scan, scene)
+    config = query.config_for(scene.points)
     ready = time.monotonic() - began
     print(f"answered by: {who}")
     unseen = 100 * float((features.row < 0).mean())
@@ -86,8 +94,10 @@ def main() -> None:
     output = settings.workspace().answers(scene.name, name)
     for text in _TEXT.value:
         began = time.monotonic()
-        values = query.point_relevancy(features, encode([text]), anything)
-        found = query.regions(scene.points, values)
+        values = query.point_relevancy(
+            features, encode([text]), anything, superpoints=superpoints
+        )
+        found = query.regions(scene.points, values, config)
         answered = time.monotonic() - began
         _write(output / _slug(text), scene, values, empty=not found)
         _note(output / f"{_slug(text)}.json", text, who, scan, scene, found)

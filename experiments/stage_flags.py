@@ -13,6 +13,8 @@ from absl import flags
 
 from sas_jax.capability.config import CapabilityConfig, SynthesisConfig
 from sas_jax.datasets.capture import CaptureDataset
+from sas_jax.datasets.geometry import Geometry
+from sas_jax.datasets.nuscenes import NuScenes
 from sas_jax.datasets.scannet import ScanNet
 from sas_jax.distill.config import RunConfig, TrainConfig, named_augmentation
 from sas_jax.fusion.fuse import FuseConfig
@@ -60,6 +62,19 @@ THREADS = flags.DEFINE_integer(
 VERIFY = flags.DEFINE_bool(
     "verify", False, "Hash every file again, even where size, time and inode stand."
 )
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run",
+    False,
+    "Say what train.py or pipeline.py would do: settings, what is there and what is "
+    "missing, memory and time, after two steps of each stage on generated scenes.",
+)
+DRY_RUN_POINTS = flags.DEFINE_integer(
+    "dry_run_points",
+    None,
+    "Points of each of these scenes at most, so that small machines train them too; "
+    "default: as many as the data set's scenes have, or ScanNet's.",
+    1,
+)
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of every error.")
 
 config_flags.heading("Procedural rooms", "make_rooms", *_ALL, *_ROOMS)
@@ -98,7 +113,8 @@ config_flags.define(
     CaptureDataset,
     only=("up", "scale", "depth_scale", "pose_convention", "check_depth"),
 )
-
+config_flags.define(Geometry)
+config_flags.define(NuScenes, only=("sweep_window_s",))
 config_flags.define(ScanNet, only=("axis_aligned",))
 
 config_flags.heading("Capability", *_ALL, *_FEATURES)
@@ -111,6 +127,11 @@ CAPABILITY = config_flags.define(CapabilityConfig, names={"seed": "capability_se
 config_flags.heading("Superpoints and fusion", *_ALL, *_FUSED)
 SUPERPOINT = config_flags.define(SuperpointConfig, leave_out=("neighbors",))
 FUSE = config_flags.define(FuseConfig, leave_out=("other_index",))
+FUSIONS = flags.DEFINE_list(
+    "fusions",
+    ["capability", "add", "linear"],
+    "Strategies that pipeline.py makes and scores beside --strategy's.",
+)
 LEVEL = flags.DEFINE_enum(
     "level", "point", ["point", "superpoint"], "What to store; superpoints take 2 %."
 )

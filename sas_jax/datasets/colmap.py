@@ -50,6 +50,7 @@ class Colmap(CaptureDataset):
 
     name: ClassVar = "colmap"
     layout: ClassVar = "<scan>/ with images/ and sparse/0/ of COLMAP"
+    needs: ClassVar = ("images/*", "sparse/*")
 
     def is_scan(self, path: pathlib.Path) -> bool:
         """Tell whether there is a model."""

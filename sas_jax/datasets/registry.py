@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sas_jax.datasets.contracts import Dataset, Scan
+from sas_jax.datasets.unknown import contents, nearest
 from sas_jax.errors import InputError
 from sas_jax.registry import function_of
 from sas_jax.scenes.labels import LabelSet
@@ -39,6 +40,7 @@ DATASETS: dict[str, str] = {
     "open3d": "sas_jax.datasets.open3d:Open3D",
     "nice_slam": "sas_jax.datasets.nice_slam:NiceSlam",
     "arkitscenes": "sas_jax.datasets.arkitscenes:ArkitScenes",
+    "geometry": "sas_jax.datasets.geometry:Geometry",
 }
 """Name -> `module:class` of the data set."""
 
@@ -71,7 +73,7 @@ def of_root(root: pathlib.Path, settings: Mapping[str, Any] | None = None) -> Da
       settings: as in `load`.
 
     Raises:
-      InputError: when no data set knows the folder, listing their layouts, or more
+      InputError: when no data set knows the folder, listing what lies in it, or more
         than one does.
     """
     return _recognised("root", root, lambda dataset: dataset.is_root(root), settings)
@@ -91,7 +93,7 @@ def scan_at(
       name: of the data set, where it is known.
 
     Raises:
-      InputError: when no data set knows it, listing their layouts, or more than one
+      InputError: when no data set knows it, listing what lies there, or more than one
         does.
     """
     path = pathlib.Path(path).absolute()
@@ -148,6 +150,7 @@ def _recognised(
 ) -> Dataset:
     every = [load(name, settings) for name in DATASETS]
     found = [dataset for dataset in every if knows(dataset)]
+    found = [dataset for dataset in found if not dataset.gives_way] or found
     if len(found) == 1:
         return found[0]
     wanted = {"root": "a folder of scans", "scan": "a scan"}[what]
@@ -163,8 +166,8 @@ def _recognised(
     elif what == "scan" and any(dataset.is_root(path) for dataset in every):
         remedy = "It holds scans: give one of them."
     raise InputError(
-        f"datasets: {wanted} of a known layout is required, {_known()}; got none of "
-        f"them ({path}). {remedy}"
+        f"datasets: {wanted} of a known layout is required, got {contents(path)} "
+        f"({path}). {nearest(path, every) or 'Known: ' + ', '.join(DATASETS)}. {remedy}"
     )
 
 

@@ -38,6 +38,7 @@ class Replica(Dataset):
     layout: ClassVar = (
         "<scene>/ with habitat/mesh_semantic.ply and habitat/info_semantic.json"
     )
+    needs: ClassVar = ("habitat/mesh_semantic.ply", "habitat/info_semantic.json")
     label_sets: ClassVar = (label_set("replica51"),)
 
     def is_root(self, root: pathlib.Path) -> bool:

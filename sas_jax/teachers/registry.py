@@ -14,6 +14,7 @@ from typing import Any
 from sas_jax.errors import InputError, WeightsMissing
 from sas_jax.extras import install_command
 from sas_jax.registry import LoadOptions, check_name, function_of
+from sas_jax.teachers.published import FILES
 
 VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
@@ -68,7 +69,15 @@ def entry(name: str) -> Entry:
 
     Raises:
       InputError: for an unknown name, listing the known ones.
+      WeightsMissing: for a published model that has no row, naming its files.
     """
+    if name in FILES and name not in ENTRIES:
+        raise WeightsMissing(
+            f"registry: {name} is made of {'; '.join(FILES[name])}; this version has "
+            "no reader of them. Add one, a file and a line in "
+            "sas_jax/teachers/registry.py (CONTRIBUTING.md), or import features that "
+            "were made elsewhere."
+        )
     check_name(name, ENTRIES, "a model", "the flag")
     return ENTRIES[name]
 

@@ -131,5 +131,5 @@ def test_an_installed_package_has_the_command_and_the_scripts(installed, tmp_pat
     where, *lines = done.stdout.splitlines()
     assert where == str(installed / "sas_jax" / "experiments")
     assert "looked in data/rooms_full" in lines[0]
-    assert lines[0].endswith("run: sas-jax make_rooms --data_root=data/rooms_full")
+    assert lines[0].endswith("run: sas-jax make_rooms --flagfile=rooms_full.flags")
     assert lines[-1].endswith("sas-jax make_superpoints --flagfile=rooms_full.flags")

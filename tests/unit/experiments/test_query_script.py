@@ -76,6 +76,12 @@ def test_an_answer_is_written_before_it_is_printed(root, world):
     assert path.startswith(f"{NAME}/{WHO}/sofa_")
 
 
+def test_superpoints_are_cut_for_the_answer_and_kept(root, world):
+    done = ask(root, world, "--text=a sofa", "--superpoint_scores", "--min_vertices=1")
+    assert done.returncode == 0, done.stderr
+    assert (world / "run" / "superpoints" / f"{NAME}.safetensors").exists()
+
+
 def test_nothing_is_answered_where_no_word_is_known(root, world):
     texts = ["a chair", "", " ", "\u6c99\u53d1"]
     done = ask(root, world, *(f"--text={text}" for text in texts))
