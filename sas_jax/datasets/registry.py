@@ -21,6 +21,7 @@ VERSION = 0
 
 DATASETS: dict[str, str] = {
     "scannet": "sas_jax.datasets.scannet:ScanNet",
+    "scannetpp": "sas_jax.datasets.scannetpp:ScanNetPP",
     "matterport": "sas_jax.datasets.matterport:Matterport",
     "replica": "sas_jax.datasets.replica:Replica",
     "posed_rgbd": "sas_jax.datasets.posed_rgbd:PosedRgbd",
