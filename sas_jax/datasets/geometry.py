@@ -22,7 +22,7 @@ from sas_jax.checks import one_of
 from sas_jax.datasets.contracts import Dataset, Part
 from sas_jax.errors import InputError
 from sas_jax.scenes.labels import MATTERPORT21, SCANNET20, LabelSet
-from sas_jax.scenes.mesh import Mesh
+from sas_jax.scenes.mesh import Mesh, scene_of_mesh
 from sas_jax.scenes.mesh_files import READERS, read_mesh
 from sas_jax.scenes.placement import placed
 from sas_jax.scenes.scene import Scene
@@ -136,13 +136,9 @@ class Geometry(Dataset):
         mesh = placed(mesh, turn, scale)
         if self.thin_m is not None:
             mesh = _thinned(mesh, self.thin_m)
-        return Scene(
-            name=_name(path),
-            points=mesh.points,
-            normals=mesh.normals,
-            colors=mesh.colors,
-            faces=mesh.faces,
-            origin=mesh.origin,
+        return scene_of_mesh(
+            mesh,
+            _name(path),
         )
 
     def has_labels(self, path: pathlib.Path) -> bool:
