@@ -26,6 +26,7 @@ except ImportError:  # setuptools before 70.1
     from wheel.bdist_wheel import bdist_wheel
 
 ROOT = Path(__file__).resolve().parent
+ABLATIONS = "ablations"
 SOURCES = ("kernels/cpu", "kernels/ffi")
 LIBRARY = "sas_jax/_native/libsas_jax.so"
 # Contraction lets a * b + c become one fused operation, whose result does not depend
@@ -122,7 +123,12 @@ class BuildPy(build_py):
         An editable install, like the clone itself, has them at its root.
         """
         folder = Path(self.build_lib) / "sas_jax" / "experiments"
-        return [(path, folder / path.name) for path in script_files()]
+        return [
+            (path, folder / path.parent.name / path.name)
+            if path.parent.name == ABLATIONS
+            else (path, folder / path.name)
+            for path in script_files()
+        ]
 
 
 class Sdist(sdist):
@@ -149,7 +155,9 @@ class Wheel(bdist_wheel):
 
 def script_files() -> list[Path]:
     """Return the scripts of all stages and the flagfiles."""
-    return sorted([*(ROOT / "experiments").glob("*.py"), *ROOT.glob("*.flags")])
+    scripts = ROOT / "experiments"
+    ablations = (scripts / ABLATIONS).glob("*.flags")
+    return sorted([*scripts.glob("*.py"), *ROOT.glob("*.flags"), *ablations])
 
 
 def find_compiler() -> str | None:

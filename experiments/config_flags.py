@@ -29,6 +29,27 @@ class _Values(NamedTuple):
 
 
 _known: dict[str, _Values] = {}
+_headings: list[tuple[str, tuple[str, ...], int]] = []
+
+
+def heading(title: str, *stages: str) -> None:
+    """Begin a group of flags in the help of scripts; it ends where the next begins.
+
+    Args:
+      title: of the group.
+      stages: scripts that use the flags; all, if none given.
+    """
+    _headings.append((title, stages, len(list(flags.FLAGS))))
+
+
+def headings() -> list[tuple[str, tuple[str, ...], list[str]]]:
+    """Return the groups: title, stages, names of the flags."""
+    known = list(flags.FLAGS)
+    ends = [first for *_, first in _headings[1:]]
+    return [
+        (title, stages, known[first:end])
+        for (title, stages, first), end in zip(_headings, ends, strict=False)
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,6 +218,12 @@ def _attributes(config: type) -> dict[str, str]:
 def _section(documented: object, title: str) -> dict[str, str]:
     """Return name -> text of a section of a docstring."""
     lines = (inspect.getdoc(documented) or "").splitlines()
+    if f"{title}:" not in lines:
+        name = getattr(documented, "__qualname__", documented)
+        raise TypeError(
+            f"{name}: a docstring that says what each flag does is required, got none "
+            f"with a section '{title}:'. Write it, and below it '  name: text'."
+        )
     start = lines.index(f"{title}:") + 1
     found, name = {}, ""
     for line in lines[start:]:

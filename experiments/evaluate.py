@@ -19,7 +19,7 @@ left out; with --scenes, the scores of just these are shown and not kept.
 import settings
 import stage_flags
 from absl import flags
-from scored import Method, found, manifest_sum, method, question_texts
+from scored import Method, check_name, found, manifest_sum, method, question_texts
 from tqdm import tqdm
 
 from sas_jax.artefacts import files
@@ -38,6 +38,8 @@ _PER_CLASS = flags.DEFINE_bool("per_class", True, "Show the IoU of every class."
 
 def main() -> None:
     """Score every method on every scene that is due, and print the tables."""
+    for name in _METHODS.value:
+        check_name(name)
     scenes = label_keys()
     names = [scan.name for scan in scenes]
     wanted = [name.removesuffix(protocol.SUPERPOINTS) for name in _METHODS.value]

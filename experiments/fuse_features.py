@@ -7,37 +7,53 @@ are skipped, so a killed run goes on where it stopped; several workers share the
 """
 
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 import settings
 import stage_flags
-from absl import flags
 
 from sas_jax.artefacts.features import save_features, space_of
 from sas_jax.artefacts.space import TextFeatures, TextSpace, one_space
-from sas_jax.artefacts.stage import Job
+from sas_jax.artefacts.stage import Job, Tally
 from sas_jax.capability.store import table_path
 from sas_jax.classes import Vocabulary, vocabulary
+from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import InputError
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.fusion.stage import fuse_scene, fused_key, load_capability
 from sas_jax.stages import command
 from sas_jax.text.prompts import prompts
 
-_LEVEL = flags.DEFINE_enum(
-    "level", "point", ["point", "superpoint"], "What to store; superpoints take 2 %."
-)
-
 
 def main() -> None:
     """Fuse the features of every scene."""
+    scans = settings.scans(stage_flags.SPLITS.value)
+    tally, without = fuse(scans)
+    row = {
+        "strategy": settings.fused_name(),
+        "scenes": len(scans),
+        "made": tally.made,
+        "without": without,
+        "MB": tally.megabytes,
+        "seconds": tally.seconds,
+    }
+    print(settings.table([row]))
+
+
+def fuse(wanted: Sequence[Scan]) -> tuple[Tally, int]:
+    """Fuse the features of the scans that are not up to date.
+
+    Returns:
+      What became of them, and how many were left out since no teacher has features.
+    """
     words = vocabulary(stage_flags.VOCABULARY.value)
     config = stage_flags.FUSE.make(other_index=words.other_index)
-    tables = _tables(words, config)
-    label, workspace = settings.fused_name(), settings.workspace()
-    scans = {s.name: s for s in settings.scans(stage_flags.SPLITS.value)}
+    scans = {scan.name: scan for scan in wanted}
     inputs = {name: found for name in scans if (found := _inputs(name)) is not None}
     _check_missing([name for name in scans if name not in inputs], len(scans))
+    tables = _tables(words, config)
+    label, workspace = settings.fused_name(), settings.workspace()
 
     def make(job: Job) -> None:
         points = scans[job.name].points()
@@ -49,15 +65,7 @@ def main() -> None:
         for name, found in inputs.items()
     ]
     tally = settings.run_scenes(f"fuse {label}", jobs, make)
-    row = {
-        "strategy": label,
-        "scenes": len(scans),
-        "made": tally.made,
-        "without": len(scans) - len(inputs),
-        "MB": tally.megabytes,
-        "seconds": tally.seconds,
-    }
-    print(settings.table([row]))
+    return tally, len(scans) - len(inputs)
 
 
 def _tables(
@@ -86,8 +94,6 @@ def _space() -> TextSpace:
     for teacher in stage_flags.TEACHERS.value:
         for path in sorted(workspace.features_of(teacher).glob("*.safetensors"))[:1]:
             spaces[f"the features of {teacher}"] = space_of(path)
-    if not spaces:
-        raise _no_features(len(settings.scans(stage_flags.SPLITS.value)))
     return one_space("fuse_features", spaces)
 
 
@@ -98,7 +104,7 @@ def _inputs(name: str) -> tuple[dict[str, pathlib.Path], pathlib.Path | None] | 
     if not any(path.exists() for path in paths.values()):
         return None
     superpoints = workspace.superpoints(name)
-    return paths, superpoints if _LEVEL.value == "superpoint" else None
+    return paths, superpoints if stage_flags.LEVEL.value == "superpoint" else None
 
 
 def _check_missing(missing: list[str], num_scenes: int) -> None:

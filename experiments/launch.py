@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import flag_help
 import stage_flags
 from absl import app, flags, logging
 from flagfiles import expanded
@@ -61,7 +62,10 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _parsed(argv: Sequence[str]) -> list[str]:
-    """Parse flags, those of flagfiles too."""
+    """Parse flags, those of flagfiles too; or say what there is, and end."""
+    if (said := flag_help.asked(argv[1:])) is not None:
+        print(said)
+        sys.exit(0)
     try:
         arguments = expanded(argv[1:])
     except InputError as error:

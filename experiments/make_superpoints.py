@@ -6,19 +6,44 @@ Writes <workspace>/superpoints/<scene>.safetensors. Scenes that are up to date a
 skipped, so a killed run goes on where it stopped; several workers share the scenes.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import settings
 import stage_flags
 
-from sas_jax.artefacts.stage import Job
-from sas_jax.artefacts.superpoints import save_superpoints, superpoint_counts
+from sas_jax.artefacts.stage import Job, Tally
+from sas_jax.artefacts.superpoints import (
+    load_superpoints,
+    save_superpoints,
+    superpoint_counts,
+)
+from sas_jax.datasets.contracts import Scan
+from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.stage import segment_scene, superpoint_key
 
 
 def main() -> None:
     """Cut every scene."""
+    scans = settings.scans(stage_flags.SPLITS.value)
+    tally = cut(scans)
+    paths = [settings.workspace().superpoints(scan.name) for scan in scans]
+    counts = [superpoint_counts(path) for path in paths]
+    points, superpoints = sum(p for p, _ in counts), sum(s for _, s in counts)
+    row = {
+        "scenes": len(scans),
+        "made": tally.made,
+        "superpoints/scene": round(superpoints / max(len(scans), 1)),
+        "points/superpoint": round(points / max(superpoints, 1)),
+        "seconds": tally.seconds,
+    }
+    print(settings.table([row]))
+
+
+def cut(wanted: Sequence[Scan]) -> Tally:
+    """Cut the scans whose superpoints are not up to date."""
     workspace, memo = settings.workspace(), settings.memo()
-    config = stage_flags.SUPERPOINT.make()
-    scans = {s.name: s for s in settings.scans(stage_flags.SPLITS.value)}
+    config, scans = stage_flags.SUPERPOINT.make(), {s.name: s for s in wanted}
 
     def job(name: str) -> Job:
         key = superpoint_key(scans[name].key("geometry", memo=memo), config)
@@ -29,17 +54,13 @@ def main() -> None:
         ids = segment_scene(scene, config)
         save_superpoints(job.path, ids, key=job.key, points=scene.points)
 
-    tally = settings.run_scenes("superpoints", [job(name) for name in scans], make)
-    counts = [superpoint_counts(workspace.superpoints(name)) for name in scans]
-    points, superpoints = sum(p for p, _ in counts), sum(s for _, s in counts)
-    row = {
-        "scenes": len(scans),
-        "made": tally.made,
-        "superpoints/scene": round(superpoints / max(len(scans), 1)),
-        "points/superpoint": round(points / max(superpoints, 1)),
-        "seconds": tally.seconds,
-    }
-    print(settings.table([row]))
+    return settings.run_scenes("superpoints", [job(name) for name in scans], make)
+
+
+def of_scene(scan: Scan, scene: Scene) -> np.ndarray:
+    """Return the superpoint of each point of a scene, [P] i32, made now where due."""
+    cut([scan])
+    return load_superpoints(settings.workspace().superpoints(scan.name), scene.points)
 
 
 if __name__ == "__main__":

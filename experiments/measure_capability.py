@@ -4,7 +4,8 @@
 
 Writes <workspace>/capability/<teacher>.json, and the images with all masks under
 <workspace>/capability/images. Finished classes are kept, so a killed run goes on
-where it stopped.
+where it stopped. With --shipped=take the tables that come with the teachers are copied
+instead, where they are of these models and settings and nothing was painted yet.
 """
 
 import pathlib
@@ -17,14 +18,16 @@ from absl import flags
 from tqdm import tqdm
 
 from sas_jax.artefacts.lock import workspace_lock
-from sas_jax.capability import registry
+from sas_jax.artefacts.versions import decided_by, module_of
+from sas_jax.capability import registry, shipped
 from sas_jax.capability import run as stage
-from sas_jax.capability.config import SynthesisConfig
+from sas_jax.capability.config import CapabilityConfig, SynthesisConfig
 from sas_jax.capability.contracts import JudgeOptions, Recipe, SynthesizerOptions
 from sas_jax.capability.measure import measured_classes
 from sas_jax.capability.store import CapabilityTable
 from sas_jax.classes import Vocabulary, vocabulary
 from sas_jax.registry import Compat, LoadOptions, said
+from sas_jax.teachers.registry import shipped_capability
 
 _QUALITY = flags.DEFINE_integer(
     "pseudo_quality_images",
@@ -32,6 +35,13 @@ _QUALITY = flags.DEFINE_integer(
     "Images per class on which pseudo masks are judged, where the synthesizer has a "
     "judge; 0 = none.",
     lower_bound=0,
+)
+_SHIPPED = flags.DEFINE_enum(
+    "shipped",
+    "no",
+    ["no", "take", "write"],
+    "Take the tables that come with the teachers, or write them (for who changes these "
+    "teachers).",
 )
 
 
@@ -51,6 +61,9 @@ def main() -> None:
         # depend on --threads, which counts processes then.
         threads = 1 if recipe.synthesizer.one_thread else stage_flags.THREADS.value
         torch.set_num_threads(threads)
+        if _SHIPPED.value == "take" and (taken := _taken(words, recipe, config)):
+            _print_table(taken, words, time.monotonic() - began)
+            return
         facts = {
             "config": config,
             "synthesizer": recipe.synthesizer.spec,
@@ -70,6 +83,9 @@ def main() -> None:
         tables = [_measure(name, folder, words, config, facts) for name in teachers]
         stage.write_sheets(folder, words, teachers, config)
         _judge(folder, recipe, config.compat)
+        if _SHIPPED.value == "write":
+            for table in tables:
+                _ship(table, words, recipe, config)
     _print_table(tables, words, time.monotonic() - began)
 
 
@@ -97,6 +113,30 @@ def _measure(name, folder, words, config, facts) -> CapabilityTable:
         )
     teacher.close()
     return table
+
+
+def _taken(
+    words: Vocabulary, recipe: Recipe, config: CapabilityConfig
+) -> list[CapabilityTable] | None:
+    teachers = [settings.load_teacher(name) for name in stage_flags.TEACHERS.value]
+    folder = settings.workspace().capability
+    found = shipped.take(folder, teachers, words, recipe, config)
+    for teacher in teachers:
+        teacher.close()
+    return found
+
+
+def _ship(
+    table: CapabilityTable, words: Vocabulary, recipe: Recipe, config: CapabilityConfig
+) -> None:
+    path = shipped_capability(table.teacher)
+    if path is None:
+        return
+    teacher = settings.load_teacher(table.teacher)
+    key = shipped.table_key(teacher, words, recipe, config)
+    models = map(module_of, (teacher, recipe.synthesizer, recipe.prompter))
+    libraries = decided_by(stage.__name__, *models)["libraries"]
+    print(shipped.write(path.parent, table, key, libraries))
 
 
 def _judge(folder: pathlib.Path, recipe: Recipe, compat: Compat) -> None:

@@ -8,17 +8,13 @@ and a stage that is killed goes on where it stopped when this script runs again.
 Ctrl-C lets the stage finish what it must save; a second one kills it.
 """
 
-import ctypes
 import json
-import os
-import pathlib
-import signal
-import subprocess
 import sys
 import time
 
 import settings
 import stage_flags
+import stage_process
 from student_names import begun_from, chosen_student
 from tqdm import tqdm
 
@@ -28,9 +24,6 @@ from sas_jax.capability import registry
 from sas_jax.classes import vocabulary
 from sas_jax.errors import InputError
 
-_HERE = pathlib.Path(__file__).parent
-_FUSIONS = ("capability", "add", "linear")
-_PR_SET_PDEATHSIG = 1
 _VARIANT_FLAGS = {
     "point": ["--distill=point", "--self_distillation=0"],
     "full": ["--distill=superpoint"],
@@ -42,12 +35,23 @@ def main() -> None:
     """Run the stages, each in a process of its own."""
     stage_flags.check()
     _check_later_stages()
+    if stage_flags.DRY_RUN.value:
+        _dry_run()
+        return
     with workspace_lock(settings.workspace().root):
         stages = _stages()
         for number, (name, script, extra) in enumerate(stages, 1):
             tqdm.write(f"\n[{number}/{len(stages)}] {name}")
             _run(name, script, extra)
     print(f"\nreport: {settings.workspace().report.resolve()}")
+
+
+def _dry_run() -> None:
+    """Say what there is to do, and let train.py rehearse the first student."""
+    print(f"stages: {', '.join(name for name, _, _ in _stages())}\n", flush=True)
+    variants = _variants()
+    extra = _student(variants[0], _seeds()[0])[2] if variants else []
+    stage_process.run("train.py", [*sys.argv[1:], *extra])
 
 
 def _check_later_stages() -> None:
@@ -61,12 +65,13 @@ def _stages() -> list[tuple[str, str, list[str]]]:
     models = stage_flags.SYNTHESIS.make()
     registry.check(models.synthesizer, models.point_prompter)
     stages = [("rooms", "make_rooms.py", [])] if stage_flags.MAKE_ROOMS.value else []
+    if stage_flags.SUPERPOINTS.value:  # they need no teacher
+        stages.append(("superpoints", "make_superpoints.py", []))
     stages += [
         ("teacher features", "extract_features.py", []),
         ("capability", "measure_capability.py", []),
-        ("superpoints", "make_superpoints.py", []),
     ]
-    wanted = dict.fromkeys([stage_flags.strategy(), *_FUSIONS])
+    wanted = dict.fromkeys([stage_flags.strategy(), *stage_flags.FUSIONS.value])
     stages += [_fusion(strategy) for strategy in wanted]
     for seed in _seeds():
         stages += [_student(variant, seed) for variant in _variants()]
@@ -112,48 +117,9 @@ def _student(variant: str, seed: str) -> tuple[str, str, list[str]]:
 
 
 def _run(name: str, script: str, extra: list[str]) -> None:
-    command = [sys.executable, str(_HERE / script), *sys.argv[1:], *extra]
     began = time.monotonic()
-    status = _call(command)
-    if status != 0:
-        raise InputError(
-            f"pipeline: every stage must succeed, got exit status {status} from "
-            f"{script}. Mend what it says above and run this command again; finished "
-            "stages are skipped."
-        )
+    stage_process.run(script, [*sys.argv[1:], *extra])
     _note_time(name, time.monotonic() - began)
-
-
-def _call(command: list[str]) -> int:
-    """Run a stage and return its exit status.
-
-    It has a process group of its own, so that Ctrl-C reaches it once, from here, and
-    this process waits for what it saves.
-    """
-    parent = os.getpid()
-    with subprocess.Popen(
-        command, process_group=0, preexec_fn=lambda: _end_with(parent)
-    ) as stage:
-        try:
-            return stage.wait()
-        except KeyboardInterrupt:
-            stage.send_signal(signal.SIGINT)
-            try:
-                stage.wait()
-            except KeyboardInterrupt:
-                stage.kill()
-            raise
-
-
-def _end_with(parent: int) -> None:
-    """Have the kernel send SIGTERM to this process when its parent is gone (Linux).
-
-    A stage that went on alone would hold its folders against the next run.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(128 + signal.SIGTERM)
 
 
 def _note_time(name: str, seconds: float) -> None:

@@ -1,104 +1,178 @@
-r"""Ask a scene for something in words; get a heat map and the best regions.
+r"""Ask a scan for something in words; get a heat map and the best regions.
 
+  python experiments/query.py --scene=my/scan --text="something to sit on"
   python experiments/query.py --flagfile=rooms.flags --scene=room0009_00 \
-      --text="something to sit on"
-  python experiments/query.py --flagfile=rooms.flags --scene=my/posed_frames \
-      --text="a desk" --up=camera
+      --text="a desk"
 
-The student answers from geometry alone. --source=fused asks the fused features of the
-scene's images instead, where fuse_features.py has made them. --student=FILE asks the
-student of a file that export_student.py wrote; then no run is needed. --run=RUN asks
-the student of that run, whatever a flagfile's --student says.
+A scene is the folder or file of a scan of any known layout, or a name in the data set.
+Whatever is due runs by itself and is kept, so the second question is answered at once:
+the cloud of posed frames (every --frame_stride-th), the teachers' features, their
+capability, superpoints (--level=superpoint), fusion, the student's features. A killed
+run goes on where it stopped.
 
-A scene is a name in the data set, or the folder of a scan of any known layout:
-ScanNet's, posed RGB-D frames (color/ depth/ pose/ intrinsic.txt). The cloud of such
-frames (every --frame_stride-th) and the features are computed once and kept, so the
-second question is answered at once. Writes, into <workspace>/queries/<scene>/, a PLY
-with the relevancy as a scalar field and two pictures.
+--superpoint_scores averages what points answer over superpoints: less noise, and points
+that no camera saw answer, too.
+
+Who answers, --source:
+  auto     the student, where one was chosen (--run, --student) or trained in this
+           workspace; else the fused features, where the scan has images and the
+           teachers can run here; else the student that comes with the package
+  student  the network, from geometry alone: that of --run, of the file or name that
+           --student gives, or the one that comes with the package
+  fused    the features of the scan's images by --teachers, fused by --strategy
+
+Without a flagfile results lie in runs/query, and the teachers that come with the
+package look at the images; they know procedural rooms only. Writes, into
+<workspace>/queries/<scene>/<who answered>/, a JSON file with the regions of a question
+and, where there are any, a PLY with the relevancy as a scalar field and two pictures.
 """
 
+import json
 import pathlib
 import re
 import time
 
+import due_stages
 import numpy as np
 import settings
 import stage_flags
+import student_names
 from absl import flags
+from make_superpoints import of_scene
 from PIL import Image
-from student_names import chosen
 
-from sas_jax.artefacts.features import Features, load_features, space_of
-from sas_jax.artefacts.files import atomic_path, content_key
-from sas_jax.artefacts.space import TextSpace
+from sas_jax.artefacts.features import Features, load_features
+from sas_jax.artefacts.files import atomic_path, atomic_write, content_key
 from sas_jax.datasets.contracts import Scan
+from sas_jax.errors import InputError
 from sas_jax.evaluation import query
 from sas_jax.scenes.ply_write import write_ply
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.graph import vertex_normals
+from sas_jax.teachers.registry import ENTRIES
 from sas_jax.view import pictures
 
 _TEXT = flags.DEFINE_multi_string("text", None, "What to look for.", required=True)
-_SCENE = flags.DEFINE_string("scene", None, "Scene name or folder.", required=True)
+_SCENE = flags.DEFINE_string(
+    "scene", None, "Scene name, folder or file.", required=True
+)
 _SOURCE = flags.DEFINE_enum(
-    "source", "student", ["student", "fused"], "Whose features answer."
+    "source", "auto", ["auto", "student", "fused"], "Whose features answer."
 )
 _REGIONS = flags.DEFINE_integer("regions", 5, "Regions to print.", lower_bound=0)
+
+# A flagfile says otherwise. The teachers are those that come with the package, and the
+# list of classes is that on which their capability was measured.
+flags.set_default(stage_flags.WORKSPACE, "runs/query")
+flags.set_default(stage_flags.TEACHERS, ["rooms-dense", "rooms-mask"])
+flags.set_default(stage_flags.VOCABULARY, "scannet20")
+
+_ENDINGS = (".ply", "_view0.png", "_view1.png")
 
 
 def main() -> None:
     """Answer every --text on one scene."""
     began = time.monotonic()
     scan = settings.named_scan(_SCENE.value)
-    space = _space(scan.name)
-    settings.check_texts(space, _TEXT.value)
     scene = _open(scan)
-    features = query.unit_features(_features(scene))
+    source = _source(scene)
+    who, name = _who(source)
+    features = _features(source, scan, scene)
+    settings.check_texts(features.space, _TEXT.value)
+    features = query.unit_features(features)
+    superpoints = None
+    if stage_flags.SUPERPOINT_SCORES.value:
+        superpoints = of_scene(scan, scene)
+    config = query.config_for(scene.points)
     ready = time.monotonic() - began
-    encode = settings.text_encoder(space)
+    print(f"answered by: {who}")
+    unseen = 100 * float((features.row < 0).mean())
+    if unseen >= 1:
+        print(f"{unseen:.0f} % of the points are seen by no image and cannot answer")
+    encode = settings.text_encoder(features.space)
     anything = encode(list(query.ANYTHING))
-    output = settings.workspace().answers(scene.name)
+    output = settings.workspace().answers(scene.name, name)
     for text in _TEXT.value:
         began = time.monotonic()
-        values = query.point_relevancy(features, encode([text]), anything)
-        found = query.regions(scene.points, values)
+        values = query.point_relevancy(
+            features, encode([text]), anything, superpoints=superpoints
+        )
+        found = query.regions(scene.points, values, config)
         answered = time.monotonic() - began
-        _write(output / _slug(text), scene, values)
+        _write(output / _slug(text), scene, values, empty=not found)
+        _note(output / f"{_slug(text)}.json", text, who, scan, scene, found)
         _print(text, found, scene.origin)
         print(f"answered in {1000 * answered:.0f} ms, scene ready in {ready:.1f} s")
-    print(f"heat maps: {output}")
+    print(f"answers: {output}")
 
 
 def _open(scan: Scan) -> Scene:
     """Open the scene; the cloud of posed frames is made at the first question only."""
     scene = scan.open(annotations=False)
-    if scene.faces is None:
+    if scene.faces is None and scene.frame_source.names:
         names = scene.frame_source.names[:: stage_flags.EXTRACT.make().frame_stride]
         used = len(names) - len(scene.skipped_frames)
         frames = f"{used} frame{'s' * (used != 1)}"
-        print(f"{scene.name}: {len(scene.points):,} points of {frames}")
+        print(f"{scan.path.stem}: {len(scene.points):,} points of {frames}")
     return scene
 
 
-def _space(name: str) -> TextSpace:
-    """Return the text space of the features that answer."""
-    if _SOURCE.value == "student":
-        return settings.student_space(chosen())
-    return space_of(settings.fused_path(name))
+def _source(scene: Scene) -> str:
+    """Return whose features answer, "student" or "fused"; see the module."""
+    frames = bool(scene.frame_source.names)
+    if _SOURCE.value == "fused" and not frames:
+        raise InputError(
+            f"query: a scan with images is required for --source=fused, got none "
+            f"({_SCENE.value}). Ask the student: --source=student."
+        )
+    if _SOURCE.value != "auto":
+        return _SOURCE.value
+    if not frames or student_names.is_chosen():
+        return "student"
+    if why := due_stages.hindrance():
+        print(f"No teacher can look at the images, {why}: the student answers.")
+        return "student"
+    return "fused"
 
 
-def _features(scene: Scene) -> Features:
-    """Return the features that answer; row -1 marks points that no frame saw."""
-    if _SOURCE.value == "student":
-        return settings.scene_features(chosen(), scene)
+def _who(source: str) -> tuple[str, str]:
+    """Return who answers, for people, and the name of a folder of its answers."""
+    if source == "student":
+        name = student_names.title(student_names.chosen())
+        return f"the student {name}, from geometry alone", f"student-{name}"
+    fusion, level = settings.fused_name(), stage_flags.LEVEL.value
+    teachers = stage_flags.TEACHERS.value
+    if stage_flags.strategy() == "single":
+        teachers = [stage_flags.FUSE.make().teacher or teachers[0]]
+    loaders = [ENTRIES[name].loader for name in teachers if name in ENTRIES]
+    only = loaders and all("sas_jax.rooms" in loader for loader in loaders)
+    who = f"the images, by {' and '.join(teachers)}"
+    who += " (trained on procedural rooms only)" if only else ""
+    who += f", fused by {fusion}" if len(teachers) > 1 else ""
+    who += ", means of superpoints" if level == "superpoint" else ""
+    parts = ["fused", fusion.partition("-")[0], *teachers]
+    return who, "-".join(parts + [level] * (level != "point"))
+
+
+def _features(source: str, scan: Scan, scene: Scene) -> Features:
+    """Return the features that answer, made now where that is due.
+
+    Row -1 marks points that no frame saw.
+    """
+    if source == "student":
+        return settings.scene_features(student_names.chosen(), scene)
+    due_stages.fuse_scan(scan, _SCENE.value)
     return load_features(settings.fused_path(scene.name), scene.points)
 
 
 def _print(text: str, found: list[query.Region], origin: np.ndarray) -> None:
     shown = text if len(text) <= 80 else f"{text[:80]}..."
-    print(f'\n"{shown}": {len(found)} region{"s" * (len(found) != 1)}')
+    listed = min(len(found), _REGIONS.value)
+    best = f", the best {listed}" if listed < len(found) else ""
+    print(f'\n"{shown}": {len(found)} region{"s" * (len(found) != 1)}{best}')
     if not found:
-        print("  nothing answers better than any object would")
+        print("  nothing answers better than any object would; no heat map is written")
+    if not listed:
         return
     print(f"  {'relevancy':>9}  {'centre x y z [m]':^22}  {'size [m]':^20}  points")
     for region in found[: _REGIONS.value]:
@@ -108,11 +182,19 @@ def _print(text: str, found: list[query.Region], origin: np.ndarray) -> None:
         print(f"  {region.score:>9.2f}  {centre:^22}  {size:^20}  {count:,}")
 
 
-def _write(path: pathlib.Path, scene: Scene, values: np.ndarray) -> None:
+def _write(
+    path: pathlib.Path, scene: Scene, values: np.ndarray, *, empty: bool
+) -> None:
+    """Write the heat map; where nothing answers, take away that of an older answer."""
+    cloud, *views = (path.with_name(path.name + ending) for ending in _ENDINGS)
+    if empty:
+        for file in (cloud, *views):
+            file.unlink(missing_ok=True)
+        return
     values = np.nan_to_num(values, nan=0.0)
     heat = pictures.heat_colors(values, low=0.2, high=max(0.7, float(values.max())))
     write_ply(
-        path.with_name(path.name + ".ply"),
+        cloud,
         scene.points,
         colors=heat,
         faces=scene.faces,
@@ -122,10 +204,37 @@ def _write(path: pathlib.Path, scene: Scene, values: np.ndarray) -> None:
     normals = scene.normals
     if normals is None and scene.faces is not None:
         normals = vertex_normals(scene.points, scene.faces)
-    views = pictures.render_views(scene.points, heat, normals=normals)
-    for index, view in enumerate(views):
-        with atomic_path(path.with_name(f"{path.name}_view{index}.png")) as temporary:
+    drawn = pictures.render_views(scene.points, heat, normals=normals)
+    for file, view in zip(views, drawn, strict=True):
+        with atomic_path(file) as temporary:
             Image.fromarray(view).save(temporary, "PNG")
+
+
+def _note(
+    path: pathlib.Path,
+    text: str,
+    who: str,
+    scan: Scan,
+    scene: Scene,
+    found: list[query.Region],
+) -> None:
+    """Write the regions, best first, in the coordinates of the input."""
+    regions = [
+        {
+            "relevancy": round(region.score, 4),
+            "center_m": np.round(region.center_m + scene.origin, 4).tolist(),
+            "size_m": np.round(region.size_m, 4).tolist(),
+            "points": len(region.points),
+        }
+        for region in found
+    ]
+    answer = {
+        "text": text,
+        "scan": str(scan.path.absolute()),
+        "answered_by": who,
+        "regions": regions,
+    }
+    atomic_write(path, json.dumps(answer, indent=1, ensure_ascii=False).encode())
 
 
 def _slug(text: str) -> str:

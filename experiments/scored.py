@@ -125,6 +125,16 @@ class _Ensemble(Method):
             yield semantic.ensemble(three_d, two_d, texts)
 
 
+def check_name(name: str) -> None:
+    """Check the name of a method; raises InputError for one of another kind."""
+    kind, _, item = name.partition("/")
+    if kind not in KINDS or not item:
+        raise InputError(
+            "evaluate: --methods must be teacher/<name>, fused/<strategy>, "
+            f"student/<run> or ensemble/<run>, got {name}. Correct the flag."
+        )
+
+
 def method(name: str, scenes: Sequence[str]) -> Method:
     """Return what a name stands for.
 
@@ -136,11 +146,7 @@ def method(name: str, scenes: Sequence[str]) -> Method:
       InputError: for another kind, and where features are missing.
     """
     kind, _, item = name.partition("/")
-    if kind not in KINDS or not item:
-        raise InputError(
-            "evaluate: --methods must be teacher/<name>, fused/<strategy>, "
-            f"student/<run> or ensemble/<run>, got {name}. Correct the flag."
-        )
+    check_name(name)
     if kind in ("teacher", "fused"):
         return _kept(kind, item, scenes)
     chosen = chosen_student()

@@ -3,6 +3,7 @@
 Flags are read in `experiments/` only; the library gets frozen dataclasses.
 """
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from sas_jax.artefacts.space import TextFeatures, TextSpace
 from sas_jax.artefacts.stage import Job, Tally, run_jobs
 from sas_jax.artefacts.stamps import Memo
 from sas_jax.artefacts.versions import decided_by
-from sas_jax.artefacts.workspace import Workspace, plain_name
+from sas_jax.artefacts.workspace import Workspace, name_of_place, plain_name
 from sas_jax.datasets import registry as datasets
 from sas_jax.datasets.contracts import Dataset, Scan
 from sas_jax.distill.checkpoint_files import (
@@ -71,20 +72,26 @@ def dataset() -> Dataset:
     return datasets.of_root(data_root(), _dataset_settings())
 
 
-def _dataset_settings() -> dict[str, object]:
-    """Return what data sets may be set to: every flag, and where clouds are kept."""
+def _dataset_settings(place: str = "") -> dict[str, object]:
+    """Return what data sets may be set to: every flag, and where clouds are kept.
+
+    A scan outside of the data set keeps its own below `place`: there may be another one
+    of its folder's name.
+    """
     values = flags.FLAGS.flag_values_dict()
     return {
         **{name: value for name, value in values.items() if value is not None},
-        "keep": workspace().clouds,
-        "memo": memo(),
+        "keep": workspace().clouds / place,
+        "memo": Memo(workspace().stamps / place, stage_flags.VERIFY.value),
         "progress": functools.partial(tqdm, desc="cloud", unit="frame"),
     }
 
 
 def label_set() -> LabelSet:
-    """Return the classes that the data set is scored on, --label_set if it is given."""
-    return dataset().label_set(stage_flags.LABEL_SET.value)
+    """Return the classes that scans are scored on, --label_set if it is given."""
+    named = stage_flags.SCENES.value
+    known = named_scan(named[0], "--scenes").dataset if named else dataset()
+    return known.label_set(stage_flags.LABEL_SET.value)
 
 
 def scans(splits: Sequence[str]) -> list[Scan]:
@@ -95,16 +102,12 @@ def scans(splits: Sequence[str]) -> list[Scan]:
     """
     for split in splits:
         plain_name("--splits", split)
-    chosen = [plain_name("--scenes", name) for name in stage_flags.SCENES.value]
+    if stage_flags.SCENES.value:
+        named = [named_scan(name, "--scenes") for name in stage_flags.SCENES.value]
+        return list({scan.name: scan for scan in named}.values())
     known, root = dataset(), data_root()
-    names = chosen or [n for split in splits for n in known.scan_names(root, split)]
+    names = [n for split in splits for n in known.scan_names(root, split)]
     found = [Scan(known, n, known.scan_path(root, n)) for n in dict.fromkeys(names)]
-    absent = [scan for scan in found if not scan.path.exists()]
-    if chosen and absent:
-        raise InputError(
-            f"flags: --scenes must name scenes of the data set, got {absent[0].name}, "
-            f"which is not there ({absent[0].path}). Correct the name."
-        )
     if not found:
         raise InputError(
             f"data: at least one scene is required, got none in split "
@@ -133,31 +136,47 @@ def labelled_scans() -> list[Scan]:
     return labelled
 
 
-def named_scan(name: str) -> Scan:
-    """Return the scan of a folder or file anywhere, or of a name in the data set.
+def named_scan(name: str, flag: str = "--scene") -> Scan:
+    """Return the scan of a name in the data set, or of a folder or file anywhere.
+
+    One that lies in the data set has its name there, however it is given; the name of
+    another one says where it lies too (see `workspace.name_of_place`).
+
+    Args:
+      name: of a scan, or its path.
+      flag: where users say it.
 
     Raises:
       InputError: when neither is there, or the folder is of no known layout.
     """
-    place = pathlib.Path(name).absolute()
-    if place.exists():
-        kind = stage_flags.DATASET.value
-        return datasets.scan_at(place, _dataset_settings(), name=kind)
     try:
-        known = dataset()
+        known, fault = dataset(), None
     except InputError as error:
-        raise InputError(
-            f"query: --scene must be a folder or a scan of the data set, got {name}, "
-            f"and no data set: {error}"
-        ) from error
-    path = known.scan_path(data_root(), name)
-    if path.exists():
-        return Scan(known, name, path)
-    others = sorted(p.name for p in path.parent.glob("*"))[-6:]
+        known, fault = None, error
+    looked_for = [pathlib.Path(name).expanduser().absolute()]
+    if known is not None and "/" not in name and name not in ("", ".", ".."):
+        looked_for.insert(0, known.scan_path(data_root(), name))
+        if looked_for[0].exists():
+            return Scan(known, name, looked_for[0])
+    if name and looked_for[-1].exists():
+        return _scan_at(looked_for[-1], known)
     raise InputError(
-        f"query: --scene must be a folder or a scan of the data set, got {name} "
-        f"(looked for {place} and {path}). Scans: {', '.join(others)}."
-    )
+        f"flags: {flag} must name a scan of the data set, or a scan's folder or file, "
+        f"got {name} ({' and '.join(map(str, looked_for))}: not there). "
+        + (f"No data set: {fault}" if fault else "Correct the name.")
+    ) from fault
+
+
+def _scan_at(place: pathlib.Path, known: Dataset | None) -> Scan:
+    kind = stage_flags.DATASET.value
+    found = datasets.scan_at(place, _dataset_settings(), name=kind)
+    if known is not None:
+        own = known.scan_path(data_root(), found.name)
+        if own.exists() and own.samefile(found.path):
+            return Scan(known, found.name, own)
+    name = name_of_place(found.path)
+    found = datasets.scan_at(place, _dataset_settings(name), name=found.dataset.name)
+    return dataclasses.replace(found, name=name)
 
 
 def fused_name(strategy: str | None = None) -> str:
@@ -181,9 +200,10 @@ def run_scenes(label: str, jobs: Sequence[Job], make: Callable[[Job], None]) -> 
       make: makes and saves one.
     """
     with tqdm(total=len(jobs), desc=label, unit="scene") as bar:
-        return run_jobs(
-            jobs, make, verify=stage_flags.VERIFY.value, progress=bar.update
-        )
+        verify = stage_flags.VERIFY.value
+        tally = run_jobs(jobs, make, verify=verify, progress=bar.update)
+        bar.leave = tally.made > 0  # nothing to be done is told in words
+    return tally
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:
@@ -205,10 +225,11 @@ def check_teachers() -> None:
     """
     from sas_jax.teachers import registry as models
 
-    weights = _teacher_weights()
+    weights = teacher_weights()
     if not stage_flags.TEACHERS.value:
         raise InputError(
-            "flags: --teachers must name at least one teacher, got none. Give one."
+            "flags: --teachers must name at least one of "
+            f"{', '.join(models.names('dense', 'mask'))}, got none. Name some of them."
         )
     for name in stage_flags.TEACHERS.value:
         models.check(
@@ -224,11 +245,16 @@ def load_teacher(name: str):
     """Load a teacher with the weights and on the device that the flags give."""
     from sas_jax.teachers import registry as models
 
-    weights = _teacher_weights().get(name)
+    weights = teacher_weights().get(name)
     return models.load(name, weights=weights, device=stage_flags.DEVICE.value)
 
 
-def _teacher_weights() -> dict[str, str]:
+def teacher_weights() -> dict[str, str]:
+    """Return the weights of the teachers that --teacher_weights names.
+
+    Raises:
+      InputError: for weights of one not asked for.
+    """
     pairs = [item.partition("=") for item in stage_flags.TEACHER_WEIGHTS.value]
     for name, _, path in pairs:
         if name not in stage_flags.TEACHERS.value or not path:
@@ -375,5 +401,7 @@ def scene_features(name: str, scene: Scene) -> Features:
         key = files.content_key([state(name), scene.points])
         if is_current(path, key):
             return load_features(path)
-    save_features(path, _predictor(name).features(scene.points), key=key)
+    with tqdm(total=1, desc="student", unit="scene") as bar:
+        save_features(path, _predictor(name).features(scene.points), key=key)
+        bar.update()
     return load_features(path)

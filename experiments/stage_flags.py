@@ -14,7 +14,9 @@ from absl import flags
 from sas_jax.capability.config import CapabilityConfig, SynthesisConfig
 from sas_jax.datasets.capture import CaptureDataset
 from sas_jax.datasets.geometry import Geometry
+from sas_jax.datasets.nuscenes import NuScenes
 from sas_jax.datasets.scannet import ScanNet
+from sas_jax.datasets.scannetpp import ScanNetPP
 from sas_jax.distill.config import RunConfig, TrainConfig, named_augmentation
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.lifting.config import ExtractConfig, LiftConfig
@@ -24,7 +26,14 @@ from sas_jax.rooms.layout.config import RoomConfig
 from sas_jax.rooms.scan.config import RoomsConfig, SurfaceConfig, WriteConfig
 from sas_jax.superpoints.config import SuperpointConfig
 
-# Where things are
+# Scripts that use the flags below a heading, for their --help.
+_ALL = ("pipeline", "ablate")
+_ROOMS = ("measure_capability", "pretrain_rooms")
+_FEATURES = ("extract_features", "measure_capability", "fuse_features", "query")
+_FUSED = ("make_superpoints", "fuse_features", "query", "train", "evaluate", "report")
+_ANSWERS = ("query", "evaluate", "export_student", "report")
+
+config_flags.heading("Where things are")
 WORKSPACE = flags.DEFINE_string("workspace", "runs/scannet", "Folder of all results.")
 DATA_ROOT = flags.DEFINE_string("data_root", "data/scannet", "Folder of the data set.")
 DATASET = flags.DEFINE_string(
@@ -46,7 +55,7 @@ RUN = flags.DEFINE_string(
     "run", "full-seed0", "Training run: to be trained, or whose student is used."
 )
 
-# How stages run
+config_flags.heading("How stages run")
 DEVICE = flags.DEFINE_string("device", "cpu", "Device of the PyTorch networks.")
 THREADS = flags.DEFINE_integer(
     "threads", os.cpu_count() or 1, "CPU threads, or processes of one thread each.", 1
@@ -54,9 +63,22 @@ THREADS = flags.DEFINE_integer(
 VERIFY = flags.DEFINE_bool(
     "verify", False, "Hash every file again, even where size, time and inode stand."
 )
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run",
+    False,
+    "Say what train.py or pipeline.py would do: settings, what is there and what is "
+    "missing, memory and time, after two steps of each stage on generated scenes.",
+)
+DRY_RUN_POINTS = flags.DEFINE_integer(
+    "dry_run_points",
+    None,
+    "Points of each of these scenes at most, so that small machines train them too; "
+    "default: as many as the data set's scenes have, or ScanNet's.",
+    1,
+)
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of every error.")
 
-# Procedural rooms
+config_flags.heading("Procedural rooms", "make_rooms", *_ALL, *_ROOMS)
 MAKE_ROOMS = flags.DEFINE_bool("make_rooms", False, "Generate the data set first.")
 ROOM_SET = config_flags.define(
     RoomsConfig, leave_out=("rooms", "write"), names={"seed": "rooms_seed"}
@@ -71,7 +93,7 @@ ROOM_FRAMES = config_flags.define(
 )
 ROOM_SURFACE = config_flags.define(SurfaceConfig, only=("spacing_m",))
 
-# Teachers and lifting
+config_flags.heading("Teachers and lifting", *_ALL, *_FEATURES)
 TEACHERS = flags.DEFINE_list("teachers", "lseg,seem", "Teachers, in order.")
 TEACHER_WEIGHTS = flags.DEFINE_list(
     "teacher_weights", [], "name=path or name=random:0 where not the default ones."
@@ -87,35 +109,47 @@ EXTRACT = config_flags.define(
     names={"image_size_wh": "image_size"},
 )
 
-# Data sets: the fields of each, by name
+config_flags.heading("Data sets")  # the fields of each, by name
 config_flags.define(
-    CaptureDataset, only=("up", "depth_scale", "pose_convention", "check_depth")
+    CaptureDataset,
+    only=("up", "scale", "depth_scale", "pose_convention", "check_depth"),
 )
 config_flags.define(Geometry)
+config_flags.define(NuScenes, only=("sweep_window_s",))
 config_flags.define(ScanNet, only=("axis_aligned",))
+config_flags.define(ScanNetPP)
 
-# Capability
+config_flags.heading("Capability", *_ALL, *_FEATURES)
 VOCABULARY = flags.DEFINE_string(
     "vocabulary", "indoor", "Classes that capability and fusion compare on."
 )
 SYNTHESIS = config_flags.define(SynthesisConfig)
 CAPABILITY = config_flags.define(CapabilityConfig, names={"seed": "capability_seed"})
 
-# Superpoints and fusion
+config_flags.heading("Superpoints and fusion", *_ALL, *_FUSED)
 SUPERPOINT = config_flags.define(SuperpointConfig, leave_out=("neighbors",))
 FUSE = config_flags.define(FuseConfig, leave_out=("other_index",))
-
-# Students
-STUDENTS = flags.DEFINE_list(
-    "students", ["point", "superpoint", "full"], "Variants of Table 3."
+FUSIONS = flags.DEFINE_list(
+    "fusions",
+    ["capability", "add", "linear"],
+    "Strategies that pipeline.py makes and scores beside --strategy's.",
 )
-STUDENT_SEEDS = flags.DEFINE_list("student_seeds", ["0"], "Seeds of each variant.")
+LEVEL = flags.DEFINE_enum(
+    "level", "point", ["point", "superpoint"], "What to store; superpoints take 2 %."
+)
+
+config_flags.heading("Students", *_ALL, *_ANSWERS)
 STUDENT = flags.DEFINE_string(
     "student",
     None,
     "Who answers where no --run is given: a student of the package (rooms), or a file "
     "(.safetensors).",
 )
+config_flags.heading("Training", *_ALL, "train")
+STUDENTS = flags.DEFINE_list(
+    "students", ["point", "superpoint", "full"], "Variants of Table 3."
+)
+STUDENT_SEEDS = flags.DEFINE_list("student_seeds", ["0"], "Seeds of each variant.")
 INIT_FROM = flags.DEFINE_string(
     "init_from",
     None,
@@ -140,6 +174,8 @@ TRAIN_RUN = config_flags.define(
         *("keep_last", "num_threads"),
     ),
 )
+
+config_flags.heading("")
 
 
 def check() -> None:

@@ -6,7 +6,7 @@ import pathlib
 import stage_flags
 from absl import flags, logging
 
-from sas_jax.artefacts.workspace import CHECKPOINTS, Workspace
+from sas_jax.artefacts.workspace import CHECKPOINTS, Workspace, name_of_place
 from sas_jax.distill.checkpoint_files import complete_steps
 from sas_jax.errors import InputError
 from sas_jax.models import shipped
@@ -77,10 +77,9 @@ def chosen() -> str:
         return run
     if student is not None:
         return student
-    workspace = Workspace(stage_flags.WORKSPACE.value)
-    if complete_steps(workspace.checkpoints(run)):
+    if _is_trained(run):
         return run
-    _say_who_answers(workspace.root)
+    _say_who_answers(Workspace(stage_flags.WORKSPACE.value).root)
     return str(shipped.find(_DEFAULT))
 
 
@@ -91,6 +90,26 @@ def _say_who_answers(root: pathlib.Path) -> None:
         "It learned from procedural rooms.",
         root,
     )
+
+
+def title(name: str) -> str:
+    """Return a student's name for people and for files, another one for each."""
+    file = student_file(name)
+    if file is None:
+        return name
+    known = [own for own in shipped.STUDENTS if shipped.find(own) == file]
+    return known[0] if known else name_of_place(file)
+
+
+def is_chosen() -> bool:
+    """Tell whether a student was chosen by a flag, or trained in this workspace."""
+    given = any(flags.FLAGS[name].present for name in ("run", "student"))
+    return given or _is_trained(stage_flags.RUN.value)
+
+
+def _is_trained(run: str) -> bool:
+    workspace = Workspace(stage_flags.WORKSPACE.value)
+    return bool(complete_steps(workspace.checkpoints(run)))
 
 
 def check_run(name: str) -> None:

@@ -20,6 +20,7 @@ import pathlib
 import signal
 import sys
 
+import dry_run
 import jax
 import settings
 import stage_flags
@@ -34,6 +35,7 @@ from sas_jax.distill.train import EncodedVocabulary, TrainResult, train
 from sas_jax.errors import InputError
 from sas_jax.stages import command
 
+_DIM = 512  # of CLIP ViT-B/32, where no features tell yet
 _SPLIT = flags.DEFINE_string("split", "train", "Split to train on.")
 _BRANCH_FROM = flags.DEFINE_string(
     "branch_from", None, "Run with the same first stage, which is then not done again."
@@ -50,6 +52,9 @@ def main() -> None:
     logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax reports every file
     logging.getLogger("sas_jax").setLevel(logging.INFO)
     check_run(stage_flags.RUN.value)
+    if stage_flags.DRY_RUN.value:
+        dry_run.show(config(_DIM), _SPLIT.value)
+        return
     initial = begun_from(stage_flags.INIT_FROM.value)
     missing = _missing()
     if missing:
@@ -61,7 +66,7 @@ def main() -> None:
     classes = EncodedVocabulary(settings.label_set().classes, texts)
     stopped = _stop_on_signals()
     result = train(
-        _config(texts.space.dim),
+        config(texts.space.dim),
         sources,
         classes,
         settings.workspace().run(stage_flags.RUN.value),
@@ -91,7 +96,8 @@ def _join_processes() -> None:
     jax.distributed.initialize(*values)
 
 
-def _config(out_dim: int) -> TrainConfig:
+def config(out_dim: int) -> TrainConfig:
+    """Return what is learned: flags, and defaults of the paper or of the code."""
     fields = {
         **stage_flags.TRAIN.values(),
         "student": stage_flags.NETWORK.make(out_dim=out_dim),
@@ -136,10 +142,14 @@ def _missing() -> list[str]:
         root = settings.data_root()
         if root.is_dir() and any(root.iterdir()):  # what is wrong with it is said
             raise
+        rooms = stage_flags.MAKE_ROOMS.value
         lines.append(
-            f"missing: scenes of split {_SPLIT.value}; looked in {root}; put a data "
-            f"set there (WORKSPACE.md), or run: {command('make_rooms')} "
-            f"--data_root={root}"
+            f"missing: scenes of split {_SPLIT.value}; looked in {root}; "
+            + (
+                f"run: {command('make_rooms')}{flagfile}"
+                if rooms
+                else "put the data set there (WORKSPACE.md)"
+            )
         )
     caches = [_caches(name) for name in names]
     if not any(fused.exists() for fused, _ in caches):

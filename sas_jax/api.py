@@ -40,6 +40,7 @@ from sas_jax.models.student import Predictor
 from sas_jax.models.student_card import SUFFIX
 from sas_jax.models.student_file import read_student
 from sas_jax.scenes.labels import SCANNET20, LabelSet
+from sas_jax.scenes.labels import label_set as named_label_set
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.config import SuperpointConfig
 from sas_jax.superpoints.stage import segment_scene
@@ -300,17 +301,18 @@ def train(
 
 
 def evaluate(
-    source: Source, scenes: Iterable[Scene], label_set: LabelSet = SCANNET20
+    source: Source, scenes: Iterable[Scene], label_set: LabelSet | str = SCANNET20
 ) -> Scores:
     """Score predictions on labelled scenes.
 
     Args:
       source: what answers.
       scenes: opened with this label set.
-      label_set: classes that are asked for and scored.
+      label_set: classes that are asked for and scored, or their name.
 
     Raises:
-      InputError: for a scene without labels, or with those of another set.
+      InputError: for a scene without labels, or with those of another set; and for the
+        name of no set.
 
     >>> import sas_jax
     >>> scene = sas_jax.open_scene(scan)
@@ -318,6 +320,8 @@ def evaluate(
     >>> 0 <= scores.miou <= 100
     True
     """
+    if isinstance(label_set, str):
+        label_set = named_label_set(label_set)
 
     def predict_scene(scene: Scene) -> dict[str, Int32[np.ndarray, " P"]]:
         features = _features(source, scene)

@@ -28,13 +28,16 @@ def in_range(
       name: of the field.
       value: its value.
       low: least value.
-      high: greatest value.
+      high: greatest value; infinity itself never passes.
       above: whether `low` itself is too little.
 
     Raises:
-      InputError: for a number outside, or none at all (NaN).
+      InputError: for a number outside, and for what is none (NaN, infinity).
     """
-    if value is None or ((value > low if above else value >= low) and value <= high):
+    if value is None:
+        return
+    within = (value > low if above else value >= low) and value <= high
+    if within and math.isfinite(value):
         return
     bound = f"{name} {'>' if above else '>='} {low:g}"
     bound += "" if high == math.inf else f" and <= {high:g}"

@@ -17,6 +17,7 @@ VERSION = 0
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 _CLONE = _PACKAGE.parent
+_ABLATIONS = "ablations"
 _MAIN = 'if __name__ == "__main__":'
 _USAGE = """\
 usage: sas-jax <stage> --flagfile=<file> [--flag=value ...]
@@ -31,11 +32,20 @@ def folder() -> pathlib.Path:
 
 
 def flagfile(name: str) -> pathlib.Path | None:
-    """Return a flagfile that comes with the project, None for any other name."""
+    """Return a flagfile that comes with the project, None for any other name.
+
+    Args:
+      name: of a file at the root, or `experiments/ablations/<file>`.
+    """
     root = folder() if folder().parent == _PACKAGE else _CLONE
-    path = root / name
-    known = pathlib.Path(name).name == name and name.endswith(".flags")
-    return path if known and path.is_file() else None
+    path = pathlib.PurePath(name)
+    if path.parts[:-1] == ("experiments", _ABLATIONS):
+        found = folder() / _ABLATIONS / path.name
+    elif path.name == name:
+        found = root / name
+    else:
+        return None
+    return found if found.suffix == ".flags" and found.is_file() else None
 
 
 def stages() -> dict[str, str]:

@@ -19,6 +19,7 @@ class Picture:
     rgb: np.ndarray
     depth_m: np.ndarray
     pose: np.ndarray
+    intrinsics: np.ndarray = dataclasses.field(default_factory=lambda: INTRINSICS)
 
 
 def turned(axis, degrees, position=(0, 0, 0)):
@@ -58,9 +59,18 @@ def picture(pose, intrinsics=INTRINSICS, size_wh=SIZE_WH):
     pixels = np.stack([u, v, np.ones_like(u)], -1)
     rays = pixels @ np.linalg.inv(intrinsics).T @ pose[:3, :3].T
     at = pose[:3, 3]
-    with np.errstate(divide="ignore"):
-        depth = np.min(np.where(rays > 0, HIGH - at, LOW - at) / rays, axis=-1)
-    return Picture(colors_at(at + rays * depth[..., None]), depth, pose)
+    rays[rays == 0] = 1e-12
+    depth = np.min(np.where(rays > 0, HIGH - at, LOW - at) / rays, axis=-1)
+    return Picture(colors_at(at + rays * depth[..., None]), depth, pose, intrinsics)
+
+
+def points_of(seen):
+    """Return the places that a picture shows, [H * W, 3]."""
+    height, width = seen.depth_m.shape
+    v, u = np.mgrid[0:height, 0:width]
+    pixels = np.stack([u, v, np.ones_like(u)], -1).reshape(-1, 3)
+    local = pixels @ np.linalg.inv(seen.intrinsics).T * seen.depth_m.reshape(-1, 1)
+    return local @ seen.pose[:3, :3].T + seen.pose[:3, 3]
 
 
 def walk(count=8):

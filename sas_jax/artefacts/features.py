@@ -295,7 +295,13 @@ def _in_half_range(
     """Return rows in f16; those that would overflow are divided by a power of two."""
     if feat.dtype == np.float16:
         return feat
-    largest = np.abs(feat).max(axis=1, keepdims=True, initial=0)
+    half = np.empty(feat.shape, np.float16)
     most = np.finfo(np.float16).max
-    _, exponent = np.frexp(largest / most)
-    return np.ldexp(feat, np.where(largest > most, -exponent, 0)).astype(np.float16)
+    for first in range(0, len(feat), _ROWS_AT_ONCE):
+        rows = feat[first : first + _ROWS_AT_ONCE]
+        largest = np.abs(rows).max(axis=1, keepdims=True, initial=0)
+        _, exponent = np.frexp(largest / most)
+        half[first : first + _ROWS_AT_ONCE] = np.ldexp(
+            rows, np.where(largest > most, -exponent, 0)
+        )
+    return half

@@ -58,6 +58,9 @@ def read_torch(path: str | os.PathLike) -> Any:
             if zipfile.is_zipfile(file):
                 return _read_zip(file, budget)
             file.seek(0)
+            if file.read(1) != b"\x80":  # before all of it is taken into memory
+                raise ValueError("an empty file or something else")
+            file.seek(0)
             return _read_legacy(file.read(), budget)
     except FileNotFoundError as error:
         raise InputError(
@@ -132,10 +135,8 @@ def _read_legacy(data: bytes, budget: int) -> Any:
     Where a storage lies follows from the sizes of all before it, which stand in the
     object: so that is read twice, the first time without any element.
     """
-    if not data:
-        raise ValueError("an empty file")
     file = io.BytesIO(data)
-    if data[:1] != b"\x80" or _plain(file) != _LEGACY_MAGIC:
+    if _plain(file) != _LEGACY_MAGIC:
         raise ValueError("something else")
     if _plain(file) != _LEGACY_PROTOCOL:
         raise Refused("another version of the format")

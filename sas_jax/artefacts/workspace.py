@@ -9,6 +9,7 @@ import dataclasses
 import os
 import pathlib
 
+from sas_jax.artefacts.files import content_key
 from sas_jax.errors import InputError
 
 CHECKPOINTS = "checkpoints"
@@ -34,6 +35,19 @@ def plain_name(what: str, name: str) -> str:
             f"workspace: {what} must be a plain name, got {name!r}. Leave out the path."
         )
     return name
+
+
+def name_of_place(path: pathlib.Path) -> str:
+    """Return the name that artefacts of a scan outside of the data set have.
+
+    Two phones call every scan `scan1`: so it is the file's or folder's own name and
+    eight digits of a key of where it lies. It stays while the scan is not moved.
+
+    Args:
+      path: of the scan; links are followed.
+    """
+    own = path.stem if path.is_file() else path.name
+    return f"{own[:40]}-{content_key(os.path.realpath(path))[:8]}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,9 +141,10 @@ class Workspace:
         """File of a method's scores; a method is `<kind>/<name>`."""
         return self.scores_of(split) / f"{method.replace('/', '-')}.json"
 
-    def answers(self, scene: str) -> pathlib.Path:
-        """Folder of the heat maps of a scene."""
-        return self.root / "queries" / plain_name("--scene", scene)
+    def answers(self, scene: str, source: str) -> pathlib.Path:
+        """Folder of a scene's heat maps by one source: a student or a fusion."""
+        folder = self.root / "queries" / plain_name("--scene", scene)
+        return folder / plain_name("a source", source)
 
     @property
     def clouds(self) -> pathlib.Path:

@@ -161,7 +161,8 @@ class Scan:
 
     Attributes:
       dataset: that it belongs to, with its settings.
-      name: the scene's, and that of its artefacts.
+      name: the scene's, and that of its artefacts; not its file's or folder's where
+        that could be another scan's too.
       path: its folder or file.
     """
 
@@ -185,13 +186,16 @@ class Scan:
         label_set: LabelSet | None = None,
         annotations: bool = True,
     ) -> Scene:
-        """Open it; see `Dataset.open`."""
-        return self.dataset.open(
+        """Open it; see `Dataset.open`. The scene has this scan's name."""
+        scene = self.dataset.open(
             self.path,
             image_size_wh=image_size_wh,
             label_set=label_set,
             annotations=annotations,
         )
+        if scene.name == self.name:
+            return scene
+        return dataclasses.replace(scene, name=self.name)
 
     def key(self, part: Part, *, frame_stride: int = 1, memo: Memo = NO_MEMO) -> str:
         """Return the content key of a part: of the files that it is read from.

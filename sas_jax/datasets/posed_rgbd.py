@@ -36,8 +36,9 @@ class PosedRgbd(CaptureDataset):
     needs: ClassVar = ("color/*", "depth/*", "pose/*", "intrinsic.txt")
 
     def is_scan(self, path: pathlib.Path) -> bool:
-        """Tell whether there is a camera."""
-        return (path / "intrinsic.txt").exists()
+        """Tell whether there is a camera, and two of the three folders or more."""
+        there = [(path / part).is_dir() for part in ("color", "depth", "pose")]
+        return (path / "intrinsic.txt").exists() and sum(there) >= 2
 
     def files(
         self, path: pathlib.Path, part: Part, frame_stride: int, memo: Memo

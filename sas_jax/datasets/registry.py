@@ -21,6 +21,7 @@ VERSION = 0
 
 DATASETS: dict[str, str] = {
     "scannet": "sas_jax.datasets.scannet:ScanNet",
+    "scannetpp": "sas_jax.datasets.scannetpp:ScanNetPP",
     "matterport": "sas_jax.datasets.matterport:Matterport",
     "replica": "sas_jax.datasets.replica:Replica",
     "posed_rgbd": "sas_jax.datasets.posed_rgbd:PosedRgbd",
@@ -28,10 +29,18 @@ DATASETS: dict[str, str] = {
     "semantic_kitti": "sas_jax.datasets.semantic_kitti:SemanticKitti",
     "tum": "sas_jax.datasets.tum:Tum",
     "colmap": "sas_jax.datasets.colmap:Colmap",
+    "nerfstudio": "sas_jax.datasets.nerfstudio:Nerfstudio",
+    "polycam": "sas_jax.datasets.polycam:Polycam",
+    "stray": "sas_jax.datasets.stray:Stray",
+    "record3d": "sas_jax.datasets.record3d:Record3D",
     "openscene_scannet": "sas_jax.datasets.openscene:OpenSceneScanNet",
     "openscene_matterport": "sas_jax.datasets.openscene:OpenSceneMatterport",
     "openscene_nuscenes": "sas_jax.datasets.openscene:OpenSceneNuScenes",
     "sens": "sas_jax.datasets.sens:Sens",
+    "seven_scenes": "sas_jax.datasets.seven_scenes:SevenScenes",
+    "open3d": "sas_jax.datasets.open3d:Open3D",
+    "nice_slam": "sas_jax.datasets.nice_slam:NiceSlam",
+    "arkitscenes": "sas_jax.datasets.arkitscenes:ArkitScenes",
     "geometry": "sas_jax.datasets.geometry:Geometry",
 }
 """Name -> `module:class` of the data set."""

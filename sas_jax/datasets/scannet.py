@@ -181,7 +181,7 @@ def _sens_source(
     frames = sens_frames(_sens_path(folder))
     views = []
     for view in frames.views:
-        camera = view.depth_camera or view.camera
+        camera = view.depth_camera or view.read_camera()
         if compat == "official":
             wh = camera.size_wh or _OFFICIAL_WH
             matrix = scale_intrinsics(OFFICIAL_INTRINSICS, _OFFICIAL_WH, wh)

@@ -21,7 +21,11 @@ from jaxtyping import Float
 from sas_jax.datasets.capture import Capture, CaptureDataset
 from sas_jax.errors import InputError
 from sas_jax.scenes.camera_files import read_pinhole
-from sas_jax.scenes.image_files import depth_file, pose_of_quaternion
+from sas_jax.scenes.image_files import (
+    depth_file,
+    nearest_in_time,
+    pose_of_quaternion,
+)
 from sas_jax.scenes.views import Camera, View, ViewFrames
 
 _UNITS_PER_M = 5000.0
@@ -60,8 +64,8 @@ class Tum(CaptureDataset):
         camera = _camera(path)
         views = []
         for time, color in zip(rgb_at, rgb, strict=True):
-            d = _nearest(depth_at, time, _DEPTH_WITHIN_S)
-            p = _nearest(pose_at, time, _POSE_WITHIN_S)
+            d = nearest_in_time(depth_at, time, _DEPTH_WITHIN_S)
+            p = nearest_in_time(pose_at, time, _POSE_WITHIN_S)
             if d is None or p is None:
                 continue
             files = (path / color[0], path / depth[d][0])
@@ -127,15 +131,3 @@ def _pose(row: list[str], path: pathlib.Path) -> Float[np.ndarray, "4 4"]:
             f"({path}). Copy the file again."
         )
     return pose_of_quaternion(values[:3], values[3:])
-
-
-def _nearest(times: Float[np.ndarray, " N"], time: float, within: float) -> int | None:
-    """Return the row nearest in time, None where it is too far."""
-    if not len(times):
-        return None
-    right = int(np.searchsorted(times, time))
-    best = min(
-        (i for i in (right - 1, right) if 0 <= i < len(times)),
-        key=lambda i: abs(times[i] - time),
-    )
-    return best if abs(times[best] - time) <= within else None

@@ -62,7 +62,7 @@ class Batch:
       superpoint: superpoint of each voxel, scenes one after the other; the capacity S
         for padding.
       mask: voxels that take part in Eq. 10.
-      targets: f16, one row per superpoint (`level="superpoint"`), or per voxel.
+      targets: f16, one row per superpoint, or per voxel (`TrainConfig.own_targets`).
       ensemble: second stage only.
       num_superpoints: S, the capacity.
     """
@@ -231,7 +231,7 @@ def _targets(
     bucket: Bucket,
     config: TrainConfig,
 ) -> Shaped[Array, "S C"]:
-    if config.level == "superpoint":
+    if not config.own_targets:
         # The store may know more superpoints than the last id needs, never fewer.
         parts = [s.scene.targets.feat[: s.scene.num_superpoints] for s in samples]
         capacity = bucket.superpoints
@@ -240,7 +240,7 @@ def _targets(
         capacity = bucket.rung.capacities[0]
     none = np.zeros((0, config.student.out_dim), np.float16)
     features = np.concatenate([none, *parts])
-    if config.level == "point" and len(features):
+    if config.own_targets and len(features):
         features = features[target_row]  # row -1 is masked, any feature will do
     return _padded(features, capacity)
 

@@ -92,7 +92,8 @@ class TrainConfig:
     Attributes:
       student: network.
       compat: "paper", or "official" for what the authors' code does in details that
-        no other field covers: only points that a frame saw are supervised, pseudo
+        no other field covers: only points that a frame saw are supervised, a
+        superpoint's target is the mean over the voxels that enter the loss, pseudo
         labels of points are those of their superpoints, and stage 2 starts with a new
         optimiser and schedule. `official_config` sets the other fields to match.
       level: "superpoint" for Eq. 10; "point" distils the feature of each seen point
@@ -155,6 +156,11 @@ class TrainConfig:
         in_range("train", "logit_scale", self.logit_scale, 0, above=True)
         in_range("train", "max_sample_voxels", self.max_sample_voxels, 1)
         in_range("train", "seed", self.seed, 0)
+
+    @property
+    def own_targets(self) -> bool:
+        """Whether a batch has a target per voxel and not per superpoint."""
+        return self.level == "point" or self.compat == "official"
 
     @property
     def first_self_epoch(self) -> int:

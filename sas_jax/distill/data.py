@@ -144,7 +144,8 @@ def targets_of(
 
     Superpoint means are taken over all seen points. The paper maps them onto all
     points, so unseen points of a partly seen superpoint are taught too; the authors'
-    code teaches seen points only, with means over the voxels that it sampled.
+    code teaches seen points only, with means over the voxels that it sampled: their
+    own features are what a batch needs.
 
     Args:
       features: with a row per point, or per superpoint.
@@ -155,15 +156,10 @@ def targets_of(
     Raises:
       InputError: for superpoint means where points are needed, or means of others.
     """
-    official = config.compat == "official"
-    if features.level == "point" and config.level == "point":
-        return features
     if features.level == "point":
-        means = superpoint_means(features, superpoint)
-        seen = features.seen if official else True
-        row = np.where(seen, means.row, -1).astype(np.int32)
-        return dataclasses.replace(means, row=row)
-    if official or config.level == "point":
+        own = config.own_targets
+        return features if own else superpoint_means(features, superpoint)
+    if config.own_targets:
         raise InputError(
             f"train: a row per point is required for --distill={config.level} and "
             f"--compat={config.compat}, got one per {features.level} ({where}). Run "

@@ -28,7 +28,7 @@ class StepConfig:
       distill: whether Eq. 10 counts.
       ensemble: whether Eq. 11-13 count.
       level: targets per superpoint or per point.
-      compat: where pseudo labels of points come from.
+      compat: where targets of superpoints and pseudo labels of points come from.
       in_channels: of the student.
       unit_logits: whether features have unit length in Eq. 12 and 13.
       impl: implementation of the losses' products, the student's.
@@ -120,6 +120,11 @@ def _distillation(
     targets = batch.targets.astype(jnp.float32)
     if config.level == "point":
         return {"point": losses.point_cosine(features, targets, batch.mask)}
+    if config.compat == "official":
+        # Of the voxels that count only; the paper's are of all points that were seen.
+        targets, _ = losses.segment_mean(
+            targets, batch.superpoint, batch.mask, batch.num_superpoints
+        )
     of_voxels, of_superpoints = losses.superpoint_cosines(
         features, batch.superpoint, batch.mask, targets
     )

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from sas_jax.artefacts.features import Features, rows_of_points
 from sas_jax.artefacts.space import TextFeatures, one_space
+from sas_jax.checks import in_range
 from sas_jax.errors import InputError
 from sas_jax.stages import command
 
@@ -53,8 +54,7 @@ class FuseConfig:
                 f"fuse: strategy must be one of {', '.join(STRATEGIES)}; got "
                 f"{self.strategy!r}. Check the spelling."
             )
-        if not self.tau > 0:
-            raise InputError(f"fuse: tau must be > 0, got {self.tau}. Use 0.05.")
+        in_range("fuse", "tau", self.tau, 0, above=True)
 
 
 def fuse(

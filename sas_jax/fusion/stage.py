@@ -113,7 +113,7 @@ def fuse_scene(
     memory.require(
         sum(sizes) + max(sizes, default=0),  # what goes in, and what comes out
         f"the features of {len(sizes)} teachers and their fusion",
-        remedy="Thin the points and extract again.",
+        remedy="Thin the points (--thin_m) and extract again.",
     )
     loaded = {t: load_features(path, points) for t, path in features.items()}
     fused = fuse(loaded, capability, texts, config)

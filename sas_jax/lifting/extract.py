@@ -96,7 +96,8 @@ def _check_memory(scene: Scene, dims: Sequence[int]) -> None:
     memory.require(
         num_points * (4 * sum(dims) + 2 * max(dims, default=0)),
         f"features of {num_points} points from {len(dims)} teachers ({scene.name})",
-        remedy="Thin the points, or extract one teacher after the other (--teachers).",
+        remedy="Thin the points (--thin_m), or extract one teacher after the other "
+        "(--teachers).",
     )
 
 

@@ -30,7 +30,7 @@ from sas_jax.sparse.rungs import Rung, choose_rung
 _SHARE = 0.85
 # Features take this many times their size while they are written to disk in half
 # precision, after the network's memory is free again.
-_WRITING = 2.5
+_WRITING = 2.0
 # Overlaps to try, as shares of the receptive radius, and how often on average a voxel
 # may be seen with each: then a smaller overlap is tried, or the scene refused.
 _OVERLAPS = ((1, 4), (1 / 2, 4), (1 / 4, 16))

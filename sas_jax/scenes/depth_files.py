@@ -12,7 +12,7 @@ from jaxtyping import Float32, Shaped
 
 from sas_jax.errors import InputError
 from sas_jax.extras import install_command
-from sas_jax.scenes.images import open_image, unreadable
+from sas_jax.scenes.images import image_size_wh, open_image, unreadable
 
 DEPTH_SUFFIXES = (".webp", ".npz", ".npy", ".exr", ".tiff", ".tif", ".png")
 """What lies in folders of depth; of two files of one name, the last counts."""
@@ -55,6 +55,18 @@ def read_depth(path: pathlib.Path, depth_scale: float) -> Float32[np.ndarray, "H
             "JPEG and WebP hold 8 bits."
         )
     return metres(raw, depth_scale)
+
+
+def depth_size_wh(path: pathlib.Path) -> tuple[int, int]:
+    """Return width and height of a depth image; of a PNG, only the header is read.
+
+    Raises:
+      InputError: like `read_depth`, and for a damaged header.
+    """
+    if path.suffix.lower() in (".npy", ".npz", ".exr"):
+        height, width = read_depth(path, 1.0).shape
+        return width, height
+    return image_size_wh(path)
 
 
 def metres(

@@ -19,7 +19,7 @@ from jaxtyping import Float, Float32, UInt8
 from sas_jax.errors import InputError
 from sas_jax.scenes import color_views
 from sas_jax.scenes.camera_files import is_central, off_centre, read_pose
-from sas_jax.scenes.depth_files import DEPTH_SUFFIXES, read_depth
+from sas_jax.scenes.depth_files import DEPTH_SUFFIXES, depth_size_wh, read_depth
 from sas_jax.scenes.images import (
     ColorInterpolation,
     exif_orientation,
@@ -213,7 +213,7 @@ class FolderFrames:
     def _color_misfit(self, name: str, color_wh: tuple[int, int]) -> float:
         """Return how far colour of a size is from what its camera sees."""
         if self.has_depth:
-            depth_wh = image_size_wh(self._stored_path(name))
+            depth_wh = depth_size_wh(self._stored_path(name))
             return color_views.shape_difference(color_wh, depth_wh)
         if self.calibrated_wh is not None:
             return float(color_wh != self.calibrated_wh)
@@ -305,8 +305,10 @@ class FolderFrames:
 
     def _used_size(self, name: str) -> tuple[int, int]:
         """Return the size of the image that the intrinsics are for, as it is used."""
-        width, height = image_size_wh(self._stored_path(name))
-        if self.has_depth or self._turn_of_stored(name) is not None:
+        if self.has_depth:
+            return depth_size_wh(self._stored_path(name))
+        width, height = image_size_wh(self.files[name])
+        if self._turn_of_stored(name) is not None:
             return width, height
         sideways = color_views.is_sideways(exif_orientation(self.files[name]))
         return (height, width) if sideways else (width, height)

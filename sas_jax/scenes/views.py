@@ -81,7 +81,7 @@ class View:
       name: unique in the capture.
       pose: [4, 4] f64 as stored (see `ViewFrames.convention`); or what reads it, which
         may raise `BadFrame`.
-      camera: of the colour image.
+      camera: of the colour image; or what reads it.
       color: its file, or what returns its pixels (stored orientation).
       depth: what returns metres, 0 = no reading; None without depth.
       depth_camera: None where depth shows what colour shows.
@@ -91,12 +91,16 @@ class View:
 
     name: str
     pose: Float[np.ndarray, "4 4"] | Callable[[], Float[np.ndarray, "4 4"]]
-    camera: Camera
+    camera: Camera | Callable[[], Camera]
     color: pathlib.Path | Callable[[], Rgb]
     depth: Callable[[], Depth] | None = None
     depth_camera: Camera | None = None
     color_from_depth: Float[np.ndarray, "4 4"] | None = None
     files: tuple[pathlib.Path, ...] = ()
+
+    def read_camera(self) -> Camera:
+        """Return the camera of colour; raises InputError where it cannot be read."""
+        return self.camera() if callable(self.camera) else self.camera
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -198,13 +202,14 @@ class ViewFrames:
         view = self._by_name[name]
         pose = self.read_pose(name)
         try:
-            rgb, clockwise = _color(view)
+            camera = view.read_camera()
+            rgb, clockwise = _color(view, camera)
             depth_m = None if view.depth is None else view.depth()
         except BadFrame:
             raise
         except (InputError, OSError) as error:
             raise BadFrame("unreadable image", str(error)) from error
-        frame = self._frame(view, rgb, depth_m, pose)
+        frame = self._frame(view, camera, rgb, depth_m, pose)
         if self.upright:
             clockwise = _quarters_to_z(pose)
         return color_views.turned_frame(frame, clockwise) if clockwise else frame
@@ -212,13 +217,14 @@ class ViewFrames:
     def _frame(
         self,
         view: View,
+        camera: Camera,
         rgb: Rgb,
         depth_m: Depth | None,
         pose: Float[np.ndarray, "4 4"],
     ) -> Frame:
         color_wh = (rgb.shape[1], rgb.shape[0])
-        color_matrix = view.camera.at(color_wh)
-        rgb = _without_lens(rgb, view.camera, color_matrix)
+        color_matrix = camera.at(color_wh)
+        rgb = _without_lens(rgb, camera, color_matrix)
         if depth_m is None:
             size_wh = fitted(self.image_size_wh, color_wh)
             matrix = scale_intrinsics(color_matrix, color_wh, size_wh)
@@ -231,7 +237,7 @@ class ViewFrames:
             )
         depth_wh = (depth_m.shape[1], depth_m.shape[0])
         seen_by = view.depth_camera or dataclasses.replace(
-            view.camera, size_wh=view.camera.size_wh or color_wh
+            camera, size_wh=camera.size_wh or color_wh
         )
         depth_matrix = seen_by.at(depth_wh)
         depth_m = _without_lens(depth_m, seen_by, depth_matrix)
@@ -242,11 +248,11 @@ class ViewFrames:
             rgb = resize_color(rgb, size_wh, self.interpolation)
         else:
             moved = view.color_from_depth
-            camera = color_views.ColorCamera(
+            seen_from = color_views.ColorCamera(
                 color_matrix, np.eye(4) if moved is None else moved
             )
             rgb, depth_m = color_views.color_of_depth(
-                rgb, camera, depth_m, matrix, self.interpolation
+                rgb, seen_from, depth_m, matrix, self.interpolation
             )
             if moved is not None:
                 pose = pose @ moved
@@ -272,7 +278,7 @@ def fitted(box_wh: tuple[int, int] | None, size_wh: tuple[int, int]) -> tuple[in
     return max(1, round(size_wh[0] * ratio)), max(1, round(size_wh[1] * ratio))
 
 
-def _color(view: View) -> tuple[Rgb, int]:
+def _color(view: View, camera: Camera) -> tuple[Rgb, int]:
     """Return pixels that the camera's matrix is for, and quarters to show them upright.
 
     Phones note in EXIF how to turn the pixels; the camera may be for either.
@@ -282,7 +288,7 @@ def _color(view: View) -> tuple[Rgb, int]:
     orientation = exif_orientation(view.color)
     if not color_views.is_sideways(orientation):
         return read_color(view.color), 0
-    stored_wh, stated_wh = image_size_wh(view.color), view.camera.size_wh
+    stored_wh, stated_wh = image_size_wh(view.color), camera.size_wh
     for_shown = stated_wh is None or not color_views.same_shape(stated_wh, stored_wh)
     clockwise = 0 if for_shown else color_views.CLOCKWISE.get(orientation, 0)
     return read_color(view.color, upright=for_shown), clockwise

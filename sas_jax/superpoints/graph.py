@@ -142,11 +142,17 @@ def _sorted_edges(
     start: Int[np.ndarray, "..."], end: Int[np.ndarray, "..."], num_points: int
 ) -> Int32[np.ndarray, "E 2"]:
     """Return undirected edges between different points, sorted, once each."""
-    low = np.minimum(start, end).astype(np.int64).reshape(-1)
-    high = np.maximum(start, end).reshape(-1)
-    keys = np.sort((low * num_points + high)[low < high])
-    keys = keys[np.diff(keys, prepend=-1) > 0]
-    return np.stack([keys // num_points, keys % num_points], axis=1).astype(np.int32)
+    keys = np.minimum(start, end).astype(np.int64)
+    keys *= num_points
+    keys += np.maximum(start, end)
+    keys = keys[start != end]
+    keys.sort()
+    new = np.ones(len(keys), bool)
+    new[1:] = keys[1:] != keys[:-1]
+    keys = keys[new]
+    edges = np.empty((len(keys), 2), np.int32)
+    edges[:, 0], edges[:, 1] = keys // num_points, keys % num_points
+    return edges
 
 
 def given_axes(

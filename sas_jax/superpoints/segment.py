@@ -128,16 +128,25 @@ def segment_points(
     axes = np.zeros(points.shape, np.float32)
     if normals is not None:
         axes = given_axes(positions, normals)
-    missing = ~axes.any(axis=1)
-    if missing.any():
-        near = nearest_positions(points, _NORMAL_NEIGHBORS)
-        axes[missing] = position_normals(points, near[missing])
+    _estimate_missing(axes, points)
     edges = knn_edges(points, neighbors)
     weights = axis_weights(axes, edges)
     labels = segment_graph(
         len(points), edges, weights, k_threshold, min_vertices, impl=impl
     )
     return _in_order(labels[positions.of_point])
+
+
+def _estimate_missing(
+    axes: Float32[np.ndarray, "D 3"], points: Float32[np.ndarray, "D 3"]
+) -> None:
+    """Set normals that are zero to those of the neighbours, in place."""
+    missing = ~axes.any(axis=1)
+    if not missing.any():
+        return
+    near = nearest_positions(points, _NORMAL_NEIGHBORS)
+    # Without a copy of the neighbours where no point has a normal.
+    axes[missing] = position_normals(points, near if missing.all() else near[missing])
 
 
 def _in_order(labels: Int32[np.ndarray, " P"]) -> Int32[np.ndarray, " P"]:

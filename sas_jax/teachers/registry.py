@@ -14,12 +14,14 @@ from typing import Any
 from sas_jax.errors import InputError, WeightsMissing
 from sas_jax.extras import install_command
 from sas_jax.registry import LoadOptions, check_name, function_of
+from sas_jax.teachers.published import FILES
 
 VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
 
 _RANDOM = re.compile(r"random:\d+")
 _NEEDS = ("torch", "transformers", "cv2", "webcolors")
+_PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,16 +32,23 @@ class Entry:
       contract: `dense`, `mask`, `heat` or `captioner` (see contracts.py).
       loader: `module:function`, called with `LoadOptions`.
       needs: modules that must be importable.
+      capability: folder in this package of its measured table, see
+        `capability.shipped`; None has none.
     """
 
     contract: str
     loader: str
     needs: tuple[str, ...] = _NEEDS
+    capability: str | None = None
 
 
 ENTRIES: dict[str, Entry] = {
-    "rooms-dense": Entry("dense", "sas_jax.rooms.teachers.dense:load"),
-    "rooms-mask": Entry("mask", "sas_jax.rooms.teachers.mask:load"),
+    "rooms-dense": Entry(
+        "dense", "sas_jax.rooms.teachers.dense:load", capability="rooms/teachers/tables"
+    ),
+    "rooms-mask": Entry(
+        "mask", "sas_jax.rooms.teachers.mask:load", capability="rooms/teachers/tables"
+    ),
     "colour-size": Entry("captioner", "sas_jax.teachers.captions:load_colour_size"),
     "none": Entry("captioner", "sas_jax.teachers.captions:load_none"),
 }
@@ -60,7 +69,15 @@ def entry(name: str) -> Entry:
 
     Raises:
       InputError: for an unknown name, listing the known ones.
+      WeightsMissing: for a published model that has no row, naming its files.
     """
+    if name in FILES and name not in ENTRIES:
+        raise WeightsMissing(
+            f"registry: {name} is made of {'; '.join(FILES[name])}; this version has "
+            "no reader of them. Add one, a file and a line in "
+            "sas_jax/teachers/registry.py (CONTRIBUTING.md), or import features that "
+            "were made elsewhere."
+        )
     check_name(name, ENTRIES, "a model", "the flag")
     return ENTRIES[name]
 
@@ -68,6 +85,14 @@ def entry(name: str) -> Entry:
 def missing_needs(row: Entry) -> list[str]:
     """Return the modules that a model needs and this environment lacks."""
     return [need for need in row.needs if importlib.util.find_spec(need) is None]
+
+
+def shipped_capability(name: str) -> pathlib.Path | None:
+    """Return the file of the capability that comes with a teacher, None without."""
+    row = ENTRIES.get(name)
+    if row is None or row.capability is None:
+        return None
+    return _PACKAGE / row.capability / f"{name}.json"
 
 
 def check(

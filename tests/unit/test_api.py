@@ -180,15 +180,19 @@ def test_what_does_not_belong_together_is_refused(names, call, message):
 def test_names_stand_for_what_comes_with_the_package(names):
     scene = sas_jax.open_scene(names["scan"], label_set="matterport21")
     assert scene.label_set == MATTERPORT21
+    scores = sas_jax.evaluate(names["a"], [scene], "matterport21")
+    assert scores.miou == sas_jax.evaluate(names["a"], [scene], MATTERPORT21).miou
+    with pytest.raises(InputError, match="got scannet21"):
+        sas_jax.evaluate(names["a"], [scene], "scannet21")
     with pytest.raises(
-        InputError, match="one of scannet20, matterport21, scannet200, got"
+        InputError, match=r"one of scannet20, matterport21, .*got rooms"
     ):
         sas_jax.open_scene(names["scan"], label_set="rooms")
     assert "wall" in sas_jax.load_student("rooms").student.class_names
 
 
 @pytest.mark.parametrize(
-    "settings", [{"compat": "papr"}, {"up": "Y"}, {"pose_convention": "opncv"}]
+    "settings", [{"compat": "papr"}, {"up": "yy"}, {"pose_convention": "opncv"}]
 )
 def test_a_choice_that_there_is_not_is_refused(names, settings):
     with pytest.raises(InputError, match="must be one of"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_room import INTRINSICS, Picture, colors_at, matrix, off_surface, picture, walk
+from one_room import INTRINSICS, colors_at, matrix, off_surface, picture, walk
 from sens_files import sens_bytes
 
 from sas_jax.datasets.registry import of_root, scan_at
@@ -49,8 +49,9 @@ def test_depth_of_another_camera_sees_the_same_colours(tmp_path):
     color_k = matrix(70, 70, 63.5, 47.5)
     frames = []
     for pose in walk(4):
-        rgb = picture(pose, color_k, (128, 96)).rgb
-        frames.append(Picture(rgb, picture(pose @ moved).depth_m, pose))
+        color = picture(pose, color_k, (128, 96))
+        depth_m = picture(pose @ moved).depth_m
+        frames.append(dataclasses.replace(color, depth_m=depth_m))
     file = write(
         tmp_path,
         frames=frames,

@@ -1,5 +1,6 @@
 """Augmentation: what each transform keeps, and that seeds reproduce."""
 
+import formulas
 import numpy as np
 import pytest
 
@@ -59,35 +60,13 @@ def test_rotations_are_right_handed():
         assert np.linalg.det(augment._rotation(axis, 0.3)) == pytest.approx(1)
 
 
-def elastic_oracle(points, granularity, magnitude, rng):
-    """The same field by loops over points, corners and smoothing windows."""
-    low = points.min(axis=0)
-    size = ((points - low).max(axis=0) // granularity).astype(int) + 3
-    noise = rng.standard_normal((3, *size), dtype=np.float32).astype(np.float64)
-    for _ in range(2):
-        for axis in range(1, 4):
-            padding = [(1, 1) if a == axis else (0, 0) for a in range(4)]
-            padded = np.pad(noise, padding)
-            parts = [
-                np.take(padded, np.arange(size[axis - 1]) + i, axis) for i in range(3)
-            ]
-            noise = sum(parts) / 3
-    result = points.copy()
-    for row, point in enumerate(points):
-        node = (point - low) / granularity + 1
-        base = np.floor(node).astype(int)
-        for corner in np.ndindex(2, 2, 2):
-            weight = np.prod(
-                [f if c else 1 - f for c, f in zip(corner, node - base, strict=True)]
-            )
-            result[row] += magnitude * weight * noise[(slice(None), *(base + corner))]
-    return result
-
-
-def test_elastic_distortion_matches_plain_loops():
-    points = cloud(60).astype(np.float64)
-    got = augment.elastic_distortion(points, 0.4, 0.8, generator())
-    wanted = elastic_oracle(points, 0.4, 0.8, generator())
+@pytest.mark.parametrize(("granularity", "magnitude"), AugmentConfig().elastic)
+def test_elastic_distortion_equals_the_formula(granularity, magnitude):
+    points = cloud(60).astype(np.float64) / (1 if granularity > 0.5 else 4)
+    got = augment.elastic_distortion(points, granularity, magnitude, generator())
+    shape = (3, *formulas.noise_shape(points, granularity))
+    noise = generator().standard_normal(shape, dtype=np.float32)
+    wanted = formulas.elastic_distortion(points, granularity, magnitude, noise)
     np.testing.assert_allclose(got, wanted, atol=1e-6)
     assert np.abs(got - points).max() > 0.02
 

@@ -86,17 +86,11 @@ def test_both_levels_of_the_store_teach_the_same(scene):
     assert files.key != by_superpoint(files).key
 
 
-def test_officially_only_seen_points_are_taught(scene):
-    files, features, superpoint = scene
-    loaded = files.load(tiny_config(compat="official"))
-    np.testing.assert_array_equal(
-        loaded.targets.row, np.where(features.seen, superpoint, -1)
-    )
-
-
-def test_pixel_point_distillation_teaches_each_point_its_own_feature(scene):
+@pytest.mark.parametrize("change", [{"level": "point"}, {"compat": "official"}])
+def test_seen_points_come_with_their_own_features(scene, change):
+    """For pixel-point distillation, and for the code's means of sampled voxels."""
     files, features, _ = scene
-    loaded = files.load(tiny_config(level="point"))
+    loaded = files.load(tiny_config(**change))
     rows = loaded.targets.row[features.point_index]
     np.testing.assert_array_equal(loaded.targets.feat[rows], features.feat)
     assert (loaded.targets.row[~features.seen] == -1).all()

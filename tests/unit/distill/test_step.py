@@ -211,9 +211,7 @@ def test_terms_are_the_equations_applied_to_the_features():
 
 def test_official_points_take_the_label_of_their_superpoint():
     paper, official = (tiny_config(compat=c) for c in ("paper", "official"))
-    batch = make(paper, 2)
-    one = run(paper, 2, batch)[1]
-    two = run(official, 2, batch)[1]
+    one, two = (run(config, 2, make(config, 2))[1] for config in (paper, official))
     assert one["superpoint_self"] == two["superpoint_self"]
     assert one["point_self"] != two["point_self"]
 

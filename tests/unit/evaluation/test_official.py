@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from text_spaces import space, texts
 
 from sas_jax.artefacts.features import Features
-from sas_jax.evaluation import confusion, passes, protocol, semantic
+from sas_jax.evaluation import confusion, passes, protocol, semantic, tables
 from sas_jax.scenes.labels import IGNORE, label_set
 
 UNSEEN = -1
@@ -282,3 +282,21 @@ def test_a_voxel_is_represented_by_its_first_point():
     np.testing.assert_array_equal(
         passes.of_voxels(features, points, 0.05).row, [-1, -1, 1, -1]
     )
+
+
+def test_tables_show_methods_and_classes():
+    truth, prediction = np.array([0, 1, 2, 2]), np.array([0, -1, 2, 1])
+    counts = {"a": confusion.count(truth, prediction, 4)}
+    groups = {"foreground": [2, 3], "tail": [3]}
+    made = [
+        protocol.Evaluation(name, "s", counts, "paper", groups)
+        for name in ("fused/add", "fused/add+superpoints")
+    ]
+    lines = tables.methods(made).splitlines()
+    assert lines[1].split() == (
+        ["fused/add", "1", "50.0", "50.0", "50.0", "75.0", "50.0", "50.0", "-", "-"]
+    )
+    assert len({len(line) for line in lines}) == 1 and len(lines) == 3
+    rows = tables.classes(made, ["wall", "floor", "a bed", "sink"]).splitlines()
+    assert rows[3].split() == ["a", "bed", "2", "50.0", "50.0"]
+    assert rows[4].split() == ["sink", "absent", "-", "-"]

@@ -41,6 +41,21 @@ def test_alone_it_lists_the_stages(root, tmp_path):
     assert done.stderr.startswith("error: sas-jax: a stage of those above is required")
 
 
+@pytest.mark.parametrize("asked", ["--help", "--helpfull"])
+def test_help_shows_the_flags_of_the_stage_by_group(root, tmp_path, asked):
+    # also where a required flag is missing, or another one is wrong
+    done = call(tmp_path, "query", asked, "--regions=-1", path=root)
+    assert done.returncode == 0, done.stderr
+    blocks = {b.partition("\n")[0]: b for b in done.stdout.split("\n\n")}
+    assert "--text=" in blocks["Flags of query alone"]
+    assert "runs/query" in blocks["Where things are"]
+    assert "--depth_scale=X" in blocks["Data sets"]
+    assert "--strategy=capability|add|linear|single" in done.stdout
+    assert ("Training" in blocks) == (asked == "--helpfull")
+    assert ("of other stages: --helpfull" in done.stdout) == (asked == "--help")
+    assert "Ask a scan for something in words" in done.stdout
+
+
 def test_a_stage_is_the_script(root, tmp_path):
     done = call(tmp_path, "make-superpoints", f"--data_root={tmp_path}", path=root)
     assert done.returncode == 1
@@ -116,5 +131,5 @@ def test_an_installed_package_has_the_command_and_the_scripts(installed, tmp_pat
     where, *lines = done.stdout.splitlines()
     assert where == str(installed / "sas_jax" / "experiments")
     assert "looked in data/rooms_full" in lines[0]
-    assert lines[0].endswith("run: sas-jax make_rooms --data_root=data/rooms_full")
+    assert lines[0].endswith("run: sas-jax make_rooms --flagfile=rooms_full.flags")
     assert lines[-1].endswith("sas-jax make_superpoints --flagfile=rooms_full.flags")

@@ -33,7 +33,7 @@ def configs(*arguments):
         "capability": stage_flags.CAPABILITY.make(),
         "superpoints": stage_flags.SUPERPOINT.make(),
         "fuse": stage_flags.FUSE.make(),
-        "train": train._config(512),
+        "train": train.config(512),
         "run": stage_flags.TRAIN_RUN.make(),
     }
 
@@ -172,6 +172,9 @@ def test_a_field_without_help_is_a_fault():
 
     with pytest.raises(TypeError, match="no help for count"):
         config_flags.define(Silent)
+    Silent.__doc__ = "Says nothing, and lists nothing."
+    with pytest.raises(TypeError, match=r"Silent: .*'Attributes:'"):
+        config_flags.define(Silent)
 
 
 def run(root, code, *arguments):
@@ -208,7 +211,11 @@ def test_flagfiles_say_what_differs_from_the_defaults(root):
     made = json.loads(run(root, CHECK, "scannet", "rooms_scratch", "rooms_full"))
     plain, scannet, rooms, full = made
     assert changed(scannet, plain) == {  # the recipe is the paper's
+        "capability.images_per_class": 50,
+        "capability.teacher_px": 0,
         "extract.frame_stride": 20,
+        "synthesis.point_prompter": "sam",
+        "synthesis.synthesizer": "stable-diffusion",
         "run.num_workers": 4,
         "run.prefetch": 1,
     }

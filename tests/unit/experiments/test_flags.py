@@ -13,7 +13,7 @@ from sas_jax.distill.config import TrainConfig, official_config
 
 def parsed(*given):
     flags.FLAGS(["train.py", "--flagfile=scannet.flags", *given])
-    return train._config(512)
+    return train.config(512)
 
 assert parsed() == TrainConfig(), parsed()
 assert parsed("--compat=official") == official_config(), parsed()

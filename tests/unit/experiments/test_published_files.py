@@ -37,7 +37,7 @@ def stage(root, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # settings has its own
     monkeypatch.setenv("SAS_JAX_CACHE", str(tmp_path / "cache"))
     settings = importlib.import_module("settings")
-    settings._class_texts.cache_clear()
+    settings.encoded.cache_clear()
     values = {
         "data_root": str(tmp_path / "data"),
         "workspace": str(tmp_path / "run"),

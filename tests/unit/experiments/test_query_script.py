@@ -15,12 +15,14 @@ from text_spaces import in_minilm, point_features, space
 
 from sas_jax.artefacts import features as store
 from sas_jax.artefacts.features import Features
+from sas_jax.artefacts.workspace import name_of_place
 from sas_jax.datasets import registry
 from sas_jax.errors import InputError, WeightsMissing
 from sas_jax.scenes.scene import Scene
 from sas_jax.text import minilm_files
 
 NAME = "scene0000_00"
+WHO = "fused-capability-rooms-dense-rooms-mask"
 
 try:
     minilm_files.model_folder()
@@ -62,7 +64,7 @@ def ask(root, folder, *arguments, scene=NAME, cwd=None, **variables):
 
 def written(folder):
     queries = folder / "run" / "queries"
-    return sorted(str(p.relative_to(queries)) for p in queries.rglob("*.ply"))
+    return sorted(str(p.relative_to(queries)) for p in queries.rglob("*.json"))
 
 
 def test_an_answer_is_written_before_it_is_printed(root, world):
@@ -71,7 +73,13 @@ def test_an_answer_is_written_before_it_is_printed(root, world):
     assert done.returncode == 0, done.stderr.decode()
     assert rb"sofa \u6c99\u53d1" in done.stdout
     (path,) = written(world)
-    assert path.startswith(f"{NAME}/sofa_")
+    assert path.startswith(f"{NAME}/{WHO}/sofa_")
+
+
+def test_superpoints_are_cut_for_the_answer_and_kept(root, world):
+    done = ask(root, world, "--text=a sofa", "--superpoint_scores", "--min_vertices=1")
+    assert done.returncode == 0, done.stderr
+    assert (world / "run" / "superpoints" / f"{NAME}.safetensors").exists()
 
 
 def test_nothing_is_answered_where_no_word_is_known(root, world):
@@ -88,16 +96,19 @@ def test_every_question_has_a_file_of_its_own(root, world):
     done = ask(root, world, *(f"--text={text}" for text in texts))
     assert done.returncode == 0, done.stderr.decode()
     assert len(written(world)) == len(texts) - 1  # letters' case makes no difference
-    assert all(path.startswith(f"{NAME}/") for path in written(world))
+    own = f"{NAME}/{WHO}/"
+    assert all(path.startswith(own) for path in written(world))
     outside = {p.name for p in (world / "run").iterdir()}
     assert outside == {"fused", "queries"}
+    # Four points are no region: nothing is drawn that would look like an answer.
+    assert not list((world / "run" / "queries").rglob("*.ply"))
 
 
 def test_a_scene_is_named_by_its_folder(root, world, monkeypatch):
     folder = world / "data" / "scans" / NAME
     done = ask(root, world, "--text=a chair", scene="..", cwd=folder / "color")
     assert done.returncode == 0, done.stderr.decode()
-    assert written(world) == [f"{NAME}/a_chair.ply"]
+    assert written(world) == [f"{NAME}/{WHO}/a_chair.json"]
     monkeypatch.chdir(folder / "color")
     for path in ("..", "../.", f"../../{NAME}", f"../../{NAME}/color/.."):
         assert registry.open_folder(path).name == NAME
@@ -118,7 +129,8 @@ def test_names_in_flags_lead_nowhere_else(root, monkeypatch, flag, value):
         return
     with flagsaver.flagsaver(**{flag: [value] if flag == "scenes" else value}):
         flags.FLAGS.mark_as_parsed()
-        with pytest.raises(InputError, match=f"--{flag} must be a plain name"):
+        wrong = "a plain name" if flag == "eval_split" else "name a scan"
+        with pytest.raises(InputError, match=f"--{flag} must .*{wrong}"):
             settings.labelled_scans()
 
 
@@ -137,7 +149,8 @@ def test_a_capture_is_read_once_for_all_questions(root, world):
         count,
         geometry=store.geometry_of(scene.points),
     )
-    path = world / "run" / "fused" / "capability" / "capture.safetensors"
+    name = name_of_place(folder)
+    path = world / "run" / "fused" / "capability" / f"{name}.safetensors"
     store.save_features(path, in_minilm(features), key="k")
     for bars in (True, False):
         arguments = ("--text=a chair", "--frame_stride=2")

@@ -27,9 +27,9 @@ while True:
 """
 PIPELINE = """
 import sys
-import pipeline
+import stage_process
 try:
-    pipeline._call([sys.executable, "-c", sys.argv[1], sys.argv[2]])
+    stage_process.call([sys.executable, "-c", sys.argv[1], sys.argv[2]])
 except KeyboardInterrupt:
     sys.exit(77)
 """

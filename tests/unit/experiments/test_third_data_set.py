@@ -198,7 +198,7 @@ def test_a_named_data_set_needs_a_folder(stage, tmp_path, name):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"scenes": ["desk", "dsk"]}, r"--scenes must name .*got dsk"),
+        ({"scenes": ["desk", "dsk"]}, r"--scenes must name .*got dsk "),
         ({"dataset": "scannet"}, "at least one scene .*split train or test"),
         ({"teachers": []}, "--teachers must name"),
     ],

@@ -1,5 +1,6 @@
 import dataclasses
 
+import formulas
 import numpy as np
 import pytest
 from text_spaces import point_features, space, texts
@@ -29,24 +30,15 @@ def make_case(seed=0, teachers=3, seen=0.7):
 
 
 def fuse_point(vectors, rows, capability, text, config):
-    """Spell out Eq. 6-8 for one point and the teachers (`rows`) that have seen it."""
+    """Fuse the features of one point from the teachers (`rows`) that have seen it."""
     if config.strategy == "add":
         return np.mean(vectors, axis=0)
     if config.strategy == "linear":
         best = [max(0, (text @ v).max() / np.linalg.norm(v)) for v in vectors]
         return np.average(vectors, axis=0, weights=best)
-    predictions = [int(np.argmax(text @ v)) for v in vectors]
-    if config.compat == "official":
-        sums = [sum(capability[t][c] for c in predictions) for t in rows]
-        score = np.array(sums) / np.sum(sums)
-        if rows[0] == 0 and predictions[0] == config.other_index:
-            return vectors[0]
-    else:
-        score = np.array(
-            [np.mean([capability[t][c] for c in predictions]) for t in rows]
-        )
-    weights = np.exp(score / config.tau)
-    return np.average(vectors, axis=0, weights=weights / weights.sum())
+    return formulas.fusion(
+        vectors, rows, capability, text, config.tau, config.other_index, config.compat
+    )
 
 
 def oracle(features, capability, text, config):
@@ -199,7 +191,7 @@ def test_bad_input():
     features, capability, text = make_case(11)
     with pytest.raises(InputError, match="strategy must be one of"):
         FuseConfig("sum")
-    with pytest.raises(InputError, match="tau must be > 0"):
+    with pytest.raises(InputError, match="tau > 0 is required"):
         FuseConfig(tau=0)
     with pytest.raises(InputError, match=r"capability \[3, 5\]"):
         fuse(features, capability[:, :4], texts(text))

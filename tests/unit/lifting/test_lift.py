@@ -1,3 +1,4 @@
+import formulas
 import numpy as np
 import pytest
 from text_spaces import space
@@ -16,37 +17,31 @@ def random_views(rng, num_points, num_views):
         yield pixel, rng.random(num_points) < 0.4
 
 
-def oracle(views, images, num_points, dim):
-    """Average over views with one loop per point; NaN where nobody looked."""
-    means = np.full((num_points, dim), np.nan)
-    for p in range(num_points):
-        seen = [
-            image[tuple(pixel[p])].astype(float)
-            for (pixel, visible), image in zip(views, images, strict=True)
-            if visible[p]
-        ]
-        if seen:
-            means[p] = np.mean(seen, axis=0)
-    return means
-
-
-def test_dense_mean_equals_the_oracle(monkeypatch):
+@pytest.mark.parametrize("compat", ["paper", "official"])
+@pytest.mark.parametrize("masks", [False, True])
+def test_the_mean_over_views_equals_the_formula(monkeypatch, compat, masks):
     monkeypatch.setattr(lift, "_ROWS_AT_ONCE", 7)  # several blocks per frame
     rng = np.random.default_rng(0)
-    views = list(random_views(rng, 50, 4))
-    images = [rng.normal(size=(*HW, 5)).astype(np.float16) for _ in views]
-    lifter = Lifter(50, space(5))
-    for (pixel, visible), image in zip(views, images, strict=True):
+    lifter, views = Lifter(50, space(5), compat), []
+    for pixel, visible in random_views(rng, 50, 4):
+        image = rng.normal(size=(*HW, 5)).astype(np.float16)
+        written = list(map(list, image))
+        if masks:
+            codebook = image[0, :3]
+            index = rng.integers(VOID, len(codebook), HW)
+            image = MaskFeatures(codebook, index)
+            written = [[None if i == VOID else codebook[i] for i in r] for r in index]
         lifter.add(pixel, visible, image, image_hw=HW)
+        pairs = zip(pixel, visible, strict=True)
+        views.append(([tuple(at) if seen else None for at, seen in pairs], written))
     result = lifter.result()
-    expected = oracle(views, images, 50, 5)
-    seen = ~np.isnan(expected[:, 0])
-    assert 0 < seen.sum() < 50
-    np.testing.assert_array_equal(result.point_index, np.flatnonzero(seen))
-    np.testing.assert_array_equal(
-        result.counts, np.sum([v for _, v in views], axis=0)[seen]
-    )
-    np.testing.assert_allclose(result.feat, expected[seen], rtol=2**-10, atol=2**-10)
+    means, counts = formulas.view_means(views, 50, 5, compat)
+    seen = [p for p in range(50) if counts[p]]
+    assert 0 < len(seen) < 50
+    np.testing.assert_array_equal(result.point_index, seen)
+    np.testing.assert_array_equal(result.counts, [counts[p] for p in seen])
+    wanted = [means[p] for p in seen]
+    np.testing.assert_allclose(result.feat, wanted, rtol=2**-10, atol=2**-10)
     assert result.feat.dtype == np.float16 and result.num_points == 50
 
 

@@ -1,3 +1,4 @@
+import formulas
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -44,13 +45,23 @@ def fold(n=40, slope=50.0, rough=1e-3):
 def test_vertex_normals_by_definition():
     points, faces = grid(6, 5, lambda x, y: np.sin(40 * x) * 0.01)
     got = vertex_normals(points, faces)
-    for v in range(len(points)):
-        normals = []
-        for a, b, c in faces[(faces == v).any(axis=1)]:
-            p, q, r = points[[a, b, c]].astype(float)
-            normal = np.cross(q - p, r - p)
-            normals.append(normal / np.linalg.norm(normal))
-        np.testing.assert_allclose(got[v], np.mean(normals, axis=0), atol=1e-5)
+    wanted = formulas.vertex_normals(points, faces)
+    np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+def test_weights_by_definition():
+    points, faces = fold(12, rough=0.3)
+    normals = vertex_normals(points, faces)
+    edges = mesh_edges(faces)
+    # A normal upright on its edge (that of a vertex with one face) is neither convex
+    # nor concave: there rounding decides, and the goldens say how.
+    along = points[edges[:, 1]] - points[edges[:, 0]]
+    edges = edges[np.abs((normals[edges[:, 1]] * along).sum(axis=1)) > 1e-6]
+    assert len(edges) > 0.99 * len(along)
+    got = edge_weights(points, normals, edges)
+    exact = normals.astype(np.float64)
+    wanted = [formulas.mesh_edge_weight(points, exact, a, b) for a, b in edges]
+    np.testing.assert_allclose(got, wanted, atol=1e-6)
 
 
 def test_normals_survive_faces_without_area_and_lone_vertices():
@@ -116,7 +127,6 @@ def test_no_edges_and_no_points(impl):
     assert segment_graph(0, none, nothing, impl=impl).shape == (0,)
 
 
-@pytest.mark.skipif(not native.available(), reason="the native library is not built")
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 10**6),
@@ -124,17 +134,36 @@ def test_no_edges_and_no_points(impl):
     st.integers(0, 30),
     st.booleans(),
 )
-def test_native_equals_numpy(seed, k_threshold, min_vertices, ties):
+def test_any_graph_is_cut_by_the_formula(seed, k_threshold, min_vertices, ties):
     rng = np.random.default_rng(seed)
     num_points = int(rng.integers(1, 80))
     edges = rng.integers(0, num_points, (int(rng.integers(0, 300)), 2)).astype(np.int32)
     weights = rng.normal(0.2, 0.3, len(edges)).astype(np.float32)
     if ties:
         weights = np.round(weights, 1) * np.float32(rng.choice([-1, 1]))
+    check_cut(num_points, edges, weights, k_threshold, min_vertices)
+
+
+def check_cut(num_points, edges, weights, k_threshold, min_vertices):
+    """Hold every implementation against the formula in the same precision, f32."""
+    k = np.float32(k_threshold)
+    wanted = formulas.segments(num_points, edges, weights, k, min_vertices)
     arguments = (num_points, edges, weights, k_threshold, min_vertices)
-    native_labels = segment_graph(*arguments, impl="native")
-    numpy_labels = segment_graph(*arguments, impl="numpy")
-    np.testing.assert_array_equal(native_labels, numpy_labels)
+    for impl in ["numpy", *["native"] * native.available()]:
+        labels = segment_graph(*arguments, impl=impl)
+        np.testing.assert_array_equal(labels, wanted)
+    return wanted
+
+
+@pytest.mark.parametrize("min_vertices", [5, 60])
+def test_a_mesh_is_cut_by_the_formula(min_vertices):
+    points, faces = fold(24, rough=0.3)
+    edges = mesh_edges(faces)
+    weights = edge_weights(points, vertex_normals(points, faces), edges)
+    wanted = check_cut(len(points), edges, weights, 0.01, min_vertices)
+    labels = segment_mesh(points, faces, min_vertices=min_vertices)
+    np.testing.assert_array_equal(labels, wanted)
+    assert labels.max() > 0
 
 
 @pytest.mark.parametrize("impl", IMPLS)

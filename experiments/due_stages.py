@@ -1,0 +1,192 @@
+"""What the fused features of one scan take: each stage that is due, and no other.
+
+Teachers are PyTorch: extract_features.py and measure_capability.py run in processes of
+their own, and loading the models takes seconds even where nothing is to be done. So
+what such a stage was asked for is noted beside the stamps of what it left, and while
+both stand it is not started. Superpoints and fusion need no models: they look for
+themselves.
+"""
+
+import dataclasses
+import importlib.util
+import pathlib
+from collections.abc import Iterable, Sequence
+
+import fuse_features
+import make_superpoints
+import settings
+import stage_flags
+import stage_process
+
+from sas_jax.artefacts import stamps
+from sas_jax.artefacts.files import content_key, sha256_file
+from sas_jax.artefacts.stage import Tally
+from sas_jax.artefacts.versions import decided_by
+from sas_jax.capability.registry import PROMPTERS, SYNTHESIZERS
+from sas_jax.capability.store import table_path
+from sas_jax.classes import vocabulary
+from sas_jax.datasets.contracts import Scan
+from sas_jax.teachers import registry
+
+_CAPABILITY_FLAGS = ("--shipped=take", "--pseudo_quality_images=0")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """A stage of PyTorch models, as far as can be told without them.
+
+    Attributes:
+      label: for people.
+      script: its file.
+      arguments: flags of its own.
+      follows_from: everything that its files follow from.
+      stamped: its files that hold tensors: told by their stamps.
+      hashed: its small files: told by their content.
+      record: where it is noted that it has run.
+    """
+
+    label: str
+    script: str
+    arguments: Sequence[str]
+    follows_from: object
+    stamped: Sequence[pathlib.Path]
+    hashed: Sequence[pathlib.Path]
+    record: pathlib.Path
+
+    def key(self) -> str:
+        """Return the key of what it follows from and of its small files now."""
+        sums = [sha256_file(p) if p.is_file() else None for p in self.hashed]
+        return content_key([self.follows_from, sums])
+
+    def is_done(self) -> bool:
+        """Tell whether it ran for the same, and its files stand."""
+        if stage_flags.VERIFY.value:
+            return False
+        return stamps.recall(self.record, self.stamped) == self.key()
+
+    def run(self) -> None:
+        """Run it where it is due, and note that it ran."""
+        if self.is_done():
+            print(f"{self.label}: up to date")
+            return
+        arguments = [*stage_process.shared_flags(), *self.arguments]
+        print(f"{self.label}: being made", flush=True)
+        stage_process.run(self.script, arguments, table=False)
+        stands, _ = stamps.stamps_of(self.stamped)
+        stamps.keep(self.record, stands, self.key())
+
+
+def hindrance() -> str | None:
+    """Return why the teachers cannot run here, None where they can."""
+    teachers, known = stage_flags.TEACHERS.value, registry.names("dense", "mask")
+    if unknown := [name for name in teachers if name not in known]:
+        return f"there is no teacher {' and no '.join(unknown)}"
+    rows = [registry.entry(name) for name in teachers]
+    absent = sorted({need for row in rows for need in registry.missing_needs(row)})
+    return f"no {', no '.join(absent)} in this environment" if absent else None
+
+
+def fuse_scan(scan: Scan, named: str) -> None:
+    """Make the fused features of a scan, and all that they take, where due.
+
+    Fused features without any of a teacher were brought from elsewhere, and where the
+    teachers cannot run there is nothing to compare with: these stay as they are.
+
+    Args:
+      scan: that is asked.
+      named: how the user names it.
+
+    Raises:
+      InputError: when a stage fails.
+    """
+    workspace, teachers = settings.workspace(), stage_flags.TEACHERS.value
+    fused = workspace.fused(settings.fused_name(), scan.name)
+    features = [workspace.features(name, scan.name) for name in teachers]
+    if fused.exists() and not any(path.exists() for path in features):
+        print("fused features: taken as they are, no teacher's are in this workspace")
+        return
+    if fused.exists() and (why := hindrance()):
+        print(f"fused features: taken unchecked, {why}")
+        return
+    settings.check_teachers()
+    _extraction(scan, named, features).run()
+    if stage_flags.strategy() == "capability":
+        _capability().run()
+    if stage_flags.LEVEL.value == "superpoint":
+        _say("superpoints", make_superpoints.cut([scan]))
+    _say("fusion", fuse_features.fuse([scan])[0])
+
+
+def _say(label: str, tally: Tally) -> None:
+    if not tally.made:
+        print(f"{label}: up to date")
+
+
+def _extraction(scan: Scan, named: str, features: list[pathlib.Path]) -> _Asked:
+    config = stage_flags.EXTRACT.make(lift=stage_flags.LIFT.make())
+    memo, models = settings.memo(), _models()
+    made_by = decided_by("sas_jax.lifting.extract", *_modules())
+    views = scan.key("views", frame_stride=config.frame_stride, memo=memo)
+    return _Asked(
+        "teachers' features",
+        "extract_features.py",
+        [f"--scenes={stage_process.as_list([named])}"],
+        [views, config, models, made_by],
+        features,
+        [],
+        settings.workspace().stamps / scan.name / "teachers.stamp",
+    )
+
+
+def _capability() -> _Asked:
+    synthesis, folder = stage_flags.SYNTHESIS.make(), settings.workspace().capability
+    tables = (SYNTHESIZERS[synthesis.synthesizer], PROMPTERS[synthesis.point_prompter])
+    painters = [loader.partition(":")[0] for loader in tables]
+    made_by = decided_by("sas_jax.capability.run", *_modules(), *painters)
+    words = vocabulary(stage_flags.VOCABULARY.value)
+    settings_of = [words, synthesis, stage_flags.CAPABILITY.make()]
+    return _Asked(
+        "capability",
+        "measure_capability.py",
+        _CAPABILITY_FLAGS,
+        [settings_of, _models(), made_by],
+        [],
+        [table_path(folder, name) for name in stage_flags.TEACHERS.value],
+        settings.workspace().stamps / "capability.stamp",
+    )
+
+
+def _modules() -> list[str]:
+    names = [*stage_flags.TEACHERS.value, stage_flags.CAPTIONER.value]
+    return [registry.entry(name).loader.partition(":")[0] for name in names]
+
+
+def _models() -> list[tuple[str, str | None, str]]:
+    """Return what identifies teachers and captioner: names, weights, sums of files."""
+    names = [*stage_flags.TEACHERS.value, stage_flags.CAPTIONER.value]
+    given, memo = settings.teacher_weights(), settings.memo()
+    found = []
+    for name, module in zip(names, _modules(), strict=True):
+        files = sorted(_files_of(module, given.get(name)))
+        sums = memo.value(f"weights/{name}", files, lambda f=files: _sum(f))
+        found.append((name, given.get(name), sums))
+    return found
+
+
+def _files_of(module: str, weights: str | None) -> Iterable[pathlib.Path]:
+    """Yield the code of a model and its weights, those beside the code by default."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return
+    yield pathlib.Path(spec.origin)
+    given = pathlib.Path(weights) if weights else None
+    if given is None:
+        yield from pathlib.Path(spec.origin).parent.glob("weights/*")
+    elif given.is_dir():
+        yield from (path for path in given.rglob("*") if path.is_file())
+    else:
+        yield given
+
+
+def _sum(files: Sequence[pathlib.Path]) -> str:
+    return content_key([sha256_file(p) if p.is_file() else None for p in files])

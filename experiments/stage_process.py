@@ -1,0 +1,89 @@
+"""A stage in a process of its own: PyTorch and JAX never share one."""
+
+import csv
+import ctypes
+import io
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+
+from absl import flags
+
+from sas_jax.errors import InputError
+
+_HERE = pathlib.Path(__file__).parent
+_SHARED = ("stage_flags", "config_flags")
+_PR_SET_PDEATHSIG = 1
+
+
+def run(script: str, arguments: Sequence[str], *, table: bool = True) -> None:
+    """Run a script of this folder and wait for it.
+
+    Args:
+      script: name of its file.
+      arguments: flags.
+      table: show what it prints at its end; progress and errors are always shown.
+
+    Raises:
+      InputError: when it fails.
+    """
+    command = [sys.executable, str(_HERE / script), *arguments]
+    status = call(command, stdout=None if table else subprocess.DEVNULL)
+    if status != 0:
+        raise InputError(
+            f"stages: every stage must succeed, got exit status {status} from "
+            f"{script}. Mend what it says above and run this command again; what is "
+            "finished is kept."
+        )
+
+
+def call(command: Sequence[str], stdout: int | None = None) -> int:
+    """Run a command and return its exit status.
+
+    It has a process group of its own, so that Ctrl-C reaches it once, from here, and
+    this process waits for what it saves.
+    """
+    parent = os.getpid()
+    with subprocess.Popen(
+        command,
+        process_group=0,
+        preexec_fn=lambda: _end_with(parent),
+        stdout=stdout,
+    ) as stage:
+        try:
+            return stage.wait()
+        except KeyboardInterrupt:
+            stage.send_signal(signal.SIGINT)
+            try:
+                stage.wait()
+            except KeyboardInterrupt:
+                stage.kill()
+            raise
+
+
+def shared_flags() -> list[str]:
+    """Return the values of all flags that every stage knows, as arguments."""
+    modules = flags.FLAGS.flags_by_module_dict()
+    known = [flag for name in _SHARED for flag in modules.get(name, [])]
+    return [flag.serialize() for flag in known if flag.value is not None]
+
+
+def as_list(items: Iterable[str]) -> str:
+    """Return the value of a flag that takes a list; paths may hold commas."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(items)
+    return line.getvalue()
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel send SIGTERM to this process when its parent is gone (Linux).
+
+    A stage that went on alone would hold its folders against the next run.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(128 + signal.SIGTERM)
