@@ -17,6 +17,7 @@ from typing import ClassVar, get_args
 import numpy as np
 from jaxtyping import Float64
 
+from sas_jax import memory
 from sas_jax.artefacts.stamps import Memo
 from sas_jax.checks import one_of
 from sas_jax.datasets.contracts import Dataset, Part
@@ -38,6 +39,12 @@ _ANY_TEXT = (".txt", ".csv")
 _SUFFIXES = tuple(suffix for suffix in READERS if suffix not in _ANY_TEXT)
 # Folders that belong to a mesh.
 _PARTS = ("tex", "mat", "map")
+# Bytes that reading takes per byte of a file, and what helps where there are fewer.
+_READING = 5
+_THINNER = (
+    "Cut the scan into parts, or thin it, with the program that wrote it: a point in "
+    "every 2 cm is enough."
+)
 _Sample = tuple[Float64[np.ndarray, "S 3"], Float64[np.ndarray, "S 3"]]
 
 
@@ -133,6 +140,9 @@ class Geometry(Dataset):
                 f"file of points has none of ({path}). Correct --up."
             )
         file = _file(path)
+        if file.is_file():
+            size = _READING * file.stat().st_size
+            memory.require(size, f"reading {file.name}", remedy=_THINNER)
         mesh = read_mesh(file)
         sample = surface_sample(mesh)
         turn = _turn(self.up, mesh, sample, file)

@@ -326,3 +326,12 @@ def test_large_triangles_get_points(tmp_path, student, caplog):
     assert np.abs(share * 255 - scene.colors).max() < 12  # colours follow the place
     again = write_room(tmp_path / "b.ply", scene.points, scene.colors, scene.faces)
     np.testing.assert_array_equal(Geometry().open(again).points, scene.points)
+
+
+def test_a_file_that_memory_cannot_hold_is_refused_before_it_is_read(
+    tmp_path, monkeypatch
+):
+    path = write_room(tmp_path / "a.ply", *room()[:2])
+    monkeypatch.setattr("sas_jax.memory.available_bytes", lambda: 1_000_000)
+    with pytest.raises(InputError, match=r"reading a\.ply, got 0\.0 GB.*thin it"):
+        Geometry().open(path)
