@@ -37,7 +37,7 @@ $(VENV)/.demo: $(VENV)/.base
 	@touch $@ $(VENV)/.native
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(PIP) --no-build-isolation -e '.[teachers,rooms,dev]'
+	$(PIP) --no-build-isolation -e '.[teachers,rooms,las,dev]'
 	@touch $@ $(VENV)/.native
 
 $(VENV)/.native: $(SOURCES) | $(VENV)/.demo

@@ -65,8 +65,9 @@ def _stages() -> list[tuple[str, str, list[str]]]:
     models = stage_flags.SYNTHESIS.make()
     registry.check(models.synthesizer, models.point_prompter)
     stages = [("rooms", "make_rooms.py", [])] if stage_flags.MAKE_ROOMS.value else []
+    if stage_flags.SUPERPOINTS.value:  # they need no teacher
+        stages.append(("superpoints", "make_superpoints.py", []))
     stages += [
-        ("superpoints", "make_superpoints.py", []),  # they need no teacher
         ("teacher features", "extract_features.py", []),
         ("capability", "measure_capability.py", []),
     ]

@@ -82,6 +82,7 @@ def main() -> None:
     settings.check_texts(features.space, _TEXT.value)
     features = query.unit_features(features)
     superpoints = of_scene(scan, scene) if averaged else None
+    config = query.config_for(scene.points)
     ready = time.monotonic() - began
     print(f"answered by: {who}")
     unseen = 100 * float((features.row < 0).mean())
@@ -95,7 +96,7 @@ def main() -> None:
         values = query.point_relevancy(
             features, encode([text]), anything, superpoints=superpoints
         )
-        found = query.regions(scene.points, values)
+        found = query.regions(scene.points, values, config)
         answered = time.monotonic() - began
         _write(output / _slug(text), scene, values, empty=not found)
         _note(output / f"{_slug(text)}.json", text, who, scan, scene, found)

@@ -13,7 +13,10 @@ from absl import flags
 
 from sas_jax.capability.config import CapabilityConfig, SynthesisConfig
 from sas_jax.datasets.capture import CaptureDataset
+from sas_jax.datasets.geometry import Geometry
+from sas_jax.datasets.nuscenes import NuScenes
 from sas_jax.datasets.scannet import ScanNet
+from sas_jax.datasets.scannetpp import ScanNetPP
 from sas_jax.distill.config import RunConfig, TrainConfig, named_augmentation
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.lifting.config import ExtractConfig, LiftConfig
@@ -109,10 +112,13 @@ EXTRACT = config_flags.define(
 
 config_flags.heading("Data sets")  # the fields of each, by name
 config_flags.define(
-    CaptureDataset, only=("up", "depth_scale", "pose_convention", "check_depth")
+    CaptureDataset,
+    only=("up", "scale", "depth_scale", "pose_convention", "check_depth"),
 )
-
+config_flags.define(Geometry)
+config_flags.define(NuScenes, only=("sweep_window_s",))
 config_flags.define(ScanNet, only=("axis_aligned",))
+config_flags.define(ScanNetPP)
 
 config_flags.heading("Capability", *_ALL, *_FEATURES)
 VOCABULARY = flags.DEFINE_string(

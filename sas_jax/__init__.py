@@ -5,7 +5,7 @@
     labels = sas_jax.predict(student, scene, ["wall", "floor", "a red chair"])
     heat = sas_jax.query(student, scene, "something to sit on")
 
-`open_scene open_mesh load_student load_features encode predict query cut_superpoints
+`open_scene load_student load_features encode predict query cut_superpoints
 fuse train evaluate` are loaded when they are used (`sas_jax.api`): importing this
 package needs neither torch nor transformers, and loads no JAX. The PyTorch half
 (`teachers`, `capability`) writes caches; the JAX half (`sparse`, `models`, `distill`,
@@ -24,7 +24,6 @@ _VERBS = (
     "fuse",
     "load_features",
     "load_student",
-    "open_mesh",
     "open_scene",
     "predict",
     "query",

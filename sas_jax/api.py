@@ -5,16 +5,16 @@ what it makes and goes on where it stopped. Making a teacher's features needs Py
 in a process of its own: that is `sas-jax extract_features`, and `load_features` reads
 them.
 
-The examples share a few names: `scan` is the folder of a scan with labels, `mesh` the
-file of its points, `student` a file of `sas-jax export_student`, `folder` an empty
-folder, `a` and `b` are features of the scan by two teachers.
+The examples share a few names: `scan` is the folder of a scan with labels, `student` a
+file of `sas-jax export_student`, `folder` an empty folder, `a` and `b` are features of
+the scan by two teachers.
 """
 
 import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, Int32
@@ -41,9 +41,7 @@ from sas_jax.models.student_card import SUFFIX
 from sas_jax.models.student_file import read_student
 from sas_jax.scenes.labels import SCANNET20, LabelSet
 from sas_jax.scenes.labels import label_set as named_label_set
-from sas_jax.scenes.mesh_files import read_mesh
 from sas_jax.scenes.scene import Scene
-from sas_jax.scenes.upright import turn_up
 from sas_jax.superpoints.config import SuperpointConfig
 from sas_jax.superpoints.stage import segment_scene
 from sas_jax.text import registry as towers
@@ -56,7 +54,6 @@ __all__ = [
     "fuse",
     "load_features",
     "load_student",
-    "open_mesh",
     "open_scene",
     "predict",
     "query",
@@ -68,7 +65,7 @@ Source = Predictor | Features | Callable[[Scene], Features]
 
 
 def open_scene(path: str | os.PathLike, **settings: Any) -> Scene:
-    """Open one scan of any known layout: ScanNet's, posed RGB-D frames, and others.
+    """Open one scan: a mesh or a cloud, posed RGB-D frames, ScanNet's, and others.
 
     Args:
       path: of the scan's folder or file.
@@ -84,38 +81,6 @@ def open_scene(path: str | os.PathLike, **settings: Any) -> Scene:
     ((4, 3), dtype('float32'))
     """
     return open_folder(pathlib.Path(path), **settings)
-
-
-def open_mesh(path: str | os.PathLike, up: Literal["y", "z"] = "z") -> Scene:
-    """Open a mesh or a cloud without frames, which a student needs none of.
-
-    Args:
-      path: PLY, OBJ, GLB, glTF, OFF or STL, in metres.
-      up: axis of the file that points up; glTF's and GLB's is "y".
-
-    Raises:
-      InputError: for another format, and for a missing or damaged file.
-
-    >>> import sas_jax
-    >>> sas_jax.open_mesh(mesh).points.shape
-    (4, 3)
-    """
-    path = pathlib.Path(path)
-    found = read_mesh(path)
-    turn = turn_up(np.eye(3)[{"y": 1, "z": 2}[up]])[:3, :3]
-    normals = found.normals
-
-    def turned(rows: np.ndarray) -> np.ndarray:
-        return (rows @ turn.T).astype(np.float32) if up != "z" else rows
-
-    return Scene(
-        path.stem,
-        turned(found.points),
-        normals=None if normals is None else turned(normals),
-        colors=found.colors,
-        faces=found.faces,
-        origin=turn @ found.origin,
-    )
 
 
 def load_student(path: str | os.PathLike) -> Predictor:

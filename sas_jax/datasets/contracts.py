@@ -38,11 +38,16 @@ class Dataset(abc.ABC):
       layout: what a scan and a data set look like on disk, in a line, for errors.
       label_sets: class lists that points are scored by or, without labels, named by;
         the first one counts where none is chosen.
+      needs: what must lie in the folder of a scan, as patterns of pathlib's glob; an
+        unknown folder is told which layout it is nearest to, and what it lacks.
+      gives_way: another data set that knows a place as well is preferred.
     """
 
     name: ClassVar[str]
     layout: ClassVar[str]
     label_sets: ClassVar[tuple[LabelSet, ...]]
+    needs: ClassVar[tuple[str, ...]] = ()
+    gives_way: ClassVar[bool] = False
     # Declared, not set: every subclass is a dataclass.
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 

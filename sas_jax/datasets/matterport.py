@@ -51,6 +51,10 @@ class Matterport(Dataset):
         "<house>/ with region_segmentations/, undistorted_camera_parameters/, "
         "undistorted_color_images/, undistorted_depth_images/; splits/<split>.txt"
     )
+    needs: ClassVar = (
+        *("region_segmentations/*.ply", "undistorted_camera_parameters/*.conf"),
+        *("undistorted_color_images/*", "undistorted_depth_images/*"),
+    )
     label_sets: ClassVar = tuple(
         label_set(f"matterport{count}") for count in (21, 40, 80, 160)
     )

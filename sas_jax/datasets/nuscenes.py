@@ -54,8 +54,8 @@ class NuScenes(Dataset):
     """nuScenes; see the module.
 
     Attributes:
-      sweep_window_s: sweeps at most so much older than a scan's own are part of it,
-        seconds; 0 takes none.
+      sweep_window_s: LiDAR sweeps at most so much older than a scan's own are part of
+        it, seconds; 0 takes none, as SemanticKITTI does unless told otherwise.
       keep: folder where joined tables are kept; None joins them in every process.
       memo: where checksums of the tables are remembered.
     """
@@ -69,6 +69,7 @@ class NuScenes(Dataset):
         "samples/LIDAR_TOP/*.pcd.bin, samples/CAM_*/, sweeps/LIDAR_TOP/ and tables in "
         "v1.0-<version>/"
     )
+    needs: ClassVar = ("v1.0-*/scene.json", "samples/LIDAR_TOP/*", "samples/CAM_*/*")
     label_sets: ClassVar = (label_set("nuscenes16"),)
 
     def __post_init__(self) -> None:

@@ -6,16 +6,19 @@ stage needs a few rows of the result. It is kept as one file for each scene.
 
 import dataclasses
 import functools
+import json
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from sas_jax.artefacts.files import (
     content_key,
     is_current,
-    read_json,
+    read_tensors,
     sha256_file,
-    write_json,
+    write_tensors,
 )
 from sas_jax.artefacts.stamps import Memo, stamps_of
 from sas_jax.artefacts.versions import decided_by
@@ -30,6 +33,7 @@ from sas_jax.datasets.nuscenes_tables import (
 from sas_jax.errors import InputError
 
 _SCHEMA = "sas_jax.nuscenes_index/1"
+_HEAD = "index.safetensors"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,10 +101,9 @@ def _index(
     folder = keep / f"nuscenes-{tables.name}"
     sums = memo.value(f"nuscenes-{tables.name}", paths, lambda: _sums(paths))
     key = content_key([sums, decided_by(read_version.__module__)])
-    head = folder / "index.json"
-    if not is_current(head, key):
+    if not is_current(folder / _HEAD, key):
         _write(tables, folder, key)
-    found = read_json(head, schema=_SCHEMA)
+    found = _read_json(folder / _HEAD)
     return Index(
         {name: tuple(files) for name, files in found["scans"].items()},
         tuple(found["lidarseg_ids"]),
@@ -115,10 +118,10 @@ def _sums(paths: tuple[pathlib.Path, ...]) -> str:
 def _write(tables: pathlib.Path, folder: pathlib.Path, key: str) -> None:
     version = read_version(tables)
     for name, drive in version.drives.items():
-        write_json(folder / f"{name}.json", drive, key=key, schema=_SCHEMA)
+        _write_json(folder / f"{name}.safetensors", drive, key)
     scans = {name: _scans(drive) for name, drive in version.drives.items()}
     head = {"scans": scans, "lidarseg_ids": version.lidarseg_ids}
-    write_json(folder / "index.json", head, key=key, schema=_SCHEMA)
+    _write_json(folder / _HEAD, head, key)
 
 
 def _scans(drive: Drive) -> tuple[str, ...]:
@@ -126,7 +129,7 @@ def _scans(drive: Drive) -> tuple[str, ...]:
 
 
 def _read_drive(folder: pathlib.Path, name: str) -> Drive:
-    found = read_json(folder / f"{name}.json", schema=_SCHEMA)
+    found = _read_json(folder / f"{name}.safetensors")
     keyframes = [
         Keyframe(row["sweep"], tuple(map(_shot, row["images"])), row["labels"])
         for row in found["keyframes"]
@@ -134,8 +137,20 @@ def _read_drive(folder: pathlib.Path, name: str) -> Drive:
     return Drive(tuple(map(_shot, found["sweeps"])), tuple(keyframes))
 
 
-def _shot(row: Mapping[str, Any]) -> Shot:
+def _shot(row: dict[str, Any]) -> Shot:
     values: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in row.items()
     }
     return Shot(**values)
+
+
+def _write_json(path: pathlib.Path, value: object, key: str) -> None:
+    """Write values as text in a tensor: the canonical form of `write_json` is slow."""
+    text = json.dumps(value, default=vars).encode()
+    rows = {"json": np.frombuffer(text, np.uint8)}
+    write_tensors(path, rows, key=key, schema=_SCHEMA)
+
+
+def _read_json(path: pathlib.Path) -> Any:
+    tensors, _ = read_tensors(path, schema=_SCHEMA)
+    return json.loads(tensors["json"].tobytes())

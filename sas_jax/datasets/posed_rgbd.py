@@ -33,6 +33,7 @@ class PosedRgbd(CaptureDataset):
 
     name: ClassVar = "posed_rgbd"
     layout: ClassVar = "<scan>/ with intrinsic.txt, color/, depth/ and pose/"
+    needs: ClassVar = ("color/*", "depth/*", "pose/*", "intrinsic.txt")
 
     def is_scan(self, path: pathlib.Path) -> bool:
         """Tell whether there is a camera, and two of the three folders or more."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sas_jax.datasets.contracts import Dataset, Scan
+from sas_jax.datasets.unknown import contents, nearest
 from sas_jax.errors import InputError
 from sas_jax.registry import function_of
 from sas_jax.scenes.labels import LabelSet
@@ -20,6 +21,7 @@ VERSION = 0
 
 DATASETS: dict[str, str] = {
     "scannet": "sas_jax.datasets.scannet:ScanNet",
+    "scannetpp": "sas_jax.datasets.scannetpp:ScanNetPP",
     "matterport": "sas_jax.datasets.matterport:Matterport",
     "replica": "sas_jax.datasets.replica:Replica",
     "posed_rgbd": "sas_jax.datasets.posed_rgbd:PosedRgbd",
@@ -27,6 +29,10 @@ DATASETS: dict[str, str] = {
     "semantic_kitti": "sas_jax.datasets.semantic_kitti:SemanticKitti",
     "tum": "sas_jax.datasets.tum:Tum",
     "colmap": "sas_jax.datasets.colmap:Colmap",
+    "nerfstudio": "sas_jax.datasets.nerfstudio:Nerfstudio",
+    "polycam": "sas_jax.datasets.polycam:Polycam",
+    "stray": "sas_jax.datasets.stray:Stray",
+    "record3d": "sas_jax.datasets.record3d:Record3D",
     "openscene_scannet": "sas_jax.datasets.openscene:OpenSceneScanNet",
     "openscene_matterport": "sas_jax.datasets.openscene:OpenSceneMatterport",
     "openscene_nuscenes": "sas_jax.datasets.openscene:OpenSceneNuScenes",
@@ -35,6 +41,7 @@ DATASETS: dict[str, str] = {
     "open3d": "sas_jax.datasets.open3d:Open3D",
     "nice_slam": "sas_jax.datasets.nice_slam:NiceSlam",
     "arkitscenes": "sas_jax.datasets.arkitscenes:ArkitScenes",
+    "geometry": "sas_jax.datasets.geometry:Geometry",
 }
 """Name -> `module:class` of the data set."""
 
@@ -67,7 +74,7 @@ def of_root(root: pathlib.Path, settings: Mapping[str, Any] | None = None) -> Da
       settings: as in `load`.
 
     Raises:
-      InputError: when no data set knows the folder, listing their layouts, or more
+      InputError: when no data set knows the folder, listing what lies in it, or more
         than one does.
     """
     return _recognised("root", root, lambda dataset: dataset.is_root(root), settings)
@@ -87,7 +94,7 @@ def scan_at(
       name: of the data set, where it is known.
 
     Raises:
-      InputError: when no data set knows it, listing their layouts, or more than one
+      InputError: when no data set knows it, listing what lies there, or more than one
         does.
     """
     path = pathlib.Path(path).absolute()
@@ -144,6 +151,7 @@ def _recognised(
 ) -> Dataset:
     every = [load(name, settings) for name in DATASETS]
     found = [dataset for dataset in every if knows(dataset)]
+    found = [dataset for dataset in found if not dataset.gives_way] or found
     if len(found) == 1:
         return found[0]
     wanted = {"root": "a folder of scans", "scan": "a scan"}[what]
@@ -159,8 +167,8 @@ def _recognised(
     elif what == "scan" and any(dataset.is_root(path) for dataset in every):
         remedy = "It holds scans: give one of them."
     raise InputError(
-        f"datasets: {wanted} of a known layout is required, {_known()}; got none of "
-        f"them ({path}). {remedy}"
+        f"datasets: {wanted} of a known layout is required, got {contents(path)} "
+        f"({path}). {nearest(path, every) or 'Known: ' + ', '.join(DATASETS)}. {remedy}"
     )
 
 

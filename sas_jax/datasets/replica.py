@@ -20,11 +20,12 @@ from jaxtyping import Float32, Int32
 from sas_jax.artefacts.stamps import Memo
 from sas_jax.datasets.contracts import Dataset, Part
 from sas_jax.datasets.face_votes import most_at_vertex
+from sas_jax.datasets.nice_slam import NiceSlam
 from sas_jax.datasets.scan_files import names_of_split
 from sas_jax.errors import InputError
 from sas_jax.scenes.labels import IGNORE, LabelSet, label_set
 from sas_jax.scenes.ply import read_ply
-from sas_jax.scenes.scene import Scene
+from sas_jax.scenes.scene import FrameSource, NoFrames, Scene
 
 _OBJECT = ("object_id",)
 _MOST_OBJECTS = 1 << 20
@@ -38,6 +39,7 @@ class Replica(Dataset):
     layout: ClassVar = (
         "<scene>/ with habitat/mesh_semantic.ply and habitat/info_semantic.json"
     )
+    needs: ClassVar = ("habitat/mesh_semantic.ply", "habitat/info_semantic.json")
     label_sets: ClassVar = (label_set("replica51"),)
 
     def is_root(self, root: pathlib.Path) -> bool:
@@ -66,6 +68,9 @@ class Replica(Dataset):
         files = [_mesh_path(path)]
         if part == "labels":
             files.append(_info_path(path))
+        if part == "views" and (rendered := _rendered(path)) is not None:
+            capture = NiceSlam().capture(rendered)
+            files += [*capture.index, *capture.frames.every(frame_stride).all_files]
         return files
 
     def open(
@@ -85,6 +90,10 @@ class Replica(Dataset):
             of_face = np.clip(mesh.face_label, -1, _MOST_OBJECTS) + 1
             instances = most_at_vertex(mesh.faces, of_face, len(mesh.points)) - 1
             labels = _classes(_info_path(path), instances, chosen)
+        source: FrameSource = NoFrames()
+        if (rendered := _rendered(path)) is not None:
+            frames = NiceSlam().capture(rendered).frames.relative_to(mesh.origin)
+            source = dataclasses.replace(frames, image_size_wh=image_size_wh)
         return Scene(
             name=path.name,
             points=mesh.points,
@@ -93,6 +102,7 @@ class Replica(Dataset):
             faces=mesh.faces,
             labels=labels,
             instances=instances,
+            frame_source=source,
             label_set=chosen,
             origin=mesh.origin,
         )
@@ -108,6 +118,12 @@ class Replica(Dataset):
 
 def _mesh_path(path: pathlib.Path) -> pathlib.Path:
     return path / "habitat" / "mesh_semantic.ply"
+
+
+def _rendered(path: pathlib.Path) -> pathlib.Path | None:
+    """Return the folder of NICE-SLAM's renderings of a scene, None without."""
+    places = (path, path.with_name(path.name.replace("_", "")))
+    return next((p for p in places if (p / "traj.txt").is_file()), None)
 
 
 def _info_path(path: pathlib.Path) -> pathlib.Path:

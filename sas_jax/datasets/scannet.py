@@ -69,6 +69,10 @@ class ScanNet(Dataset):
         "scans/<id>/ with <id>_vh_clean_2.ply, color/, depth/, pose/ and intrinsic/, "
         "splits/<split>.txt"
     )
+    needs: ClassVar = (
+        "*_vh_clean_2.ply",
+        *("color/*", "depth/*", "pose/*", "intrinsic/*"),
+    )
     # Labels are stored as NYU40 ids, of which two sets choose; those of the third are
     # raw ids, which the names that annotators wrote lead to.
     label_sets: ClassVar = (SCANNET20, MATTERPORT21, label_set("scannet200"))

@@ -64,6 +64,7 @@ class SemanticKitti(Dataset):
         "sequences/NN/ with velodyne/*.bin, labels/*.label, image_2/, calib.txt and "
         "poses.txt"
     )
+    needs: ClassVar = ("velodyne/*.bin", "labels/*.label", "calib.txt", "poses.txt")
     label_sets: ClassVar = (label_set("semantickitti19"),)
 
     def __post_init__(self) -> None:

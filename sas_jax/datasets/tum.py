@@ -47,6 +47,7 @@ class Tum(CaptureDataset):
 
     name: ClassVar = "tum"
     layout: ClassVar = "<scan>/ with rgb.txt, depth.txt and groundtruth.txt"
+    needs: ClassVar = ("rgb.txt", "depth.txt", "groundtruth.txt")
 
     def is_scan(self, path: pathlib.Path) -> bool:
         """Tell whether the three lists are there."""

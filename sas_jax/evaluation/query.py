@@ -18,6 +18,7 @@ from sas_jax.errors import InputError
 from sas_jax.evaluation.semantic import text_scores
 from sas_jax.sparse import keys as voxel_keys
 from sas_jax.sparse import tables
+from sas_jax.sparse.extent import spacing
 
 ANYTHING = ("object", "things", "stuff", "texture")
 _BLOCK_ROWS = 65536
@@ -42,6 +43,13 @@ class QueryConfig:
     relative_threshold: float = 0.6
     cell_m: float = 0.06
     min_points: int = 20
+
+
+def config_for(points: Float[np.ndarray, "P 3"]) -> QueryConfig:
+    """Return settings whose cells are larger than points are apart, LiDAR's too."""
+    usual = QueryConfig()
+    apart = spacing(points, usual.cell_m)
+    return usual if apart == usual.cell_m else QueryConfig(cell_m=1.5 * apart)
 
 
 @dataclasses.dataclass(frozen=True)

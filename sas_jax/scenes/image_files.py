@@ -1,8 +1,10 @@
 """What reads one image of a capture when it is needed, and pickles."""
 
 import functools
+import json
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -56,6 +58,40 @@ def nearest_in_time(
         key=lambda i: abs(times[i] - time),
     )
     return best if abs(times[best] - time) <= within else None
+
+
+def read_json(path: pathlib.Path, where: str) -> dict[str, Any]:
+    """Return the object of a JSON file.
+
+    Args:
+      path: of the file.
+      where: begins the message.
+
+    Raises:
+      InputError: for a missing or damaged file, and for anything but an object.
+    """
+    try:
+        return json_object(path.read_bytes(), path, where)
+    except OSError as error:
+        raise InputError(
+            f"{where}: {path.name} is required, got {error} ({path}). Export the "
+            "capture again."
+        ) from error
+
+
+def json_object(data: bytes, path: pathlib.Path, where: str) -> dict[str, Any]:
+    """Return the object that bytes of JSON hold; raises like `read_json`."""
+    try:
+        found = json.loads(data)
+        if isinstance(found, dict):
+            return found
+        got = f"a {type(found).__name__}"
+    except (ValueError, RecursionError) as error:
+        got = str(error)
+    raise InputError(
+        f"{where}: a JSON object is required, got {got} ({path}). Export the capture "
+        "again."
+    )
 
 
 def pose_of_quaternion(

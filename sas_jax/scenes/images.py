@@ -99,21 +99,21 @@ def read_color(
 
 
 def decode_color(
-    data: bytes, path: pathlib.Path, size_wh: tuple[int, int]
+    data: bytes, path: pathlib.Path, size_wh: tuple[int, int] | None = None
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Decode a colour image that lies in a file with others, as stored.
 
     Args:
       data: of one PNG or JPEG.
       path: that they come from, for messages.
-      size_wh: that the image must have.
+      size_wh: that the image must have; None for any.
 
     Raises:
       InputError: for damaged data and for another size.
     """
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-            if image.size != size_wh:
+            if size_wh is not None and image.size != size_wh:
                 raise ValueError(f"{image.size}, not {size_wh}")
             image.load()
     except DAMAGED as error:

@@ -25,6 +25,8 @@ class Mesh:
       face_label: [F] i32 property of faces that was asked for, or None.
       origin: [3] f64, what was taken off the coordinates of the file; zero unless f32
         would round them (see `choose_origin`).
+      unit_m: metres of the file's unit where its format states one, else None.
+      up: axis that points up where the format states one, see `upright.AXES`.
     """
 
     points: Float32[np.ndarray, "P 3"]
@@ -36,6 +38,8 @@ class Mesh:
     origin: Float64[np.ndarray, " 3"] = dataclasses.field(
         default_factory=lambda: np.zeros(3)
     )
+    unit_m: float | None = None
+    up: str | None = None
 
 
 def moved_mesh(mesh: Mesh, motion: Float[np.ndarray, "4 4"]) -> Mesh:

@@ -1,126 +1,50 @@
-"""Meshes and clouds of any common file format."""
+"""Meshes and clouds of any common file format: a format is a reader and a line here."""
 
 import pathlib
-import re
-from typing import Any
-
-import numpy as np
-from jaxtyping import UInt8
+from collections.abc import Callable
 
 from sas_jax.errors import InputError
-from sas_jax.scenes.mesh import Mesh, byte_colors, checked_mesh
+from sas_jax.scenes.las import read_las
+from sas_jax.scenes.mesh import Mesh
+from sas_jax.scenes.model_files import read_model
+from sas_jax.scenes.pcd import read_pcd
 from sas_jax.scenes.ply import read_ply
+from sas_jax.scenes.text_points import read_text_points
 
-SUFFIXES = (".ply", ".obj", ".glb", ".gltf", ".off", ".stl")
-# What has no colour in a file where something else has.
-_GREY = 128
-# A trimesh geometry with vertices, whose class depends on the file.
-Part = Any
+READERS: dict[str, Callable[[pathlib.Path], Mesh]] = {
+    ".ply": read_ply,
+    **dict.fromkeys((".obj", ".glb", ".gltf", ".off", ".stl"), read_model),
+    ".pcd": read_pcd,
+    **dict.fromkeys((".las", ".laz"), read_las),
+    **dict.fromkeys((".xyz", ".xyzn", ".xyzrgb", ".pts", ".asc"), read_text_points),
+    **dict.fromkeys((".txt", ".csv"), read_text_points),
+}
+"""Suffix -> reader, which raises InputError for a bad file and names it."""
 
 
 def read_mesh(path: str | pathlib.Path) -> Mesh:
     """Read a mesh or a point cloud; the suffix tells the format.
 
     The parts of a file (objects, materials, instances) become one mesh. Axes and units
-    stay as they are in the file; glTF's y is up. Vertices that the file states several
-    times (STL: three for each face) stay apart.
+    stay as they are in the file, and what its format states of them is told. Vertices
+    that the file states several times (STL: three for each face) stay apart.
 
     Args:
-      path: PLY (see `read_ply`), OBJ, GLB, glTF, OFF or STL. Colours are those of
-        vertices and faces, of materials, or of a texture at its vertices.
+      path: a file of `READERS`.
 
     Raises:
       InputError: for another suffix, a missing, damaged or empty file, and points or
         faces that make no sense; the file is named.
     """
     path = pathlib.Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
         raise InputError(
-            f"mesh: a file of {', '.join(SUFFIXES)} is required, got {path.name} "
+            f"mesh: a file of {', '.join(READERS)} is required, got {path.name} "
             f"({path}). Export it in one of these formats."
         )
-    if suffix == ".ply":
-        return read_ply(path)
-    parts, colors = _load(path, suffix)
-    if not parts:
+    if not path.is_file():
         raise InputError(
-            f"mesh: at least one point is required, got none ({path}). "
-            "Copy or export the file again."
+            f"mesh: the file must exist, got none ({path}). Check the scene's folder."
         )
-    sizes = np.array([len(part.vertices) for part in parts])
-    first = np.cumsum(sizes) - sizes
-    faces = [
-        part.faces + start
-        for part, start in zip(parts, first, strict=True)
-        if len(getattr(part, "faces", ()))
-    ]
-    return checked_mesh(
-        np.concatenate([part.vertices for part in parts]),
-        f"mesh ({path})",
-        colors=_joined(colors, sizes),
-        faces=np.concatenate(faces) if faces else None,
-    )
-
-
-def _load(
-    path: pathlib.Path, suffix: str
-) -> tuple[list[Part], list[UInt8[np.ndarray, "P 3"] | None]]:
-    """Return the parts of a file in its world, and their colours."""
-    import trimesh
-
-    try:
-        scene = trimesh.load_scene(path, file_type=suffix[1:], process=False)
-        parts = [part for part in scene.dump() if hasattr(part, "vertices")]
-        colors = [_colors(part) for part in parts]
-        if suffix == ".off" and len(parts) == 1:
-            colors = [_off_colors(path, len(parts[0].vertices))]
-    # Each format's reader fails in its own ways on damaged files.
-    except Exception as error:
-        got = f"{type(error).__name__}: {str(error)[:200]}"
-        raise InputError(
-            f"mesh: a complete {suffix[1:].upper()} file is required, got {got} "
-            f"({path}). Copy or export the file again."
-        ) from error
-    return parts, colors
-
-
-def _colors(part: Part) -> UInt8[np.ndarray, "P 3"] | None:
-    """Return a part's colours at its vertices, or None."""
-    import trimesh
-
-    visual = part.visual
-    if visual.kind == "texture":
-        rgba = visual.material.to_color(visual.uv)
-        if rgba is None:
-            rgba = getattr(visual.material, "diffuse", None)
-            default = trimesh.visual.color.to_rgba(None)  # the library's
-            if rgba is None or np.array_equal(rgba, default):
-                return None
-    else:
-        rgba = visual.vertex_colors if visual.kind else None
-    if rgba is None:
-        return None
-    return np.broadcast_to(rgba, (len(part.vertices), 4))[:, :3].astype(np.uint8)
-
-
-def _off_colors(path: pathlib.Path, num_points: int) -> UInt8[np.ndarray, "P 3"] | None:
-    """Return the vertex colours of a COFF file, which trimesh leaves out."""
-    text = re.sub(r"#.*", "", path.read_text(encoding="utf-8", errors="replace"))
-    if not text.lstrip().startswith("COFF"):
-        return None
-    lines = [line for line in text.split("COFF", 1)[1].splitlines() if line.strip()]
-    rows = [line.split()[3:6] for line in lines[1 : num_points + 1]]
-    is_share = any("." in number for row in rows for number in row)
-    return byte_colors(np.array(rows, np.float64 if is_share else np.int64))
-
-
-def _joined(
-    colors: list[UInt8[np.ndarray, "P 3"] | None], sizes: np.ndarray
-) -> UInt8[np.ndarray, "P 3"] | None:
-    if all(part is None for part in colors):
-        return None
-    grey = [np.full((size, 3), _GREY, np.uint8) for size in sizes]
-    return np.concatenate(
-        [g if part is None else part for part, g in zip(colors, grey, strict=True)]
-    )
+    return reader(path)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int, Int64, Shaped
 
 from sas_jax.scenes.ply_header import TYPE_NAMES, Element, Property, parse_header
+from sas_jax.scenes.text_numbers import parse_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,11 +80,7 @@ class _Text:
     """Rows as numbers in text, on lines or not; positions count numbers."""
 
     def __init__(self, data: memoryview):
-        text = bytes(data).strip()  # of nothing but white space, numpy makes a number
-        try:
-            self._numbers = np.fromstring(text, np.float64, sep=" ")
-        except ValueError as error:
-            raise ValueError("rows of a text that are no numbers") from error
+        self._numbers = parse_numbers(bytes(data))
         self.end = len(self._numbers)
 
     @staticmethod

@@ -60,7 +60,7 @@ def check_extent(
     if edges.max() <= _LARGE_M:
         return
     least = max(_SPARSE_M, _SPARSE_VOXELS * voxel_size_m)
-    spacing_m = _spacing(points, least)
+    spacing_m = spacing(points, least)
     if spacing_m <= least:
         return
     unit = _unit_that_fits(edges.max(), spacing_m)
@@ -82,32 +82,36 @@ def check_extent(
     )
 
 
-def _spacing(points: Float[np.ndarray, "P 3"], least: float) -> float:
-    """Return how far points are apart, or `least` if that is not more."""
+def spacing(points: Float[np.ndarray, "P 3"], least: float) -> float:
+    """Return how far points are apart, or `least` if that is not more.
+
+    Half of the points of a surface share a cell of one and a half times as much.
+    """
     size, rows = least, _occupied(points, 1e-4)
-    while _occupied(points, _CELLS * size) > rows / 2:
+    # Around the origin, eight cells stay whatever their size is.
+    while _occupied(points, _CELLS * size) > max(8, rows / 2):
         size *= 2**0.5
     return size
 
 
-def _lies_on_surfaces(points: Float[np.ndarray, "P 3"], spacing: float) -> bool:
-    few, many = (_occupied(points, k * _CELLS * spacing) for k in (4, 1))
+def _lies_on_surfaces(points: Float[np.ndarray, "P 3"], apart: float) -> bool:
+    few, many = (_occupied(points, k * _CELLS * apart) for k in (4, 1))
     return few > _LEAST_LEFT * many
 
 
-def _unit_that_fits(edge: float, spacing: float) -> tuple[float, str] | None:
+def _unit_that_fits(edge: float, apart: float) -> tuple[float, str] | None:
     """Return the unit in which these would be the likeliest edge and spacing."""
 
     def surprise(unit: tuple[float, str]) -> float:
         # Rooms vary less than the distances at which they are scanned.
         of_edge = 1.5 * abs(math.log(unit[0] * edge / _USUAL_EDGE_M))
-        return of_edge + abs(math.log(unit[0] * spacing / _USUAL_SPACING_M))
+        return of_edge + abs(math.log(unit[0] * apart / _USUAL_SPACING_M))
 
     fitting = [
         unit
         for unit in _UNITS
         if _EDGE_M[0] <= unit[0] * edge <= _EDGE_M[1]
-        and _SPACING_M[0] <= unit[0] * spacing <= _SPACING_M[1]
+        and _SPACING_M[0] <= unit[0] * apart <= _SPACING_M[1]
     ]
     return min(fitting, key=surprise, default=None)
 

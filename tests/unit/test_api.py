@@ -66,7 +66,6 @@ def names(tmp_path_factory):
 
     return {
         "scan": str(scan),
-        "mesh": str(next(scan.glob("*_clean_2.ply"))),
         "a": features(),
         "b": features(),
         "folder": str(folder / "run"),
@@ -123,7 +122,7 @@ def test_the_axis_of_a_mesh_that_points_up_is_z(tmp_path):
     path, points = tmp_path / "a.ply", np.array([[1, 2, 3], [0, 1, 0]], np.float32)
     up = {"nx": np.float32([0, 0]), "ny": np.float32([1, 1]), "nz": np.float32([0, 0])}
     write_ply(path, points, properties=up)
-    as_it_is, turned = sas_jax.open_mesh(path), sas_jax.open_mesh(path, up="y")
+    as_it_is, turned = (sas_jax.open_scene(path, up=axis) for axis in "zy")
     np.testing.assert_array_equal(as_it_is.points, points)
     np.testing.assert_array_equal(turned.points, [[1, -3, 2], [0, 0, 1]])
     np.testing.assert_array_equal(turned.normals, [[0, 0, 1]] * 2)

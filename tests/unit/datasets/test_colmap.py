@@ -1,6 +1,7 @@
 """COLMAP's models: lenses, tracks, units and up that nothing tells, bad files."""
 
 import contextlib
+import dataclasses
 import struct
 import tracemalloc
 
@@ -11,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_room import (
     INTRINSICS,
-    Picture,
     colors_at,
     off_surface,
     picture,
@@ -64,7 +64,8 @@ def through(lens, frame):
     rays = np.stack([a, b, np.ones_like(a)], -1) @ frame.pose[:3, :3].T
     low, high, at = np.array([-2, -1.5, 0]), np.array([2, 1.5, 2.4]), frame.pose[:3, 3]
     depth = np.min(np.where(rays > 0, high - at, low - at) / rays, axis=-1)
-    return Picture(colors_at(at + rays * depth[..., None]), depth, frame.pose)
+    rgb = colors_at(at + rays * depth[..., None])
+    return dataclasses.replace(frame, rgb=rgb, depth_m=depth)
 
 
 @pytest.mark.parametrize("name", LENSES)
@@ -176,7 +177,7 @@ def test_missing_images_are_skipped_unless_all_are(tmp_path):
 
 def test_images_made_smaller_later_fit(tmp_path):
     folder = write_colmap(tmp_path / "room")
-    frames = [Picture(f.rgb[::2, ::2], f.depth_m, f.pose) for f in pictures()]
+    frames = [dataclasses.replace(f, rgb=f.rgb[::2, ::2]) for f in pictures()]
     write_images(folder / "images", frames)
     assert next(scan_at(folder).open().frames()).intrinsics[0, 0] == 20
 
@@ -227,6 +228,27 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path, part):
         path.write_bytes(data[:size])
         with pytest.raises(InputError, match=f"a whole {part}.bin"):
             Colmap().open(folder)
+
+
+def test_stray_points_are_left_out_and_counted(tmp_path, caplog):
+    xyz, rgb, tracks = tracked_points(pictures(), INTRINSICS, step=9)
+    xyz, rgb = np.insert(xyz, 3, [1e5, 2, 3], axis=0), np.insert(rgb, 3, 9, axis=0)
+    tracks.insert(3, [(1, 0), (2, 0)])
+    folder = write_colmap(tmp_path / "room", points=(xyz, rgb, tracks))
+    scene = scan_at(folder, {"up": "z", "scale": 1.0}).open()
+    assert f"1 of {len(xyz)} points" in caplog.text
+    np.testing.assert_allclose(scene.points, np.delete(xyz, 3, axis=0), atol=1e-6)
+    frame = next(scene.frames())
+    _, visible = project(scene.points, frame, border_px=0)
+    matched = [any(image == 1 for image, _ in t) for t in tracks[:3] + tracks[4:]]
+    assert visible[matched].mean() > 0.98
+
+
+def test_a_model_without_points_says_so(tmp_path):
+    folder = write_colmap(tmp_path / "room", frames=pictures(count=2))
+    (folder / "sparse/0/points3D.bin").write_bytes(struct.pack("<Q", 0))
+    with pytest.raises(InputError, match="P >= 1"):
+        Colmap().open(folder)
 
 
 def read(folder):

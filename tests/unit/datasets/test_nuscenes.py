@@ -20,7 +20,7 @@ from outdoor_files import (
 )
 
 from sas_jax.artefacts.stamps import Memo
-from sas_jax.datasets import nuscenes_index, nuscenes_tables, registry
+from sas_jax.datasets import json_rows, nuscenes_index, nuscenes_tables, registry
 from sas_jax.datasets.nuscenes import NuScenes
 from sas_jax.errors import InputError
 from sas_jax.lifting.project import project
@@ -66,6 +66,7 @@ def bins(root):
 def test_it_is_recognised_and_lists_keyframes_by_scene(written):
     known = registry.of_root(written)
     assert known.name == "nuscenes"
+    assert known.label_set("nuscenes16").asked.name == "nuscenes43"  # Table 8
     names = ["scene-0103_00", "scene-0103_01"]
     assert known.scan_names(written, "val") == names
     path = known.scan_path(written, names[1])
@@ -209,8 +210,8 @@ def test_joined_tables_are_kept_and_made_again_when_they_change(
     change(root, "calibrated_sensor", "translation", [0.0, 0.0, 0.0])
     assert not np.array_equal(opened(root, **keep).points, first.points)
     assert len(calls) == 3
-    names = {path.name for path in (tmp_path / "kept/nuscenes-v1.0-mini").iterdir()}
-    assert names == {"index.json", "scene-0061.json", "scene-0103.json"}
+    names = {path.stem for path in (tmp_path / "kept").rglob("*.safetensors")}
+    assert names == {"index", "scene-0061", "scene-0103"}
 
 
 def test_a_key_follows_the_rows_and_files_of_the_scan_alone(root):
@@ -375,11 +376,11 @@ def test_rows_are_read_across_the_borders_of_blocks(tmp_path, monkeypatch):
     for indent in (None, 1):
         path.write_text(json.dumps(rows, indent=indent))
         for size in (1, 2, 7, 64, 100_000):
-            monkeypatch.setattr(nuscenes_tables, "_READ_CHARS", size)
-            assert list(nuscenes_tables.rows_of(path)) == rows
+            monkeypatch.setattr(json_rows, "_READ_CHARS", size)
+            assert list(json_rows.rows_of(path)) == rows
     path.write_text("[1, 23")
     with pytest.raises(InputError):
-        list(nuscenes_tables.rows_of(path))
+        list(json_rows.rows_of(path))
 
 
 @hypothesis.settings(deadline=None, max_examples=60)

@@ -6,9 +6,13 @@ path and the pictures that it wrote.
 
 import json
 import logging
+import sys
+import types
+import zlib
 
 import numpy as np
 import one_room
+import phone_files
 import pytest
 from one_room import INTRINSICS, colors_at, matrix, off_surface, pictures
 from PIL import Image
@@ -161,7 +165,21 @@ WRITERS = {
     "open3d scenenn": as_scenenn,
     "nice_slam": as_nice_slam,
     "arkitscenes": as_arkitscenes,
+    "nerfstudio": phone_files.as_nerfstudio,
+    "polycam": phone_files.as_polycam,
+    "polycam raw": lambda folder: phone_files.as_polycam(folder, corrected=""),
+    "stray": phone_files.as_stray,
+    "stray first": lambda folder: phone_files.as_stray(folder, first_version=True),
+    "record3d": lambda folder: phone_files.as_record3d(folder, zlib.compress),
+    "record3d export": phone_files.as_record3d_export,
 }
+
+
+@pytest.fixture(autouse=True)
+def _without_lzfse(monkeypatch):
+    """What decompresses depth of Record3D is a package that not all have."""
+    module = types.SimpleNamespace(decompress=zlib.decompress, error=zlib.error)
+    monkeypatch.setitem(sys.modules, "lzfse", module)
 
 
 @pytest.fixture(params=WRITERS)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sas_jax.datasets import registry
 from sas_jax.datasets.face_votes import most_at_vertex
@@ -83,3 +84,18 @@ def test_votes_are_those_of_a_loop():
             votes[corner, v] += 1
     np.testing.assert_array_equal(most_at_vertex(faces, value, 41), votes.argmax(1))
     assert not most_at_vertex(faces[:0], value[:0], 3).any()
+
+
+def test_frames_are_the_renderings_of_the_scene(tmp_path):
+    write(tmp_path / "room_0")
+    place = tmp_path / "room0"
+    (place / "results").mkdir(parents=True)
+    pose = np.eye(4)
+    np.savetxt(place / "traj.txt", [pose.ravel()])
+    Image.new("RGB", (1200, 680)).save(place / "results" / "frame000000.jpg")
+    depth = Image.fromarray(np.full((680, 1200), 13107, np.uint16))
+    depth.save(place / "results" / "depth000000.png")
+    scan = registry.scan_at(tmp_path / "room_0")
+    (frame,) = scan.open(image_size_wh=(640, 360)).frames()
+    assert frame.size_hw == (360, 640) and (frame.depth_m == 2).all()
+    assert scan.key("views") != scan.key("geometry")

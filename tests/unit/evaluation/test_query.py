@@ -37,6 +37,18 @@ def test_regions_are_connected_parts_best_first():
     np.testing.assert_allclose(found[1].center_m, 0.15, atol=0.02)
 
 
+def test_cells_are_as_large_as_points_are_apart():
+    x, y = np.meshgrid(np.arange(0, 10, 0.25), np.arange(0, 10, 0.25))
+    street = np.stack([x, y, 0 * x], -1).reshape(-1, 3)
+    points = np.concatenate([street, street + np.array([30, 0, 0])])
+    values = np.repeat([0.9, 0.8], len(street))
+    found = query.regions(points, values, query.config_for(points))
+    assert [len(region.points) for region in found] == [len(street)] * 2
+    room = np.random.default_rng(2).uniform(0, 1, (1000, 3)) * [1, 1, 0]
+    for dense in (room, np.zeros((5, 3))):
+        assert query.config_for(dense) == query.QueryConfig()
+
+
 @pytest.mark.parametrize("values", [np.full(30, 0.4), np.full(30, np.nan)])
 def test_nothing_that_answers_gives_no_region(values):
     assert query.regions(np.zeros((30, 3)), values) == []

@@ -251,14 +251,14 @@ def test_features_of_a_mesh_in_another_order_are_used_nowhere(root, data):
     save_again(folder)
     asked = (*arguments, "--source=fused", f"--scene={folder}", "--text=a chair")
     for name, extra, stage in (
-        ("evaluate", (*arguments, "--eval_split=val"), "extract_features"),
+        ("evaluate", (*arguments, "--eval_split=val"), "make_superpoints"),
         ("query", asked, "extract_features"),
         ("fuse_features", (*arguments, "--tau=1"), "extract_features"),
     ):
         done = run_script(root, name, *extra)
         assert done.returncode == 1, (name, done.stdout)
         line = done.stderr.splitlines()[-1]
-        assert line.startswith("error: features: ") and "another geometry" in line
+        assert line.startswith("error: ") and "another geometry" in line
         assert f"experiments/{stage}.py" in line
 
 

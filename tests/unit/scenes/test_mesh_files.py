@@ -9,7 +9,7 @@ import trimesh
 from PIL import Image
 
 from sas_jax.errors import InputError
-from sas_jax.scenes.mesh_files import SUFFIXES, read_mesh
+from sas_jax.scenes.mesh_files import READERS, read_mesh
 
 POINTS = np.float32([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0.5]])
 FACES = np.array([[0, 1, 2], [0, 2, 3]])
@@ -34,7 +34,7 @@ def off(path, head="OFF", tail="", colors=None):
 
 @pytest.mark.parametrize("suffix", [".ply", ".obj", ".glb", ".gltf", ".off", ".OBJ"])
 def test_every_format_gives_the_same_mesh(tmp_path, suffix):
-    assert suffix.lower() in SUFFIXES
+    assert suffix.lower() in READERS
     mesh = trimesh.Trimesh(POINTS, FACES, process=False)
     path = tmp_path / f"a{suffix}"
     if suffix == ".gltf":
