@@ -96,7 +96,8 @@ def title(name: str) -> str:
     """Return a student's name for people and for files, another one for each."""
     file = student_file(name)
     if file is None:
-        return name
+        place = pathlib.Path(name).expanduser()
+        return name_of_place(place) if "/" in name else name
     known = [own for own in shipped.STUDENTS if shipped.find(own) == file]
     return known[0] if known else name_of_place(file)
 

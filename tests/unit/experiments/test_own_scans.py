@@ -19,7 +19,7 @@ try:
 except WeightsMissing as absent:
     pytest.skip(str(absent), allow_module_level=True)
 
-STAGES = ("teachers' features", "capability", "fusion")
+STAGES = ("teachers' features", "capability", "fusion", "superpoints")
 TEACHERS = ("rooms-dense", "rooms-mask")
 # Whoever imports it ends: a question that is answered at once loads no teacher.
 NO_TORCH = 'raise SystemExit("PyTorch was loaded")\n'
@@ -112,7 +112,8 @@ def test_the_second_question_computes_nothing(root, tmp_path, without_torch):
     assert "answered by: the student rooms, from geometry alone" in student
     answers = Workspace(tmp_path / "runs/query").answers(name, "student-rooms").parent
     found = {path.name: path / "a_chair.json" for path in answers.iterdir()}
-    assert set(found) == {"student-rooms", "fused-capability-rooms-dense-rooms-mask"}
+    fused = "fused-capability-rooms-dense-rooms-mask-superpoints"
+    assert set(found) == {"student-rooms", fused}
     for path in found.values():
         answer = json.loads(path.read_text())
         assert answer["text"] == "a chair" and answer["scan"] == str(capture)
@@ -122,7 +123,7 @@ def test_the_second_question_computes_nothing(root, tmp_path, without_torch):
 @pytest.mark.slow
 def test_what_changed_is_made_again(root, tmp_path):
     capture = write_capture(tmp_path / "scan1")
-    fused = ("--strategy=add", "--level=superpoint", "--teachers=rooms-dense")
+    fused = ("--strategy=add", "--teachers=rooms-dense")
     ask(root, tmp_path, capture, *fused)
     before = artefacts(tmp_path)
     assert any(path.startswith("superpoints/") for path in before)

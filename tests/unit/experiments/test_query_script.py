@@ -22,7 +22,7 @@ from sas_jax.scenes.scene import Scene
 from sas_jax.text import minilm_files
 
 NAME = "scene0000_00"
-WHO = "fused-capability-rooms-dense-rooms-mask"
+WHO = "fused-capability-rooms-dense-rooms-mask-superpoints"
 
 try:
     minilm_files.model_folder()
@@ -99,7 +99,7 @@ def test_every_question_has_a_file_of_its_own(root, world):
     own = f"{NAME}/{WHO}/"
     assert all(path.startswith(own) for path in written(world))
     outside = {p.name for p in (world / "run").iterdir()}
-    assert outside == {"fused", "queries"}
+    assert outside == {"fused", "queries", "stamps", "superpoints"}
     # Four points are no region: nothing is drawn that would look like an answer.
     assert not list((world / "run" / "queries").rglob("*.ply"))
 
