@@ -31,6 +31,7 @@ format itself states units, axes and intrinsics; what is found out (up, unit, sc
 | `--pose_convention=opencv\\|opengl\\|inverse\\|inverse-opengl` | poses that the frames contradict |
 | `--frame_stride=10` | every tenth frame only |
 | `--thin_m=0.02` | one point per voxel of a mesh or cloud that is too large |
+| `--max_edge_m=0.02` | how finely a mesh with large triangles is filled with points |
 
 **Intrinsics** of our own and of other formats' text files: 3x3, 3x4 or 4x4, with spaces or commas, in lines or in one; `fx fy cx cy`, maybe
 with `w h`; JSON. A comment such as `# 640x480` states the size of the images that they are for. **Lenses** (OpenCV's and fisheye) are taken

@@ -6,6 +6,8 @@
 All scans are in every split. A student answers from geometry alone. Which way is up and
 what the unit is says the format (glTF, LAS), else the surfaces and the size, and a line
 of the log says what was found and by what; flags override it.
+
+A student sees points, not triangles: a mesh with large ones gets more points on them.
 """
 
 import dataclasses
