@@ -234,7 +234,7 @@ def test_rooms_are_not_written_between_scans_of_others(
     rooms = importlib.import_module("make_rooms")
     (tmp_path / place).mkdir(parents=True)
     if place == "scan":
-        (tmp_path / place / "intrinsic.txt").touch()
+        write_capture(tmp_path / place)
     with flagsaver.flagsaver(data_root=str(tmp_path)):
         flags.FLAGS.mark_as_parsed()
         with pytest.raises(InputError, match="a folder of rooms, or a new one"):
