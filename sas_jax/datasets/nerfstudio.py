@@ -49,6 +49,7 @@ class Nerfstudio(CaptureDataset):
 
     name: ClassVar = "nerfstudio"
     layout: ClassVar = "<scan>/ with transforms.json"
+    needs: ClassVar = ("transforms.json", "images/*")
 
     def is_scan(self, path: pathlib.Path) -> bool:
         """Tell whether there are transforms, and no model of COLMAP beside them."""
