@@ -72,6 +72,10 @@ _ENDINGS = (".ply", "_view0.png", "_view1.png")
 def main() -> None:
     """Answer every --text on one scene."""
     began = time.monotonic()
+    if not all(any(map(str.isalnum, text)) for text in _TEXT.value):
+        raise InputError(
+            "query: --text must hold a word, got none. Say what to look for."
+        )
     scan = settings.named_scan(_SCENE.value)
     scene = _open(scan)
     source = _source(scene)

@@ -160,7 +160,7 @@ def test_a_label_set_is_chosen_by_its_name(stage, tmp_path):
 
 def test_a_folder_of_no_layout_is_told_what_there_is(stage, tmp_path):
     (tmp_path / "data").mkdir()
-    with pytest.raises(InputError, match=r"got no files .*scannet, .*posed_rgbd"):
+    with pytest.raises(InputError, match=r"got no files .*docs/scans\.md"):
         stage("settings").scans(["train"])
     with pytest.raises(InputError, match=r"settings must be of .*got depthscale"):
         registry.open_folder(tmp_path, depthscale=5000)
