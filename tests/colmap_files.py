@@ -4,7 +4,7 @@ import pathlib
 import struct
 
 import numpy as np
-from one_room import INTRINSICS, SIZE_WH, pictures
+from one_room import pictures
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
@@ -16,12 +16,13 @@ def tracked_points(frames, intrinsics, step=3):
     points, colors, tracks = [], [], []
     cameras = [poses.inverse(frame.pose) for frame in frames]
     for frame in frames:
-        v, u = np.mgrid[1 : frame.rgb.shape[0] : step, 1 : frame.rgb.shape[1] : step]
-        rays = np.stack([u.ravel(), v.ravel(), np.ones(u.size)])
-        local = np.linalg.solve(intrinsics, rays) * frame.depth_m[v, u].ravel()
+        v, u = np.nonzero(frame.depth_m[1::step, 1::step])
+        v, u = 1 + step * v, 1 + step * u
+        rays = np.stack([u, v, np.ones(u.size)])
+        local = np.linalg.solve(intrinsics, rays) * frame.depth_m[v, u]
         world = (frame.pose[:3, :3] @ local).T + frame.pose[:3, 3]
         points.append(world)
-        colors.append(frame.rgb[v, u].reshape(-1, 3))
+        colors.append(frame.rgb[v, u])
         seen = np.zeros((len(world), len(frames)), bool)
         for i, (camera, other) in enumerate(zip(cameras, frames, strict=True)):
             x, y, z = camera[:3, :3] @ world.T + camera[:3, 3:]
@@ -47,18 +48,23 @@ def write_images(folder, frames, name="{}.png"):
 def write_colmap(
     folder: pathlib.Path,
     binary: bool = True,
-    model=(1, "PINHOLE", INTRINSICS[[0, 1, 0, 1], [0, 1, 2, 2]] + [0, 0, 0.5, 0.5]),
+    model=None,
     frames=None,
     world=None,
     scale: float = 1.0,
     place: str = "sparse/0",
     points=None,
 ):
-    """Write a model and its images; `world` and `scale` are what the model is in."""
-    frames = pictures() if frames is None else frames
+    """Write a model and its images; `world` and `scale` are what the model is in.
+
+    `model` is the camera's: number, name and values; a pinhole where it is None.
+    """
+    frames = frames or pictures()
+    k = frames[0].intrinsics
+    pinhole = (1, "PINHOLE", k[[0, 1, 0, 1], [0, 1, 2, 2]] + [0, 0, 0.5, 0.5])
     write_images(folder / "images", frames)
     world = np.eye(4) if world is None else world
-    xyz, rgb, tracks = points or tracked_points(frames, INTRINSICS)
+    xyz, rgb, tracks = points or tracked_points(frames, k)
     xyz = scale * (xyz @ world[:3, :3].T + world[:3, 3])
     images = []
     for i, frame in enumerate(frames):
@@ -68,13 +74,14 @@ def write_colmap(
     write = _binary if binary else _text
     to = folder / place
     to.mkdir(parents=True, exist_ok=True)
-    write(to, model, images, list(zip(xyz, rgb, tracks, strict=True)))
+    camera = (*(model or pinhole), frames[0].rgb.shape[1::-1])
+    write(to, camera, images, list(zip(xyz, rgb, tracks, strict=True)))
     return folder
 
 
 def _binary(folder, model, images, points):
-    number, _, values = model
-    camera = struct.pack("<QiiQQ", 1, 5, number, *SIZE_WH)
+    number, _, values, size_wh = model
+    camera = struct.pack("<QiiQQ", 1, 5, number, *size_wh)
     (folder / "cameras.bin").write_bytes(
         camera + struct.pack(f"<{len(values)}d", *values)
     )
@@ -91,9 +98,9 @@ def _binary(folder, model, images, points):
 
 
 def _text(folder, model, images, points):
-    _, name, values = model
+    _, name, values, (width, height) = model
     numbers = " ".join(map(repr, map(float, values)))
-    camera = f"5 {name} {SIZE_WH[0]} {SIZE_WH[1]} {numbers}"
+    camera = f"5 {name} {width} {height} {numbers}"
     (folder / "cameras.txt").write_text(f"# Camera list\n{camera}\n")
     lines = ["# Image list"]
     for i, pose, image in images:

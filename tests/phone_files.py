@@ -5,23 +5,15 @@ import json
 import zipfile
 
 import numpy as np
-from one_room import INTRINSICS, pictures, turned
+from one_room import pictures, turned
 from PIL import Image
+from rgbd_files import row, save, stated, units
 from scipy.spatial.transform import Rotation
 
 from sas_jax.scenes.poses import to_opencv
 
 # z up to y up.
 Y_UP = turned(0, -90)
-
-
-def save(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path, quality=95)
-
-
-def millimetres(frame):
-    return np.rint(frame.depth_m * 1000).astype(np.uint16)
 
 
 def doubtful(frame, levels=(0, 1, 2)):
@@ -39,8 +31,7 @@ def opengl(pose, world=Y_UP):
 
 
 def as_polycam(folder, frames=None, corrected="corrected_"):
-    frames = pictures() if frames is None else frames
-    fx, fy, cx, cy = INTRINSICS[[0, 1, 0, 1], [0, 1, 2, 2]]
+    frames = frames or pictures()
     keyframes = folder / "keyframes"
     for i, frame in enumerate(frames):
         name = f"{1_000_000 + i * 40_000}"
@@ -50,9 +41,9 @@ def as_polycam(folder, frames=None, corrected="corrected_"):
         save(keyframes / f"confidence/{name}.png", sure)
         pose = opengl(frame.pose)
         camera = {f"t_{r}{c}": pose[r, c] for r in range(3) for c in range(4)}
-        height, width = frame.rgb.shape[:2]
-        camera |= {"fx": fx, "fy": fy, "cx": cx, "cy": cy, "blur_score": 9.0}
-        camera |= {"width": width, "height": height, "timestamp": 5}
+        of_file = stated(frame)
+        size = {"width": of_file.pop("w"), "height": of_file.pop("h")}
+        camera |= {**of_file, **size, "blur_score": 9.0, "timestamp": 5}
         path = keyframes / f"{corrected}cameras/{name}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(camera))
@@ -61,25 +52,27 @@ def as_polycam(folder, frames=None, corrected="corrected_"):
 
 def as_nerfstudio(folder, seen=None, depth=True, **changes):
     """Write a transforms.json; `changes` are of its top level."""
-    frames = pictures() if seen is None else seen
-    stated = {"fl_x": 40.0, "fl_y": 40.0, "cx": 32.0, "cy": 24.0, "w": 64, "h": 48}
-    stated |= {"camera_model": "OPENCV", "k1": 0.0, "frames": []}
+    frames = seen or pictures()
+    k = stated(frames[0])
+    facts = {"fl_x": k["fx"], "fl_y": k["fy"], "cx": k["cx"] + 0.5, "cy": k["cy"] + 0.5}
+    facts |= {"w": k["w"], "h": k["h"]}
+    facts |= {"camera_model": "OPENCV", "k1": 0.0, "frames": []}
     for i, frame in enumerate(frames):
         save(folder / f"images/frame_{i:05}.png", frame.rgb)
         one = {"file_path": f"images/frame_{i:05}.png"}
         one["transform_matrix"] = opengl(frame.pose, np.eye(4)).tolist()
         if depth:
-            save(folder / f"depth/frame_{i:05}.png", millimetres(frame))
+            save(folder / f"depth/frame_{i:05}.png", units(frame))
             one["depth_file_path"] = f"depth/frame_{i:05}.png"
-        stated["frames"].append(one)
-    stated |= changes
-    stated = {key: value for key, value in stated.items() if value is not None}
-    (folder / "transforms.json").write_text(json.dumps(stated))
+        facts["frames"].append(one)
+    facts |= changes
+    facts = {key: value for key, value in facts.items() if value is not None}
+    (folder / "transforms.json").write_text(json.dumps(facts))
     return folder, frames
 
 
 def as_stray(folder, frames=None, first_version=False, images=True):
-    frames = pictures() if frames is None else frames
+    frames = frames or pictures()
     rows = [] if first_version else ["timestamp, frame, x, y, z, qx, qy, qz, qw"]
     for i, frame in enumerate(frames):
         if images:
@@ -98,7 +91,7 @@ def as_stray(folder, frames=None, first_version=False, images=True):
         head = [] if first_version else [str(i / 60), f"{i:06}"]
         rows.append(", ".join([*head, *map(repr, numbers)]))
     (folder / "odometry.csv").write_text("\n".join(rows))
-    matrix = [", ".join(repr(float(v)) for v in row) for row in INTRINSICS]
+    matrix = [row(line).replace(" ", ", ") for line in frames[0].intrinsics]
     (folder / "camera_matrix.csv").write_text("\n".join(matrix))
     return folder, frames
 
@@ -119,15 +112,17 @@ def write_video(path, images, rate=30, codec="libx264", keys=5):
 
 
 def record3d_metadata(frames, per_frame=True):
-    stated = {"w": 64, "h": 48, "dw": 64, "dh": 48, "fps": 60}
-    stated["K"] = INTRINSICS.T.ravel().tolist()
+    k = stated(frames[0])
+    facts = {"w": k["w"], "h": k["h"], "dw": k["w"], "dh": k["h"], "fps": 60}
+    facts["K"] = frames[0].intrinsics.T.ravel().tolist()
     poses = [opengl(frame.pose) for frame in frames]
     turns = [Rotation.from_matrix(pose[:3, :3]).as_quat() for pose in poses]
     pairs = zip(turns, poses, strict=True)
-    stated["poses"] = [[*turn.tolist(), *pose[:3, 3].tolist()] for turn, pose in pairs]
+    facts["poses"] = [[*turn.tolist(), *pose[:3, 3].tolist()] for turn, pose in pairs]
     if per_frame:
-        stated["perFrameIntrinsicCoeffs"] = [[40.0, 40.0, 31.5, 23.5]] * len(frames)
-    return stated
+        camera = [k["fx"], k["fy"], k["cx"], k["cy"]]
+        facts["perFrameIntrinsicCoeffs"] = [camera] * len(frames)
+    return facts
 
 
 def record3d_members(frames, compress):
@@ -143,9 +138,9 @@ def record3d_members(frames, compress):
     return members
 
 
-def as_record3d(folder, compress):
+def as_record3d(folder, compress, frames=None):
     """Write an archive beside a folder of that name."""
-    frames = pictures()
+    frames = frames or pictures()
     path = folder.with_suffix(".r3d")
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
@@ -154,13 +149,13 @@ def as_record3d(folder, compress):
     return path, frames
 
 
-def as_record3d_export(folder):
+def as_record3d_export(folder, frames=None):
     """Write an export with images for colour and depth; arrays stand for EXR files."""
-    frames = pictures()
+    frames = frames or pictures()
     (folder / "depth").mkdir(parents=True)
     for i, frame in enumerate(frames):
         save(folder / f"rgb/{i}.jpg", frame.rgb)
         np.save(folder / f"depth/{i}.npy", frame.depth_m.astype(np.float32))
-    stated = record3d_metadata(frames, per_frame=False)
-    (folder / "metadata.json").write_text(json.dumps(stated))
+    facts = record3d_metadata(frames, per_frame=False)
+    (folder / "metadata.json").write_text(json.dumps(facts))
     return folder, frames

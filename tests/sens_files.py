@@ -5,7 +5,7 @@ import struct
 import zlib
 
 import numpy as np
-from one_room import INTRINSICS, SIZE_WH, pictures
+from one_room import pictures
 from PIL import Image
 
 SAME = np.eye(4)
@@ -33,16 +33,19 @@ def sens_bytes(
     frames=None,
     *,
     version=4,
-    intrinsics=(INTRINSICS, INTRINSICS),
+    intrinsics=None,
     extrinsics=(SAME, SAME),
     codecs=(2, 1),
-    sizes=(SIZE_WH, SIZE_WH),
+    sizes=None,
     depth_scale=1000.0,
     count=None,
     images=None,
 ):
     """Return a file's bytes; `images` are the compressed ones, made where None."""
     frames = pictures() if frames is None else frames
+    if frames:
+        intrinsics = intrinsics or (frames[0].intrinsics,) * 2
+        sizes = sizes or (frames[0].rgb.shape[1::-1],) * 2
     name = b"StructureSensor"
     matrices = [
         *four(intrinsics[0]).flat,
