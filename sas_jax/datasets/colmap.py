@@ -30,6 +30,7 @@ from sas_jax.datasets.colmap_model import (
     read_images,
     read_points,
 )
+from sas_jax.datasets.transforms import names_geometry
 from sas_jax.errors import InputError
 from sas_jax.scenes.frames import natural_key
 from sas_jax.scenes.mesh import Mesh, checked_mesh
@@ -53,8 +54,8 @@ class Colmap(CaptureDataset):
     needs: ClassVar = ("images/*", "sparse/*")
 
     def is_scan(self, path: pathlib.Path) -> bool:
-        """Tell whether there is a model."""
-        return model_folder(path) is not None
+        """Tell whether there is a model, and no transforms that say more."""
+        return model_folder(path) is not None and not names_geometry(path)
 
     def capture(self, path: pathlib.Path) -> Capture:
         """Return the registered images, and the points of the model or better ones."""

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sas_jax.datasets.contracts import Dataset, Scan
+from sas_jax.datasets.contracts import Dataset, Scan, readable
 from sas_jax.datasets.unknown import contents, nearest
 from sas_jax.errors import InputError
 from sas_jax.registry import function_of
@@ -148,6 +148,16 @@ def open_folder(
 
 
 def _recognised(
+    what: str,
+    path: pathlib.Path,
+    knows: Callable[[Dataset], bool],
+    settings: Mapping[str, Any] | None,
+) -> Dataset:
+    with readable("datasets", path):
+        return _asked(what, path, knows, settings)
+
+
+def _asked(
     what: str,
     path: pathlib.Path,
     knows: Callable[[Dataset], bool],
