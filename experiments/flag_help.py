@@ -61,4 +61,6 @@ def _lines(flag: flags.Flag) -> list[str]:
 
 def _kind(flag: flags.Flag) -> str:
     kind = flag.flag_type()
+    if kind.startswith("multi "):
+        kind = kind.removeprefix("multi ")
     return {"int": "N", "float": "X", "string": "TEXT"}.get(kind, "A,B,...")

@@ -47,6 +47,11 @@ def run(main: Callable[[], None]) -> None:
             if debugging():
                 traceback.print_exc()
             sys.exit(f"error: {error}")
+        except OSError as error:
+            _end_bars()
+            if error.filename is None or debugging():
+                _crash(error)
+            sys.exit(f"error: {_refused(error)}")
         except KeyboardInterrupt:
             _end_bars()
             sys.exit("stopped; what is finished is kept, run the same command to go on")
@@ -84,6 +89,15 @@ def _end_bars() -> None:
     tqdm = sys.modules.get("tqdm")
     for bar in list(getattr(getattr(tqdm, "tqdm", None), "_instances", ())):
         bar.close()
+
+
+def _refused(error: OSError) -> InputError:
+    """Return what to say of a file that the system does not let be read or written."""
+    return InputError(
+        f"{_script()}: a file that can be read or written is required, got "
+        f"{error.strerror} ({error.filename}). Check its permissions and the space on "
+        "the disk."
+    )
 
 
 def _crash(error: Exception) -> NoReturn:

@@ -59,7 +59,8 @@ def cut(wanted: Sequence[Scan]) -> Tally:
 
 def of_scene(scan: Scan, scene: Scene) -> np.ndarray:
     """Return the superpoint of each point of a scene, [P] i32, made now where due."""
-    cut([scan])
+    if not cut([scan]).made:
+        print("superpoints: up to date")
     return load_superpoints(settings.workspace().superpoints(scan.name), scene.points)
 
 

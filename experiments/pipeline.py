@@ -23,7 +23,9 @@ from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.capability import registry
 from sas_jax.classes import vocabulary
 from sas_jax.errors import InputError
+from sas_jax.stages import command
 
+_UNLABELLED = "no scan here has labels, so there is nothing to score or to report"
 _VARIANT_FLAGS = {
     "point": ["--distill=point", "--self_distillation=0"],
     "full": ["--distill=superpoint"],
@@ -42,8 +44,16 @@ def main() -> None:
         stages = _stages()
         for number, (name, script, extra) in enumerate(stages, 1):
             tqdm.write(f"\n[{number}/{len(stages)}] {name}")
+            if script == "evaluate.py" and not _has_labels():
+                print(f"{_UNLABELLED}: {command('query')} asks them.")
+                return
             _run(name, script, extra)
     print(f"\nreport: {settings.workspace().report.resolve()}")
+
+
+def _has_labels() -> bool:
+    scans = settings.scans([stage_flags.EVAL_SPLIT.value])
+    return any(scan.has_labels for scan in scans)
 
 
 def _dry_run() -> None:

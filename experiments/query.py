@@ -7,11 +7,8 @@ r"""Ask a scan for something in words; get a heat map and the best regions.
 A scene is the folder or file of a scan of any known layout, or a name in the data set.
 Whatever is due runs by itself and is kept, so the second question is answered at once:
 the cloud of posed frames (every --frame_stride-th), the teachers' features, their
-capability, superpoints (--level=superpoint), fusion, the student's features. A killed
-run goes on where it stopped.
-
---superpoint_scores averages what points answer over superpoints: less noise, and points
-that no camera saw answer, too.
+capability, fusion, superpoints, the student's features. A killed run goes on where it
+stopped.
 
 Who answers, --source:
   auto     the student, where one was chosen (--run, --student) or trained in this
@@ -19,7 +16,9 @@ Who answers, --source:
            teachers can run here; else the student that comes with the package
   student  the network, from geometry alone: that of --run, of the file or name that
            --student gives, or the one that comes with the package
-  fused    the features of the scan's images by --teachers, fused by --strategy
+  fused    the features of the scan's images by --teachers, fused by --strategy, and
+           what points answer averaged over superpoints: less noise, and points that no
+           camera saw answer, too (--nosuperpoint_scores: each point for itself)
 
 Without a flagfile results lie in runs/query, and the teachers that come with the
 package look at the images; they know procedural rooms only. Writes, into
@@ -73,22 +72,26 @@ _ENDINGS = (".ply", "_view0.png", "_view1.png")
 def main() -> None:
     """Answer every --text on one scene."""
     began = time.monotonic()
+    if not all(any(map(str.isalnum, text)) for text in _TEXT.value):
+        raise InputError(
+            "query: --text must hold a word, got none. Say what to look for."
+        )
     scan = settings.named_scan(_SCENE.value)
     scene = _open(scan)
     source = _source(scene)
-    who, name = _who(source)
+    averaged = stage_flags.SUPERPOINT_SCORES.value
+    averaged = source == "fused" if averaged is None else averaged
+    who, name = _who(source, averaged)
     features = _features(source, scan, scene)
     settings.check_texts(features.space, _TEXT.value)
     features = query.unit_features(features)
-    superpoints = None
-    if stage_flags.SUPERPOINT_SCORES.value:
-        superpoints = of_scene(scan, scene)
+    superpoints = of_scene(scan, scene) if averaged else None
     config = query.config_for(scene.points)
     ready = time.monotonic() - began
     print(f"answered by: {who}")
     unseen = 100 * float((features.row < 0).mean())
     if unseen >= 1:
-        print(f"{unseen:.0f} % of the points are seen by no image and cannot answer")
+        print(f"{unseen:.0f} % of the points are seen by no image")
     encode = settings.text_encoder(features.space)
     anything = encode(list(query.ANYTHING))
     output = settings.workspace().answers(scene.name, name)
@@ -135,11 +138,12 @@ def _source(scene: Scene) -> str:
     return "fused"
 
 
-def _who(source: str) -> tuple[str, str]:
+def _who(source: str, averaged: bool) -> tuple[str, str]:
     """Return who answers, for people, and the name of a folder of its answers."""
     if source == "student":
         name = student_names.title(student_names.chosen())
-        return f"the student {name}, from geometry alone", f"student-{name}"
+        who, parts = f"the student {name}, from geometry alone", ["student", name]
+        return _with_average(who, parts, averaged)
     fusion, level = settings.fused_name(), stage_flags.LEVEL.value
     teachers = stage_flags.TEACHERS.value
     if stage_flags.strategy() == "single":
@@ -149,9 +153,16 @@ def _who(source: str) -> tuple[str, str]:
     who = f"the images, by {' and '.join(teachers)}"
     who += " (trained on procedural rooms only)" if only else ""
     who += f", fused by {fusion}" if len(teachers) > 1 else ""
-    who += ", means of superpoints" if level == "superpoint" else ""
     parts = ["fused", fusion.partition("-")[0], *teachers]
-    return who, "-".join(parts + [level] * (level != "point"))
+    if level == "superpoint":
+        who, parts = f"{who}, mean features of superpoints", [*parts, "means"]
+    return _with_average(who, parts, averaged)
+
+
+def _with_average(who: str, parts: list[str], averaged: bool) -> tuple[str, str]:
+    if averaged:
+        who, parts = f"{who}, averaged over superpoints", [*parts, "superpoints"]
+    return who, "-".join(parts)
 
 
 def _features(source: str, scan: Scan, scene: Scene) -> Features:

@@ -4,6 +4,7 @@ Flags are read in `experiments/` only; the library gets frozen dataclasses.
 """
 
 import dataclasses
+import difflib
 import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -160,6 +161,15 @@ def named_scan(name: str, flag: str = "--scene") -> Scan:
             return Scan(known, name, looked_for[0])
     if name and looked_for[-1].exists():
         return _scan_at(looked_for[-1], known)
+    if "/" in name:
+        place = looked_for[-1]
+        beside = place.parent.iterdir() if place.parent.is_dir() else ()
+        near = difflib.get_close_matches(place.name, [p.name for p in beside], 1)
+        meant = f" Is {near[0]} meant?" if near else " Correct the path."
+        raise InputError(
+            f"flags: {flag} must name a scan's folder or file that is there, got none "
+            f"({place}).{meant}"
+        )
     raise InputError(
         f"flags: {flag} must name a scan of the data set, or a scan's folder or file, "
         f"got {name} ({' and '.join(map(str, looked_for))}: not there). "

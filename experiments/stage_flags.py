@@ -47,7 +47,8 @@ SUPERPOINT_SCORES = flags.DEFINE_bool(
     "superpoint_scores",
     None,
     "Average scores over superpoints: a second row of each method in evaluate.py, by "
-    "default where superpoints were made; the answer of query.py, by default not.",
+    "default where superpoints were made; the answer of query.py, by default where "
+    "images answer.",
 )
 EVAL_SPLIT = flags.DEFINE_string("eval_split", "test", "Split to score and report on.")
 SCENES = flags.DEFINE_list("scenes", [], "Only these scenes; default: whole splits.")

@@ -32,6 +32,12 @@ def run(script: str, arguments: Sequence[str], *, table: bool = True) -> None:
     """
     command = [sys.executable, str(_HERE / script), *arguments]
     status = call(command, stdout=None if table else subprocess.DEVNULL)
+    if status == -signal.SIGKILL:
+        raise InputError(
+            f"stages: {script} must get the memory that it needs, it was killed, which "
+            "the system does when memory ends. Close other programs, or give it less: "
+            "--dry_run_points, --batch_size, --num_workers=0, --frame_stride."
+        )
     if status != 0:
         raise InputError(
             f"stages: every stage must succeed, got exit status {status} from "

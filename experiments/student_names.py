@@ -67,8 +67,11 @@ def chosen() -> str:
     """Return the name of the student that answers.
 
     It is that of --run where that is given: a flagfile may hold --student. Else it is
-    --student's, else that of the default run, and where there is none a student that
-    comes with the package.
+    --student's, else that of the default run or of the only one that was trained, and
+    where there is none a student that comes with the package.
+
+    Raises:
+      InputError: where several runs were trained and none was chosen.
     """
     run = stage_flags.RUN.value
     check_run(run)
@@ -77,10 +80,24 @@ def chosen() -> str:
         return run
     if student is not None:
         return student
-    if _is_trained(run):
-        return run
+    if (trained := _trained()) is not None:
+        return trained
     _say_who_answers(Workspace(stage_flags.WORKSPACE.value).root)
     return str(shipped.find(_DEFAULT))
+
+
+def _trained() -> str | None:
+    """Return the run that is meant where none is named; None without any."""
+    workspace, run = Workspace(stage_flags.WORKSPACE.value), stage_flags.RUN.value
+    if complete_steps(workspace.checkpoints(run)):
+        return run
+    runs = [r for r in workspace.runs() if complete_steps(workspace.checkpoints(r))]
+    if len(runs) > 1:
+        raise InputError(
+            f"flags: --run must name one of the students that were trained here, "
+            f"{', '.join(runs)}; got none ({workspace.root}). Name one."
+        )
+    return runs[0] if runs else None
 
 
 @functools.cache
@@ -96,7 +113,8 @@ def title(name: str) -> str:
     """Return a student's name for people and for files, another one for each."""
     file = student_file(name)
     if file is None:
-        return name
+        place = pathlib.Path(name).expanduser()
+        return name_of_place(place) if "/" in name else name
     known = [own for own in shipped.STUDENTS if shipped.find(own) == file]
     return known[0] if known else name_of_place(file)
 
@@ -104,12 +122,7 @@ def title(name: str) -> str:
 def is_chosen() -> bool:
     """Tell whether a student was chosen by a flag, or trained in this workspace."""
     given = any(flags.FLAGS[name].present for name in ("run", "student"))
-    return given or _is_trained(stage_flags.RUN.value)
-
-
-def _is_trained(run: str) -> bool:
-    workspace = Workspace(stage_flags.WORKSPACE.value)
-    return bool(complete_steps(workspace.checkpoints(run)))
+    return given or _trained() is not None
 
 
 def check_run(name: str) -> None:

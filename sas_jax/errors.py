@@ -4,8 +4,15 @@ VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
 
 
+# What a damaged file is quoted with may be as long as the file.
+_LONGEST = 2000
+
+
 class InputError(ValueError):
     """Report input that a user can mend; scripts print it as one line and exit 1."""
+
+    def __init__(self, message: str):
+        super().__init__(_one_line(message))
 
 
 class ContractError(ValueError):
@@ -26,3 +33,15 @@ class WeightsMissing(InputError):
 
 class WorkspaceBusy(InputError):
     """Report that another run holds the lock of the same folder."""
+
+
+def _one_line(message: str) -> str:
+    """Return a message without line ends and without the middle of an endless one.
+
+    File names and what is quoted from files may hold anything; the remedy comes last.
+    """
+    if len(message) > _LONGEST:
+        message = f"{message[: _LONGEST // 4]} ... {message[-3 * _LONGEST // 4 :]}"
+    if message.isprintable():
+        return message
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)

@@ -8,8 +8,8 @@ import numpy as np
 import trimesh
 
 from sas_jax.rooms.layout.make import make_room
-from sas_jax.rooms.scan.refine import split_edges
 from sas_jax.scenes.ply_write import write_ply
+from sas_jax.scenes.split_edges import split_edges
 
 SPACING_M = 0.16
 MESHES = (".ply", ".obj", ".glb", ".gltf", ".off", ".stl")

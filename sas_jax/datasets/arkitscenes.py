@@ -42,6 +42,7 @@ class ArkitScenes(CaptureDataset):
 
     name: ClassVar = "arkitscenes"
     layout: ClassVar = "<id>/ with lowres_wide/, lowres_depth/ and lowres_wide.traj"
+    needs: ClassVar = ("lowres_wide/*", "lowres_depth/*", "lowres_wide.traj")
 
     def is_scan(self, path: pathlib.Path) -> bool:
         """Tell whether there are images and their trajectory."""

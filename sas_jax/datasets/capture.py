@@ -273,7 +273,7 @@ def _thinned(
         raise InputError(
             f"{settings.name}: at least one frame with colour, depth and pose is "
             f"required, got none of {len(source.names)}, skipped for "
-            f"{', '.join(sorted(set(skipped.values()))) or 'nothing'} "
+            f"{', '.join(sorted(set(skipped.values()))) or 'no reading of depth'} "
             f"({source.folder}). See the warnings above for each file."
         )
     result = cloud.result()

@@ -28,6 +28,8 @@ from sas_jax.scenes.scene import FrameSource, Scene
 from sas_jax.scenes.upright import Up, surface_up, turn_up
 from sas_jax.scenes.views import ViewFrames
 
+# Which way floors face is clear from a part of a large cloud.
+_MOST_NORMALS = 200_000
 Tracks = Mapping[str, Int[np.ndarray, " N"]]
 
 
@@ -115,8 +117,9 @@ def _facing(mesh: Mesh, frames: Frames) -> Float32[np.ndarray, "N 3"]:
     if mesh.normals is not None:
         return mesh.normals
     if mesh.faces is None:
+        points = mesh.points[:: -(-len(mesh.points) // _MOST_NORMALS)]
         middle = camera_positions(frames).mean(axis=0) - mesh.origin
-        return estimate_normals(mesh.points, (middle - mesh.points).astype(np.float32))
+        return estimate_normals(points, (middle - points).astype(np.float32))
     a, b, c = (mesh.points[mesh.faces[:, i]] for i in range(3))
     across: Float[np.ndarray, "F 3"] = np.cross(b - a, c - a)
     length = np.linalg.norm(across, axis=1, keepdims=True)

@@ -13,6 +13,7 @@ A model has neither a unit nor an up: cameras and floors tell (`CaptureDataset`)
 
 import dataclasses
 import functools
+import logging
 import pathlib
 from collections.abc import Mapping
 from typing import ClassVar
@@ -29,6 +30,7 @@ from sas_jax.datasets.colmap_model import (
     read_images,
     read_points,
 )
+from sas_jax.datasets.transforms import names_geometry
 from sas_jax.errors import InputError
 from sas_jax.scenes.frames import natural_key
 from sas_jax.scenes.mesh import Mesh, checked_mesh
@@ -37,6 +39,8 @@ from sas_jax.scenes.views import View, ViewFrames
 
 _DENSE = ("fused.ply", "meshed-poisson.ply", "meshed-delaunay.ply")
 _IMAGES = ("images", "", "../images", "../../images", "input", "images_2", "images_4")
+# Points this many times as far from the middle as most are no part of the scene.
+_STRAY = 20
 # Images asked for to tell which folder they lie in.
 _TRIED = 20
 
@@ -50,8 +54,8 @@ class Colmap(CaptureDataset):
     needs: ClassVar = ("images/*", "sparse/*")
 
     def is_scan(self, path: pathlib.Path) -> bool:
-        """Tell whether there is a model."""
-        return model_folder(path) is not None
+        """Tell whether there is a model, and no transforms that say more."""
+        return model_folder(path) is not None and not names_geometry(path)
 
     def capture(self, path: pathlib.Path) -> Capture:
         """Return the registered images, and the points of the model or better ones."""
@@ -80,7 +84,7 @@ class Colmap(CaptureDataset):
                 functools.partial(read_ply, better),
                 scale=None,
             )
-        points = functools.cache(functools.partial(read_points, model))
+        points = functools.cache(lambda: _without_strays(read_points(model), path))
         return Capture(
             frames,
             "surfaces",
@@ -127,6 +131,34 @@ def _cloud(points: Points, model: pathlib.Path) -> Mesh:
     return checked_mesh(points.xyz, f"colmap ({model})", colors=points.rgb)
 
 
+def _without_strays(points: Points, path: pathlib.Path) -> Points:
+    """Leave out what was triangulated far beyond the scene, and say how much.
+
+    Rays that are nearly parallel meet anywhere; one such point a kilometre away makes
+    a room too large for voxels.
+    """
+    if not len(points.xyz):
+        return points
+    off = np.abs(points.xyz - np.median(points.xyz, axis=0)).max(axis=1)
+    most = float(np.median(off))
+    near = ~(off > _STRAY * most)
+    if near.all() or not most > 0:
+        return points
+    logging.warning(
+        "%s: %d of %d points are left out: they are more than %d times as far from the "
+        "middle as most.",
+        *(path.name, (~near).sum(), len(near), _STRAY),
+    )
+    row = np.cumsum(near) - 1
+    kept = near[points.track_point]
+    return Points(
+        points.xyz[near],
+        points.rgb[near],
+        points.track_image[kept],
+        row[points.track_point[kept]],
+    )
+
+
 def _tracks(
     points: Points, images: Mapping[int, Image]
 ) -> dict[str, Int64[np.ndarray, " N"]]:
@@ -135,4 +167,4 @@ def _tracks(
     ids, first = np.unique(points.track_image[order], return_index=True)
     rows = np.split(points.track_point[order], first[1:])
     pairs = zip(ids.tolist(), rows, strict=False)
-    return {images[i].name: np.unique(r) for i, r in pairs if i in images}
+    return {images[i].name: r for i, r in pairs if i in images}

@@ -219,14 +219,22 @@ def _binary_points(data: bytes, path: pathlib.Path) -> Points:
         if at > len(data):
             raise ValueError(f"a track of {length} images that are not there")
     start = np.array(starts, np.int64)
-    raw = np.frombuffer(data, np.uint8)
-    rows = raw[start[:, None] + np.arange(_POINT.itemsize)].view(_POINT)[:, 0]
+    rows = _records(data, start, _POINT)
     length = rows["n"].astype(np.int64)
     point = np.repeat(np.arange(len(rows)), length)
     within = np.arange(len(point)) - np.repeat(np.cumsum(length) - length, length)
     begin = start[point] + _POINT.itemsize + _TRACK_BYTES * within
-    image = raw[begin[:, None] + np.arange(4)].view("<i4")[:, 0]
+    image = _records(data, begin, np.dtype("<i4"))
     return Points(rows["xyz"].copy(), rows["rgb"].copy(), image.astype(np.int64), point)
+
+
+def _records(data: bytes, start: Int64[np.ndarray, " N"], kind: np.dtype):
+    """Return the records that begin at some bytes; copies no more than these."""
+    if not len(start):
+        return np.zeros(0, kind)
+    raw = np.frombuffer(data, np.uint8)
+    windows = np.lib.stride_tricks.sliding_window_view(raw, kind.itemsize)
+    return windows[start].view(kind)[:, 0]
 
 
 def _lines(lines: list[str]) -> Iterator[list[str]]:

@@ -10,9 +10,11 @@ scripts a field has the value of the flag of the same name.
 """
 
 import abc
+import contextlib
 import dataclasses
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -177,7 +179,8 @@ class Scan:
 
     def points(self) -> Float32[np.ndarray, "P 3"]:
         """Return the points that `open` gives; raises like it."""
-        return self.dataset.points(self.path)
+        with readable(self.dataset.name, self.path):
+            return self.dataset.points(self.path)
 
     def open(
         self,
@@ -187,12 +190,13 @@ class Scan:
         annotations: bool = True,
     ) -> Scene:
         """Open it; see `Dataset.open`. The scene has this scan's name."""
-        scene = self.dataset.open(
-            self.path,
-            image_size_wh=image_size_wh,
-            label_set=label_set,
-            annotations=annotations,
-        )
+        with readable(self.dataset.name, self.path):
+            scene = self.dataset.open(
+                self.path,
+                image_size_wh=image_size_wh,
+                label_set=label_set,
+                annotations=annotations,
+            )
         if scene.name == self.name:
             return scene
         return dataclasses.replace(scene, name=self.name)
@@ -209,9 +213,10 @@ class Scan:
           frame_stride: views are of every how many-th frame.
           memo: where checksums are remembered, with the stamps of their files.
         """
-        paths = self.dataset.files(self.path, part, frame_stride, memo)
         kind = f"{self.name}/{self.dataset.name}-{part}{frame_stride}"
-        sums = memo.value(kind, paths, lambda: self._sums(paths))
+        with readable(self.dataset.name, self.path):
+            paths = self.dataset.files(self.path, part, frame_stride, memo)
+            sums = memo.value(kind, paths, lambda: self._sums(paths))
         fields = dataclasses.fields(self.dataset)
         settings = {f.name: getattr(self.dataset, f.name) for f in fields if f.compare}
         read_by = decided_by(__name__, module_of(self.dataset))
@@ -228,3 +233,25 @@ class Scan:
                 for path in paths
             ]
         )
+
+
+@contextlib.contextmanager
+def readable(where: str, path: pathlib.Path) -> Iterator[None]:
+    """Say in one line what the system refuses: permissions, names, memory.
+
+    Raises:
+      InputError: for an OSError or a MemoryError of what is done inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        said = error.strerror or str(error) or type(error).__name__
+        raise InputError(
+            f"{where}: files that can be read are required, got {said} "
+            f"({error.filename or path}). Check the name and its permissions."
+        ) from error
+    except MemoryError as error:
+        raise InputError(
+            f"{where}: a scan that fits into memory is required, got one that asks for "
+            f"more than is free ({path}). Thin or cut it, or free memory."
+        ) from error

@@ -6,6 +6,8 @@
 All scans are in every split. A student answers from geometry alone. Which way is up and
 what the unit is says the format (glTF, LAS), else the surfaces and the size, and a line
 of the log says what was found and by what; flags override it.
+
+A student sees points, not triangles: a mesh with large ones gets more points on them.
 """
 
 import dataclasses
@@ -17,15 +19,17 @@ from typing import ClassVar, get_args
 import numpy as np
 from jaxtyping import Float64
 
+from sas_jax import memory
 from sas_jax.artefacts.stamps import Memo
 from sas_jax.checks import one_of
 from sas_jax.datasets.contracts import Dataset, Part
 from sas_jax.errors import InputError
 from sas_jax.scenes.labels import MATTERPORT21, SCANNET20, LabelSet
-from sas_jax.scenes.mesh import Mesh
+from sas_jax.scenes.mesh import Mesh, scene_of_mesh
 from sas_jax.scenes.mesh_files import READERS, read_mesh
 from sas_jax.scenes.placement import placed
 from sas_jax.scenes.scene import Scene
+from sas_jax.scenes.split_edges import refined
 from sas_jax.scenes.surface_sample import robust_range, surface_sample
 from sas_jax.scenes.units import MAP, METRES, Units, likely_unit
 from sas_jax.scenes.up_axis import likely_up
@@ -37,6 +41,12 @@ _ANY_TEXT = (".txt", ".csv")
 _SUFFIXES = tuple(suffix for suffix in READERS if suffix not in _ANY_TEXT)
 # Folders that belong to a mesh.
 _PARTS = ("tex", "mat", "map")
+# Bytes that reading takes per byte of a file, and what helps where there are fewer.
+_READING = 5
+_THINNER = (
+    "Cut the scan into parts, or thin it, with the program that wrote it: a point in "
+    "every 2 cm is enough."
+)
 _Sample = tuple[Float64[np.ndarray, "S 3"], Float64[np.ndarray, "S 3"]]
 
 
@@ -50,6 +60,8 @@ class Geometry(Dataset):
         believes floors and walls alone.
       units: of the file; "auto" believes the format, then the size.
       scale: metres per unit of the file, where none of `units` fits.
+      max_edge_m: coarse meshes are cut until no edge is longer, metres: a student sees
+        points, and those of a scan lie closer than its voxels.
       thin_m: keep one point per cell of this edge, metres, and no faces; for scans that
         are denser than they need be. None keeps all.
     """
@@ -57,6 +69,7 @@ class Geometry(Dataset):
     up: Up = "auto"
     units: Units = "auto"
     scale: float | None = None
+    max_edge_m: float = 0.08
     thin_m: float | None = None
 
     name: ClassVar = "geometry"
@@ -67,7 +80,7 @@ class Geometry(Dataset):
     def __post_init__(self) -> None:
         one_of("geometry", "up", self.up, get_args(Up))
         one_of("geometry", "units", self.units, get_args(Units))
-        for name in ("scale", "thin_m"):
+        for name in ("scale", "max_edge_m", "thin_m"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise InputError(
@@ -129,20 +142,19 @@ class Geometry(Dataset):
                 f"file of points has none of ({path}). Correct --up."
             )
         file = _file(path)
+        if file.is_file():
+            size = _READING * file.stat().st_size
+            memory.require(size, f"reading {file.name}", remedy=_THINNER)
         mesh = read_mesh(file)
         sample = surface_sample(mesh)
         turn = _turn(self.up, mesh, sample, file)
         scale = self.scale or _metres(self.units, mesh, sample, turn, file)
-        mesh = placed(mesh, turn, scale)
+        mesh = _without_gaps(placed(mesh, turn, scale), self.max_edge_m, file)
         if self.thin_m is not None:
             mesh = _thinned(mesh, self.thin_m)
-        return Scene(
-            name=_name(path),
-            points=mesh.points,
-            normals=mesh.normals,
-            colors=mesh.colors,
-            faces=mesh.faces,
-            origin=mesh.origin,
+        return scene_of_mesh(
+            mesh,
+            _name(path),
         )
 
     def has_labels(self, path: pathlib.Path) -> bool:
@@ -250,6 +262,18 @@ def _say(file: pathlib.Path, what: str) -> None:
     logging.warning("%s: %s", file.name, what)
 
 
+def _without_gaps(mesh: Mesh, edge_m: float, file: pathlib.Path) -> Mesh:
+    """Return the mesh with points all over large triangles, and say how many."""
+    more, edge_m = refined(mesh, edge_m)
+    if edge_m:
+        _say(
+            file,
+            f"{len(mesh.points)} points on large triangles, cut to edges of at most "
+            f"{edge_m:.2g} m: {len(more.points)} points; --max_edge_m for others",
+        )
+    return more
+
+
 def _thinned(mesh: Mesh, edge_m: float) -> Mesh:
     """Return the first point of every cell."""
     kept = np.sort(voxelize(mesh.points, edge_m).first_point)
@@ -265,4 +289,5 @@ def _thinned(mesh: Mesh, edge_m: float) -> Mesh:
         colors=of(mesh.colors),
         label=of(mesh.label),
         faces=None,
+        face_label=None,
     )

@@ -31,7 +31,7 @@ from sas_jax.datasets.scan_files import names_of_split
 from sas_jax.errors import InputError
 from sas_jax.scenes.image_files import depth_file
 from sas_jax.scenes.labels import IGNORE, LabelSet, label_set
-from sas_jax.scenes.mesh import Mesh
+from sas_jax.scenes.mesh import Mesh, scene_of_mesh
 from sas_jax.scenes.ply import read_ply
 from sas_jax.scenes.scene import Scene
 from sas_jax.scenes.views import Camera, View, ViewFrames
@@ -116,16 +116,12 @@ class Matterport(Dataset):
         mesh = read_ply(path, face_label=_CATEGORY if annotations else ())
         chosen = label_set or self.label_sets[0]
         frames = self._frames(path, mesh).relative_to(mesh.origin)
-        return Scene(
-            name=self.scan_name(path),
-            points=mesh.points,
-            normals=mesh.normals,
-            colors=mesh.colors,
-            faces=mesh.faces,
+        return scene_of_mesh(
+            mesh,
+            self.scan_name(path),
             labels=_voted(mesh, chosen, path) if annotations else None,
             frame_source=dataclasses.replace(frames, image_size_wh=image_size_wh),
             label_set=chosen,
-            origin=mesh.origin,
         )
 
     def points(self, path: pathlib.Path) -> Float32[np.ndarray, "P 3"]:

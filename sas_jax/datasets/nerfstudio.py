@@ -22,6 +22,7 @@ import numpy as np
 from sas_jax.datasets.capture import Capture, CaptureDataset
 from sas_jax.datasets.colmap import model_folder
 from sas_jax.datasets.colmap_model import model_file, read_points
+from sas_jax.datasets.transforms import TRANSFORMS, names_geometry
 from sas_jax.errors import InputError
 from sas_jax.scenes.image_files import depth_file, read_json
 from sas_jax.scenes.images import image_size_wh
@@ -31,7 +32,6 @@ from sas_jax.scenes.undistort import Distortion
 from sas_jax.scenes.views import Camera, View, ViewFrames
 
 _THOUSANDTHS = 1000.0
-_FILE = "transforms.json"
 _COLMAP = ("colmap/sparse/0", "colmap/sparse")
 _FISHEYE, _STRAIGHT = (
     ("OPENCV_FISHEYE",),
@@ -49,14 +49,21 @@ class Nerfstudio(CaptureDataset):
 
     name: ClassVar = "nerfstudio"
     layout: ClassVar = "<scan>/ with transforms.json"
+    needs: ClassVar = ("transforms.json", "images/*")
 
     def is_scan(self, path: pathlib.Path) -> bool:
-        """Tell whether there are transforms, and no model of COLMAP beside them."""
-        return (path / _FILE).is_file() and model_folder(path) is None
+        """Tell whether there are transforms.
+
+        A model of COLMAP beside them counts instead where they name neither depth nor
+        a cloud.
+        """
+        return (path / TRANSFORMS).is_file() and (
+            model_folder(path) is None or names_geometry(path)
+        )
 
     def capture(self, path: pathlib.Path) -> Capture:
         """Return the frames, and the cloud where there is no depth."""
-        file = path / _FILE
+        file = path / TRANSFORMS
         stated = read_json(file, "nerfstudio")
         frames = stated.get("frames")
         if not isinstance(frames, list) or not frames:
@@ -70,7 +77,7 @@ class Nerfstudio(CaptureDataset):
             for frame in frames:
                 view = _view({**stated, **frame}, path, depth_scale)
                 views.setdefault(view.name, view)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError, OSError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(
@@ -101,6 +108,7 @@ def _view(stated: dict[str, Any], path: pathlib.Path, depth_scale: float) -> Vie
     depth, files = None, [color]
     if stated.get("depth_file_path"):
         files.append(path / stated["depth_file_path"])
+        files[1].is_file()  # OSError for what can be no name
         depth = depth_file(files[1], depth_scale)
     name = pathlib.PurePosixPath(stated["file_path"])
     return View(

@@ -39,6 +39,7 @@ class NiceSlam(CaptureDataset):
 
     name: ClassVar = "nice_slam"
     layout: ClassVar = "<scene>/ with results/frame000000.jpg and traj.txt"
+    needs: ClassVar = ("results/*", "traj.txt")
 
     def is_scan(self, path: pathlib.Path) -> bool:
         """Tell whether there are images and their poses, and no labelled mesh."""

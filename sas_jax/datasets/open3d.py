@@ -44,6 +44,7 @@ class Open3D(CaptureDataset):
 
     name: ClassVar = "open3d"
     layout: ClassVar = "<scan>/ with color/ or image/, depth/ and trajectory.log"
+    needs: ClassVar = ("depth/*", "trajectory.log")
 
     def is_scan(self, path: pathlib.Path) -> bool:
         """Tell whether there are depth images and a trajectory."""

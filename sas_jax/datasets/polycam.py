@@ -40,6 +40,11 @@ class Polycam(CaptureDataset):
 
     name: ClassVar = "polycam"
     layout: ClassVar = "<scan>/ with keyframes/ of a Polycam raw data export"
+    needs: ClassVar = (
+        "keyframes/*images/*",
+        "keyframes/*cameras/*",
+        "keyframes/depth/*",
+    )
 
     def is_scan(self, path: pathlib.Path) -> bool:
         """Tell whether there are keyframes with cameras."""

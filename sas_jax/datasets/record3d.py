@@ -45,6 +45,7 @@ class Record3D(CaptureDataset):
 
     name: ClassVar = "record3d"
     layout: ClassVar = "<scan>.r3d, unpacked or exported as EXR with metadata.json"
+    needs: ClassVar = ("metadata", "rgbd/*")
 
     def is_scan(self, path: pathlib.Path) -> bool:
         """Tell whether it is a recording, or a folder with one."""

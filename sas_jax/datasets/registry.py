@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sas_jax.datasets.contracts import Dataset, Scan
+from sas_jax.datasets.contracts import Dataset, Scan, readable
 from sas_jax.datasets.unknown import contents, nearest
 from sas_jax.errors import InputError
 from sas_jax.registry import function_of
@@ -44,6 +44,10 @@ DATASETS: dict[str, str] = {
     "geometry": "sas_jax.datasets.geometry:Geometry",
 }
 """Name -> `module:class` of the data set."""
+
+
+# Of a folder's contents, when it is no scan itself.
+_LOOKED_AT = 20
 
 
 def load(name: str, settings: Mapping[str, Any] | None = None) -> Dataset:
@@ -149,6 +153,16 @@ def _recognised(
     knows: Callable[[Dataset], bool],
     settings: Mapping[str, Any] | None,
 ) -> Dataset:
+    with readable("datasets", path):
+        return _asked(what, path, knows, settings)
+
+
+def _asked(
+    what: str,
+    path: pathlib.Path,
+    knows: Callable[[Dataset], bool],
+    settings: Mapping[str, Any] | None,
+) -> Dataset:
     every = [load(name, settings) for name in DATASETS]
     found = [dataset for dataset in every if knows(dataset)]
     found = [dataset for dataset in found if not dataset.gives_way] or found
@@ -161,15 +175,40 @@ def _recognised(
             f"{' and '.join(dataset.name for dataset in found)} ({path}). Say which "
             "is meant, --dataset, or move the other."
         )
+    if not path.exists():
+        raise InputError(
+            f"datasets: {wanted} that is there is required, got none ({path}). Correct "
+            "the path."
+        )
+    near = nearest(path, every)
     remedy = "Check the path, or name the data set: --dataset."
     if what == "root" and any(dataset.is_scan(path) for dataset in every):
         remedy = "It is a scan by itself: give the folder that it lies in."
+    elif what == "scan" and (inside := _scans_in(path, every)):
+        near = near if inside[0].gives_way else None
+        remedy = f"It holds scans: give one of them, such as {inside[1]}."
     elif what == "scan" and any(dataset.is_root(path) for dataset in every):
-        remedy = "It holds scans: give one of them."
+        near, remedy = None, "It holds scans: give one of them."
+    elif path.suffix.lower() in (".zip", ".gz", ".tar", ".7z"):
+        near, remedy = None, "Unpack it, and give the folder."
+    said = f"{near}. " if near else ""
     raise InputError(
         f"datasets: {wanted} of a known layout is required, got {contents(path)} "
-        f"({path}). {nearest(path, every) or 'Known: ' + ', '.join(DATASETS)}. {remedy}"
+        f"({path}). {said}{remedy} docs/scans.md lists the layouts."
     )
+
+
+def _scans_in(
+    path: pathlib.Path, datasets: Iterable[Dataset]
+) -> tuple[Dataset, str] | None:
+    """Return the first scan in a folder: its data set and its name."""
+    places = sorted(path.iterdir())[:_LOOKED_AT] if path.is_dir() else []
+    ordered = sorted(datasets, key=lambda dataset: dataset.gives_way)
+    for dataset in ordered:
+        for place in places:
+            if dataset.is_scan(place):
+                return dataset, place.name
+    return None
 
 
 def _known() -> str:

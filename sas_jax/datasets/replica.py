@@ -24,6 +24,7 @@ from sas_jax.datasets.nice_slam import NiceSlam
 from sas_jax.datasets.scan_files import names_of_split
 from sas_jax.errors import InputError
 from sas_jax.scenes.labels import IGNORE, LabelSet, label_set
+from sas_jax.scenes.mesh import scene_of_mesh
 from sas_jax.scenes.ply import read_ply
 from sas_jax.scenes.scene import FrameSource, NoFrames, Scene
 
@@ -94,17 +95,13 @@ class Replica(Dataset):
         if (rendered := _rendered(path)) is not None:
             frames = NiceSlam().capture(rendered).frames.relative_to(mesh.origin)
             source = dataclasses.replace(frames, image_size_wh=image_size_wh)
-        return Scene(
-            name=path.name,
-            points=mesh.points,
-            normals=mesh.normals,
-            colors=mesh.colors,
-            faces=mesh.faces,
+        return scene_of_mesh(
+            mesh,
+            path.name,
             labels=labels,
             instances=instances,
             frame_source=source,
             label_set=chosen,
-            origin=mesh.origin,
         )
 
     def points(self, path: pathlib.Path) -> Float32[np.ndarray, "P 3"]:

@@ -37,7 +37,7 @@ from sas_jax.scenes.camera_files import read_intrinsics, rigid_fault
 from sas_jax.scenes.frames import FolderFrames, list_frames
 from sas_jax.scenes.images import scale_intrinsics
 from sas_jax.scenes.labels import MATTERPORT21, SCANNET20, LabelSet, label_set
-from sas_jax.scenes.mesh import moved_mesh
+from sas_jax.scenes.mesh import moved_mesh, scene_of_mesh
 from sas_jax.scenes.ply import read_ply
 from sas_jax.scenes.scene import Scene
 from sas_jax.scenes.views import ViewFrames
@@ -136,17 +136,13 @@ class ScanNet(Dataset):
         turn = _axis_alignment(path) if self.axis_aligned else np.eye(4)
         mesh = moved_mesh(mesh, turn)
         source = dataclasses.replace(source, turn=turn)
-        return Scene(
-            name=path.name,
-            points=mesh.points,
-            normals=mesh.normals,
-            colors=mesh.colors,
-            faces=mesh.faces,
+        return scene_of_mesh(
+            mesh,
+            path.name,
             labels=labels,
             instances=instances,
             frame_source=source.relative_to(mesh.origin),
             label_set=label_set,
-            origin=mesh.origin,
         )
 
     def points(self, path: pathlib.Path) -> Float32[np.ndarray, "P 3"]:

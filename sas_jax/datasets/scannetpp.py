@@ -32,6 +32,7 @@ from sas_jax.errors import InputError
 from sas_jax.scenes.frames import natural_key
 from sas_jax.scenes.image_files import depth_file
 from sas_jax.scenes.labels import IGNORE, LabelSet, label_set
+from sas_jax.scenes.mesh import scene_of_mesh
 from sas_jax.scenes.ply import read_ply
 from sas_jax.scenes.rendered_depth import WithRenderedDepth, surface_of_mesh
 from sas_jax.scenes.scene import FrameSource, Scene
@@ -121,17 +122,13 @@ class ScanNetPP(Dataset):
         if not frames.has_depth and mesh.faces is not None:
             surface = functools.partial(surface_of_mesh, mesh.points, mesh.faces)
             source = WithRenderedDepth(source, mesh.points, surface)
-        return Scene(
-            name=path.name,
-            points=mesh.points,
-            normals=mesh.normals,
-            colors=mesh.colors,
-            faces=mesh.faces,
+        return scene_of_mesh(
+            mesh,
+            path.name,
             labels=labels,
             instances=instances,
             frame_source=source,
             label_set=chosen,
-            origin=mesh.origin,
         )
 
     def points(self, path: pathlib.Path) -> Float32[np.ndarray, "P 3"]:

@@ -42,6 +42,7 @@ class SevenScenes(CaptureDataset):
 
     name: ClassVar = "seven_scenes"
     layout: ClassVar = "<seq>/ with frame-000000.color.png, .depth.png and .pose.txt"
+    needs: ClassVar = ("*.color.png", "*.depth.png", "*.pose.txt")
 
     def is_scan(self, path: pathlib.Path) -> bool:
         """Tell whether there is the image of a frame."""

@@ -34,6 +34,7 @@ class Stray(CaptureDataset):
 
     name: ClassVar = "stray"
     layout: ClassVar = "<scan>/ with odometry.csv and camera_matrix.csv"
+    needs: ClassVar = ("odometry.csv", "camera_matrix.csv", "rgb*", "depth/*")
 
     def is_scan(self, path: pathlib.Path) -> bool:
         """Tell whether odometry and camera are there."""

@@ -12,6 +12,7 @@ it is, as in the benchmark's own tools.
 """
 
 import dataclasses
+import logging
 import pathlib
 from typing import ClassVar
 
@@ -97,7 +98,14 @@ def _camera(path: pathlib.Path) -> Camera:
         return Camera(*read_pinhole(path / "intrinsic.txt"))
     name = path.name.lower().replace("fr1", "freiburg1")
     name = name.replace("fr2", "freiburg2").replace("fr3", "freiburg3")
-    numbers = next((v for k, v in _KNOWN.items() if k in name), _DEFAULT)
+    numbers = next((v for k, v in _KNOWN.items() if k in name), None)
+    if numbers is None:
+        numbers = _DEFAULT
+        logging.warning(
+            "tum: no camera is known of %s, so a Kinect's nominal one is taken: fx fy "
+            "525, cx 319.5, cy 239.5. Put intrinsic.txt there if it is another one.",
+            path.name,
+        )
     fx, fy, cx, cy = numbers
     return Camera(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), _WH)
 

@@ -6,6 +6,7 @@ import zipfile
 import zlib
 
 from sas_jax.errors import InputError
+from sas_jax.scenes.plain_files import plain
 
 _MOST_BYTES = 1 << 28
 # What zipfile raises on damaged archives, encrypted members and odd compressions.
@@ -36,7 +37,7 @@ def read_member(root: pathlib.Path, name: str) -> bytes:
     """
     try:
         if root.is_dir():
-            return (root / name).read_bytes()
+            return plain(root / name).read_bytes()
         archive = _archive(root)
         if archive.getinfo(name).file_size > _MOST_BYTES:
             raise ValueError(f"{archive.getinfo(name).file_size} bytes")

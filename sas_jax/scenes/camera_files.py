@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sas_jax.errors import InputError
+from sas_jax.scenes.plain_files import plain
 from sas_jax.scenes.poses import RIGID_TOLERANCE, rotation_error, without_rounding
 from sas_jax.scenes.scene import BadFrame
 
@@ -29,7 +30,7 @@ def read_matrix(path: pathlib.Path, what: str) -> Float[np.ndarray, "R C"]:
       InputError: for a missing or unreadable file.
     """
     try:
-        rows = path.read_text(encoding="utf-8").replace(",", " ").split("\n")
+        rows = plain(path).read_text(encoding="utf-8").replace(",", " ").split("\n")
         return np.array(
             [[float(v) for v in row.split()] for row in rows if row.strip()]
         )
@@ -48,7 +49,7 @@ def read_npy(path: pathlib.Path, what: str) -> Float[np.ndarray, "..."]:
     """
     try:
         # Mapped, so that no more is taken than the file has, whatever its header says.
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        stored = np.load(plain(path), mmap_mode="r", allow_pickle=False)
         return np.array(stored, np.float64)
     except (OSError, ValueError, EOFError, TypeError, SyntaxError) as error:
         raise InputError(
@@ -80,7 +81,7 @@ def read_pinhole(
       InputError: unless focal lengths are positive and the last row is 0 0 1.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = plain(path).read_text(encoding="utf-8")
         if text.lstrip().startswith("{"):
             return pinhole_of(json.loads(text), path)
         said = " / ".join(_COMMENT.findall(text))

@@ -99,11 +99,11 @@ class VoxelCloud:
 
     def _pack(self, points: Float[np.ndarray, "N 3"]) -> Int64[np.ndarray, " N"]:
         coords = np.floor(points / self._voxel_size_m)
-        if np.abs(coords).max() >= _COORD_LIMIT:
+        if not np.abs(coords).max() < _COORD_LIMIT:  # also NaN
             raise InputError(
                 "voxel cloud: points must lie within "
                 f"{_COORD_LIMIT * self._voxel_size_m:.0f} m of the origin, got "
-                f"{np.abs(points).max():.0f} m. Check poses and depth scale."
+                f"{np.abs(points).max():.6g} m. Check poses and depth scale."
             )
         x, y, z = (coords.astype(np.int64) + _COORD_LIMIT).T
         return (x << (2 * _KEY_BITS)) | (y << _KEY_BITS) | z

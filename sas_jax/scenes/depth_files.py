@@ -13,6 +13,7 @@ from jaxtyping import Float32, Shaped
 from sas_jax.errors import InputError
 from sas_jax.extras import install_command
 from sas_jax.scenes.images import image_size_wh, open_image, unreadable
+from sas_jax.scenes.plain_files import plain
 
 DEPTH_SUFFIXES = (".webp", ".npz", ".npy", ".exr", ".tiff", ".tif", ".png")
 """What lies in folders of depth; of two files of one name, the last counts."""
@@ -38,7 +39,7 @@ def read_depth(path: pathlib.Path, depth_scale: float) -> Float32[np.ndarray, "H
         for EXR without the package that reads it.
     """
     try:
-        with path.open("rb") as file:
+        with plain(path).open("rb") as file:
             begin = file.read(8)
     except OSError as error:
         raise unreadable("depth", path, error) from error
@@ -54,6 +55,8 @@ def read_depth(path: pathlib.Path, depth_scale: float) -> Float32[np.ndarray, "H
             f"{list(raw.shape)} of {raw.dtype} ({path}). Export depth as 16-bit PNG; "
             "JPEG and WebP hold 8 bits."
         )
+    if not raw.size:
+        raise unreadable("depth", path, ValueError(f"an array {list(raw.shape)}"))
     return metres(raw, depth_scale)
 
 

@@ -41,7 +41,10 @@ _SIZES_READ = 15
 def natural_key(name: str) -> tuple:
     """Sort key that orders digits by value: frame 9 before frame 10."""
     parts = re.split(r"(\d+)", name)
-    return tuple((int(p), p) if p.isdecimal() else (-1, p) for p in parts)
+    return tuple(
+        (len(p.lstrip("0")), p.lstrip("0"), p) if p.isdecimal() else (-1, p, p)
+        for p in parts
+    )
 
 
 def list_frames(color_folder: pathlib.Path) -> dict[str, pathlib.Path]:
@@ -238,7 +241,10 @@ class FolderFrames:
         )
         sizes = self._spread(lambda other: image_size_wh(self.files[other]))
         common = max(sizes, key=lambda wh: sizes[wh], default=color_wh)
-        if color_views.same_shape(common, color_views.lying_as(color_wh, common)):
+        as_most = color_views.same_shape(common, color_views.lying_as(color_wh, common))
+        most_fit = color_views.same_shape(common, depth_wh)
+        most_fit |= color_views.missing_for(camera, common, depth_wh) is None
+        if as_most and not most_fit:
             raise InputError(message)
         raise BadFrame("colour of another shape", message)
 

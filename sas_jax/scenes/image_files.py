@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32
 from sas_jax.errors import InputError
 from sas_jax.scenes.depth_files import read_depth
 from sas_jax.scenes.images import open_image
+from sas_jax.scenes.plain_files import plain
 
 
 def depth_file(
@@ -71,7 +72,7 @@ def read_json(path: pathlib.Path, where: str) -> dict[str, Any]:
       InputError: for a missing or damaged file, and for anything but an object.
     """
     try:
-        return json_object(path.read_bytes(), path, where)
+        return json_object(plain(path).read_bytes(), path, where)
     except OSError as error:
         raise InputError(
             f"{where}: {path.name} is required, got {error} ({path}). Export the "

@@ -5,9 +5,11 @@ Pixels are (u, v) = (column, row) with integer centres: the image covers
 surfaces is a point on neither.
 """
 
+import contextlib
 import io
 import pathlib
 import struct
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -15,18 +17,21 @@ from jaxtyping import Float, Shaped, UInt8
 from PIL import ExifTags, Image, ImageOps
 
 from sas_jax.errors import InputError
+from sas_jax.scenes.plain_files import plain
 
 ColorInterpolation = Literal["nearest", "area"]
 # What Pillow raises on damaged files, besides OSError: SyntaxError (broken PNG
 # chunks), ValueError (bad header values), DecompressionBombError (absurd sizes).
 DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 _ORIENTATION = ExifTags.Base.Orientation
+# Any image may be as large; beyond, a photograph has more bytes, a bomb has not.
+_MOST_PIXELS, _PIXELS_PER_BYTE = 1 << 26, 32
 
 
 def open_image(path: pathlib.Path, what: str) -> Image.Image:
     """Return a decoded image; raises InputError, which begins with `what`."""
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             image.load()
             return image
     except DAMAGED as error:
@@ -41,6 +46,24 @@ def unreadable(what: str, path: pathlib.Path, error: Exception) -> InputError:
     )
 
 
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[Image.Image]:
+    """Open an image; raises what is `DAMAGED`."""
+    size = plain(path).stat().st_size
+    with Image.open(path) as image:
+        _check_size(image, size)
+        if image.format == "EPS":
+            raise ValueError("PostScript, a program")
+        yield image
+
+
+def _check_size(image: Image.Image, num_bytes: int) -> None:
+    """Raise ValueError for more pixels than a file of so many bytes may stand for."""
+    most = max(_MOST_PIXELS, _PIXELS_PER_BYTE * num_bytes)
+    if image.width * image.height > most:
+        raise ValueError(f"{image.width} x {image.height} pixels of {num_bytes} bytes")
+
+
 def image_size_wh(path: pathlib.Path) -> tuple[int, int]:
     """Return width and height as the header states them; pixels are not read.
 
@@ -48,7 +71,7 @@ def image_size_wh(path: pathlib.Path) -> tuple[int, int]:
       InputError: for a missing or empty file and a damaged header.
     """
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             return image.size
     except DAMAGED as error:
         raise unreadable("image", path, error) from error
@@ -60,7 +83,7 @@ def exif_orientation(path: pathlib.Path) -> int:
     Anything but a readable image that says so counts as 1.
     """
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             return _orientation(image)
     except DAMAGED:
         return 1
@@ -115,6 +138,7 @@ def decode_color(
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
             if size_wh is not None and image.size != size_wh:
                 raise ValueError(f"{image.size}, not {size_wh}")
+            _check_size(image, len(data))
             image.load()
     except DAMAGED as error:
         raise unreadable("colour", path, error) from error

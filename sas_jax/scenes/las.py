@@ -128,11 +128,15 @@ def read_header(file: BinaryIO) -> Header:
         raise ValueError(f"records of format {form} with {length} bytes")
     if not (np.isfinite(scale).all() and np.isfinite(offset).all()):
         raise ValueError("a scale or an offset that is no number")
+    if not scale.all():
+        raise ValueError("a scale of 0, which makes all coordinates one")
+    if not _LEAST_HEADER <= size <= at:
+        raise ValueError(f"a header of {size} bytes with points at byte {at}")
     notes = _notes(file, size, num_notes, extended=False)
     notes |= _notes(file, late_at, num_late, extended=True)
     compressed = bool(kind & _COMPRESSED)
     if not compressed:
-        there = (file.seek(0, io.SEEK_END) - at) // length
+        there = max(file.seek(0, io.SEEK_END) - at, 0) // length
         if there < points:
             raise ValueError(f"{points} points in the header, {there} in the file")
     return Header(form, compressed, length, points, at, scale, offset, notes)

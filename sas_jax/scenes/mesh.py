@@ -1,12 +1,13 @@
 """What a geometry file holds: points, and what it says about them."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, Shaped, UInt8
 
 from sas_jax.scenes.origin import choose_origin
-from sas_jax.scenes.scene import check_faces, check_points
+from sas_jax.scenes.scene import Scene, check_faces, check_points
 
 # Normals this close to unit length are left as they are.
 _UNIT_TOLERANCE = 1e-3
@@ -40,6 +41,25 @@ class Mesh:
     )
     unit_m: float | None = None
     up: str | None = None
+
+
+def scene_of_mesh(mesh: Mesh, name: str, **more: Any) -> Scene:
+    """Return the scene whose points are a mesh's vertices.
+
+    Args:
+      mesh: in metres, z up.
+      name: of the scene.
+      **more: all else that `Scene` has: labels, frames in the world of the points.
+    """
+    return Scene(
+        name=name,
+        points=mesh.points,
+        normals=mesh.normals,
+        colors=mesh.colors,
+        faces=mesh.faces,
+        origin=mesh.origin,
+        **more,
+    )
 
 
 def moved_mesh(mesh: Mesh, motion: Float[np.ndarray, "4 4"]) -> Mesh:

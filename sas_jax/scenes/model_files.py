@@ -1,18 +1,23 @@
 """Files of 3-D programs: OBJ, GLB, glTF, OFF and STL."""
 
+import contextlib
 import dataclasses
 import pathlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 from sas_jax.errors import InputError
 from sas_jax.scenes.mesh import Mesh, byte_colors, checked_mesh
+from sas_jax.scenes.plain_files import plain
 
 # What has no colour in a file where something else has.
 _GREY = 128
+_MOST_PIXELS = 1 << 26
 # Formats that state their axes and their unit.
 _STATED = {".glb": (1.0, "y"), ".gltf": (1.0, "y")}
 # A trimesh geometry with vertices, whose class depends on the file.
@@ -61,7 +66,13 @@ def _load(
     import trimesh
 
     try:
-        scene = trimesh.load_scene(path, file_type=suffix[1:], process=False)
+        with _small_images():
+            scene = trimesh.load_scene(
+                path,
+                file_type=suffix[1:],
+                process=False,
+                resolver=_resolver(path),
+            )
         parts = [part for part in scene.dump() if hasattr(part, "vertices")]
         colors = [_colors(part) for part in parts]
         if suffix == ".off" and len(parts) == 1:
@@ -74,6 +85,29 @@ def _load(
             f"({path}). Copy or export the file again."
         ) from error
     return parts, colors
+
+
+def _resolver(path: pathlib.Path) -> Any:
+    """Return what finds materials, textures and buffers beside a file."""
+    import trimesh
+
+    class OfFiles(trimesh.resolvers.FilePathResolver):
+        def get(self, name: str) -> bytes:
+            plain(self.absolute(name))
+            return super().get(name)
+
+    return OfFiles(str(path))
+
+
+@contextlib.contextmanager
+def _small_images() -> Iterator[None]:
+    """Let no texture be decoded that has more pixels than any texture needs."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = _MOST_PIXELS // 2  # Pillow refuses twice as many
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _colors(part: Part) -> UInt8[np.ndarray, "P 3"] | None:
@@ -90,7 +124,7 @@ def _colors(part: Part) -> UInt8[np.ndarray, "P 3"] | None:
                 return None
     else:
         rgba = visual.vertex_colors if visual.kind else None
-    if rgba is None:
+    if rgba is None or not np.size(rgba):
         return None
     return np.broadcast_to(rgba, (len(part.vertices), 4))[:, :3].astype(np.uint8)
 

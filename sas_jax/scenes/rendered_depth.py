@@ -92,13 +92,15 @@ def surface_of_mesh(
 ) -> Surface:
     """Return a mesh as a surface: points on a grid in every face.
 
-    The spacing is the least that stays below four million points; not under 5 mm.
+    The spacing is the least that stays below four million points, or is an edge of the
+    longest face where there are more faces than that; not under 5 mm.
     """
     corners = points[faces].astype(np.float64)
     edges = corners[:, [1, 2, 0]] - corners
     longest = np.sqrt((edges**2).sum(-1).max(axis=1, initial=0))
     spacing = _LEAST_SPACING_M
-    while _num_samples(longest, spacing) > _MOST_SAMPLES:
+    coarsest = longest.max(initial=0)  # then the corners of faces are all samples
+    while spacing < coarsest and _num_samples(longest, spacing) > _MOST_SAMPLES:
         spacing *= 1.25
     steps = np.maximum(np.ceil(longest / spacing).astype(np.int64), 1)
     sampled, sizes = [points], [np.full(len(points), spacing, np.float32)]

@@ -5,6 +5,7 @@ from jaxtyping import Float, Float64
 
 from sas_jax.scenes.cloud import estimate_normals
 from sas_jax.scenes.mesh import Mesh
+from sas_jax.scenes.split_edges import triangle_sizes
 
 _POINTS = 20_000
 # Of a cloud: as many are looked at, and one is taken per cell of this share of its
@@ -53,19 +54,17 @@ def _of_faces(
     mesh: Mesh, rng: np.random.Generator
 ) -> tuple[Float64[np.ndarray, "S 3"], Float64[np.ndarray, "S 3"]] | None:
     assert mesh.faces is not None
-    a, b, c = (mesh.points[corner].astype(np.float64) for corner in mesh.faces.T)
-    across = np.cross(b - a, c - a)
-    double_area = np.sqrt((across * across).sum(axis=1))
-    total = np.cumsum(double_area)
+    total = np.cumsum(triangle_sizes(mesh.points, mesh.faces)[1])
     if not (len(total) and np.isfinite(total[-1]) and total[-1] > 0):
         return None
-    face = np.searchsorted(total, rng.random(_POINTS) * total[-1], side="right")
-    face = np.minimum(face, len(total) - 1)
+    chosen = np.searchsorted(total, rng.random(_POINTS) * total[-1], side="right")
+    faces = mesh.faces[np.minimum(chosen, len(total) - 1)]
+    a, b, c = (mesh.points[corner].astype(np.float64) for corner in faces.T)
     u, v = rng.random((2, _POINTS, 1))
     u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
-    points = a[face] + u * (b - a)[face] + v * (c - a)[face]
-    normals = across[face] / np.maximum(double_area[face, None], 1e-300)
-    return points, normals
+    across = np.cross(b - a, c - a)
+    length = np.linalg.norm(across, axis=1, keepdims=True)
+    return a + u * (b - a) + v * (c - a), across / np.maximum(length, 1e-300)
 
 
 def robust_range(

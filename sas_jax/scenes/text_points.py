@@ -22,6 +22,8 @@ _NAMES = {
     "color": (("r", "g", "b"), ("red", "green", "blue")),
 }
 _HEAD_LINES = 100
+_MOST_COLUMNS = 100
+_BLOCK = 1 << 24  # bytes whose lines are counted at once
 _WORD = re.compile(r"[A-Za-z_]")
 _UNIT_TOLERANCE = 0.02
 # Of the rows, what has to be a unit vector.
@@ -92,16 +94,35 @@ def _table(
     else:
         raise ValueError(f"no line of numbers among the first {_HEAD_LINES}")
     width = len(words)
-    if width < 3:
+    if not 3 <= width <= _MOST_COLUMNS:
         raise ValueError(f"lines of {width} number{'s' * (width != 1)}")
-    numbers = parse_numbers(_spaced(data[at:], line))
-    if len(numbers) % width:
-        raise ValueError(f"{len(numbers)} numbers, no multiple of {width} in a line")
+    text = _spaced(data[at:], line)
+    numbers = parse_numbers(text)
+    _check_lines(text, width)
     if first is not None and float(first) > len(numbers) // width:
         stated = first.decode("ascii", "replace")
         raise ValueError(f"{len(numbers) // width} points where {stated} are announced")
     names = names if names is not None and len(names) == width else None
     return numbers.reshape(-1, width), names
+
+
+def _check_lines(text: bytes, width: int) -> None:
+    """Raise ValueError for a line of another number of words; empty ones may be."""
+    begin = 0
+    while begin < len(text):
+        last = text.rfind(b"\n", begin, begin + _BLOCK)
+        last = text.find(b"\n", begin) if last < 0 else last
+        end = len(text) if last < 0 else last + 1
+        block = np.frombuffer(text, np.uint8, end - begin, begin)
+        first = block > ord(" ")
+        first[1:] &= block[:-1] <= ord(" ")
+        so_far = np.cumsum(first, dtype=np.int64)
+        ends = np.append(np.flatnonzero(block == ord("\n")), len(block) - 1)
+        count = np.diff(so_far[ends], prepend=0)
+        wrong = count[(count != width) & (count != 0)]
+        if len(wrong):
+            raise ValueError(f"a line of {wrong[0]} numbers among lines of {width}")
+        begin = end
 
 
 def _words(line: bytes) -> list[bytes]:

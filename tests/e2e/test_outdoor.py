@@ -79,4 +79,4 @@ def test_nuscenes_goes_through_every_stage(tmp_path):
         said = run("query.py", tmp_path, f"--scene={scene}", "--text=a road")
         assert '"a road"' in said
     answers = tmp_path / "run/queries/scene-0103_01"
-    assert (answers / "a_road.ply").exists()
+    assert [path.name for path in answers.rglob("*.json")] == ["a_road.json"]

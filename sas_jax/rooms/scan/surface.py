@@ -19,6 +19,7 @@ from sas_jax.rooms.render import light
 from sas_jax.rooms.render.renderer import Renderer
 from sas_jax.rooms.scan import refine
 from sas_jax.rooms.scan.config import SurfaceConfig
+from sas_jax.scenes.split_edges import split_edges
 
 # Neighbours with normals closer than this belong to one over-segment.
 _SEGMENT_COSINE = 0.9
@@ -74,7 +75,7 @@ def scan_surface(
     config = config or SurfaceConfig()
     mesh = room.joined.mesh
     # Edges end up between half the limit and the limit, the long ones diagonal.
-    points, faces, source = refine.split_edges(
+    points, faces, source = split_edges(
         mesh.vertices.astype(np.float64), mesh.faces, config.spacing_m / 0.6
     )
     seen = refine.seen_faces(

@@ -230,6 +230,27 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path, part):
             Colmap().open(folder)
 
 
+def test_stray_points_are_left_out_and_counted(tmp_path, caplog):
+    xyz, rgb, tracks = tracked_points(pictures(), INTRINSICS, step=9)
+    xyz, rgb = np.insert(xyz, 3, [1e5, 2, 3], axis=0), np.insert(rgb, 3, 9, axis=0)
+    tracks.insert(3, [(1, 0), (2, 0)])
+    folder = write_colmap(tmp_path / "room", points=(xyz, rgb, tracks))
+    scene = scan_at(folder, {"up": "z", "scale": 1.0}).open()
+    assert f"1 of {len(xyz)} points" in caplog.text
+    np.testing.assert_allclose(scene.points, np.delete(xyz, 3, axis=0), atol=1e-6)
+    frame = next(scene.frames())
+    _, visible = project(scene.points, frame, border_px=0)
+    matched = [any(image == 1 for image, _ in t) for t in tracks[:3] + tracks[4:]]
+    assert visible[matched].mean() > 0.98
+
+
+def test_a_model_without_points_says_so(tmp_path):
+    folder = write_colmap(tmp_path / "room", frames=pictures(count=2))
+    (folder / "sparse/0/points3D.bin").write_bytes(struct.pack("<Q", 0))
+    with pytest.raises(InputError, match="P >= 1"):
+        Colmap().open(folder)
+
+
 def read(folder):
     read_images(folder)
     read_points(folder)

@@ -50,6 +50,18 @@ def test_bad_input_is_one_line(root, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_what_the_system_refuses_is_one_line(root, tmp_path):
+    body = "open('absent/file', 'w')"
+    done = launch(root, tmp_path, body)
+    assert done.returncode == 1
+    assert done.stderr == (
+        b"error: stage.py: a file that can be read or written is required, got No such "
+        b"file or directory (absent/file). Check its permissions and the space on the "
+        b"disk.\n"
+    )
+    assert b"Traceback" in launch(root, tmp_path, body, "--debug").stderr
+
+
 @pytest.mark.parametrize(
     ("flags", "variables"),
     [(["--debug"], {}), ([], {"SAS_JAX_DEBUG": "1"})],

@@ -22,7 +22,7 @@ from sas_jax.scenes.scene import Scene
 from sas_jax.text import minilm_files
 
 NAME = "scene0000_00"
-WHO = "fused-capability-rooms-dense-rooms-mask"
+WHO = "fused-capability-rooms-dense-rooms-mask-superpoints"
 
 try:
     minilm_files.model_folder()
@@ -83,12 +83,14 @@ def test_superpoints_are_cut_for_the_answer_and_kept(root, world):
 
 
 def test_nothing_is_answered_where_no_word_is_known(root, world):
-    texts = ["a chair", "", " ", "\u6c99\u53d1"]
-    done = ask(root, world, *(f"--text={text}" for text in texts))
-    assert done.returncode == 1
-    last = done.stderr.decode().splitlines()[-1]
-    assert 'none in "", "", "\u6c99\u53d1".' in last
-    assert written(world) == []
+    for texts, said in (
+        (["a chair", "", " "], "must hold a word, got none"),
+        (["a chair", "\u6c99\u53d1"], 'none in "\u6c99\u53d1".'),
+    ):
+        done = ask(root, world, *(f"--text={text}" for text in texts))
+        assert done.returncode == 1
+        assert said in done.stderr.decode().splitlines()[-1]
+        assert written(world) == []
 
 
 def test_every_question_has_a_file_of_its_own(root, world):
@@ -99,7 +101,7 @@ def test_every_question_has_a_file_of_its_own(root, world):
     own = f"{NAME}/{WHO}/"
     assert all(path.startswith(own) for path in written(world))
     outside = {p.name for p in (world / "run").iterdir()}
-    assert outside == {"fused", "queries"}
+    assert outside == {"fused", "queries", "stamps", "superpoints"}
     # Four points are no region: nothing is drawn that would look like an answer.
     assert not list((world / "run" / "queries").rglob("*.ply"))
 

@@ -160,7 +160,7 @@ def test_a_label_set_is_chosen_by_its_name(stage, tmp_path):
 
 def test_a_folder_of_no_layout_is_told_what_there_is(stage, tmp_path):
     (tmp_path / "data").mkdir()
-    with pytest.raises(InputError, match=r"got no files .*scannet, .*posed_rgbd"):
+    with pytest.raises(InputError, match=r"got no files .*docs/scans\.md"):
         stage("settings").scans(["train"])
     with pytest.raises(InputError, match=r"settings must be of .*got depthscale"):
         registry.open_folder(tmp_path, depthscale=5000)
@@ -234,7 +234,7 @@ def test_rooms_are_not_written_between_scans_of_others(
     rooms = importlib.import_module("make_rooms")
     (tmp_path / place).mkdir(parents=True)
     if place == "scan":
-        (tmp_path / place / "intrinsic.txt").touch()
+        write_capture(tmp_path / place)
     with flagsaver.flagsaver(data_root=str(tmp_path)):
         flags.FLAGS.mark_as_parsed()
         with pytest.raises(InputError, match="a folder of rooms, or a new one"):

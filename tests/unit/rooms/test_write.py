@@ -26,6 +26,7 @@ from sas_jax.rooms.scan.config import (
 from sas_jax.rooms.scan.sensor import apply_sensor
 from sas_jax.rooms.scan.surface import scan_surface
 from sas_jax.scenes.ply_elements import read_elements
+from sas_jax.scenes.split_edges import split_edges
 
 SIZE_WH = (80, 60)
 CONFIG = WriteConfig(
@@ -205,9 +206,7 @@ def test_spacing_is_about_what_was_asked_for(stage):
 
 def test_split_edges_keeps_area_and_leaves_no_cracks(stage):
     mesh = stage.joined.mesh
-    points, faces, source = refine.split_edges(
-        mesh.vertices.astype(float), mesh.faces, 0.3
-    )
+    points, faces, source = split_edges(mesh.vertices.astype(float), mesh.faces, 0.3)
     edge = points[faces] - points[np.roll(faces, 1, 1)]
     assert np.linalg.norm(edge, axis=-1).max() <= 0.3
     a, b, c = points[faces.T]

@@ -1,6 +1,7 @@
 """Meshes and clouds of other formats than PLY."""
 
 import json
+import os
 import struct
 
 import numpy as np
@@ -101,6 +102,29 @@ def test_textures_and_materials_give_colours(tmp_path):
     by_face = {tuple(np.unique(read.colors[face])) for face in read.faces}
     assert by_face == {(0, 255), (50, 100, 200)}
     np.testing.assert_array_equal(read.colors, read_mesh(path).colors)
+
+
+@pytest.mark.parametrize("what", ["absent", "pipe", "bomb", "folder"])
+def test_textures_that_cannot_be_read_cost_no_point(tmp_path, what):
+    texture = tmp_path / "texture.png"
+    match what:
+        case "pipe":
+            os.mkfifo(texture)
+        case "bomb":
+            Image.new("1", (12_000, 12_000)).save(texture)
+        case "folder":
+            texture.mkdir()
+    (tmp_path / "a.mtl").write_text("newmtl m\nmap_Kd texture.png\n")
+    corners = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\n"
+    text = f"mtllib a.mtl\nusemtl m\n{corners}f 1/1 2/1 3/1\n"
+    (tmp_path / "a.obj").write_text(text)
+    assert len(read_mesh(tmp_path / "a.obj").points) == 3
+
+
+def test_a_cloud_in_obj_needs_no_colours(tmp_path):
+    (tmp_path / "a.obj").write_text("v 0 0 0\nv 1 0 0\n")
+    mesh = read_mesh(tmp_path / "a.obj")
+    assert mesh.points.tolist() == [[0, 0, 0], [1, 0, 0]] and mesh.colors is None
 
 
 def test_polygons_and_counts_from_the_end(tmp_path):

@@ -24,6 +24,10 @@ def read(tmp_path, name, data):
     return read_mesh(path)
 
 
+def changed(data, at, piece):
+    return data[:at] + piece + data[at + len(piece) :]
+
+
 @pytest.mark.parametrize("packed_as", ["F", "U"])
 @pytest.mark.parametrize("form", FORMS)
 def test_pcd_in_every_form(tmp_path, form, packed_as):
@@ -166,7 +170,12 @@ PACKED = pcd(POINTS, COLORS, "binary_compressed")
         ("a.xyz", b"", "no line of numbers"),
         ("a.xyz", b"hello\nworld\n" * 200, "no line of numbers"),
         ("a.xyz", b"1 2\n3 4\n", "lines of 2"),
-        ("a.xyz", b"1 2 3\n4 5\n", "no multiple of 3"),
+        ("a.xyz", b"1 2 3\n4 5\n", "a line of 2 numbers"),
+        ("a.xyz", b"1 2 3\n4 5\n\n6 7 8 9", "a line of 2 numbers"),
+        ("a.csv", b"x,y,z\n1,2,3\n4,,5\n6,7,8,9", "a line of 2 numbers"),
+        ("a.xyz", b"1 2 3 " * 99, "lines of 297 numbers"),
+        ("a.las", changed(las(POINTS, COLORS), 96, b"\0\0\0\0"), "points at byte 0"),
+        ("a.las", changed(las(POINTS, COLORS), 131, bytes(24)), "a scale of 0"),
         ("a.xyz", b"1 2 3\n4 five 6\n", "no numbers"),
         ("a.xyz", b"1 2 3\n4 nan 6\n", "finite"),
         ("a.pts", b"3\n1 2 3\n4 5 6\n", "2 points where 3"),

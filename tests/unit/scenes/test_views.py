@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from sas_jax.errors import InputError
+from sas_jax.scenes import rendered_depth
 from sas_jax.scenes.rendered_depth import (
     WithRenderedDepth,
     render_depth,
@@ -201,6 +202,15 @@ def test_depth_of_a_mesh_is_that_of_its_nearest_surface():
     assert np.allclose(depth[on_box], 2, atol=1e-6) and on_box.sum() > 50
     off_box = (np.abs(2 * x) > 0.36) | (np.abs(2 * y) > 0.36)
     assert np.allclose(depth[off_box], 4, atol=1e-5)
+
+
+def test_a_mesh_of_more_faces_than_samples_is_its_corners(monkeypatch):
+    monkeypatch.setattr(rendered_depth, "_MOST_SAMPLES", 20)
+    points = np.array([[0, 0, 4], [1, 0, 4], [0, 1, 4]], np.float32)
+    faces = np.tile(np.array([[0, 1, 2]], np.int32), (10, 1))
+    surface = surface_of_mesh(points, faces)
+    assert len(surface.points) == 3 + 3 * len(faces)
+    assert 1 <= surface.spacing_m.max() < 2
 
 
 def test_depth_of_a_cloud_has_no_holes_between_its_points():
