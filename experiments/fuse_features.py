@@ -28,6 +28,7 @@ from sas_jax.text.prompts import prompts
 
 def main() -> None:
     """Fuse the features of every scene."""
+    vocabulary(stage_flags.VOCABULARY.value)  # says what is wrong with its name
     scans = settings.scans(stage_flags.SPLITS.value)
     tally, without = fuse(scans)
     row = {

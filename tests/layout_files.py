@@ -1,4 +1,7 @@
-"""Write procedural rooms as data sets hold theirs: from scenes to whole folders."""
+"""Write procedural rooms as data sets hold theirs.
+
+Each writer takes the root of a data set and returns a training and a test room.
+"""
 
 import json
 import pathlib
@@ -28,18 +31,20 @@ def write_scannet(root: pathlib.Path) -> list[Scene]:
     return [registry.scan_at(path).open() for path in sorted(root.glob("scans/*"))]
 
 
-def as_sens(root: pathlib.Path) -> None:
+def as_sens(root: pathlib.Path) -> list[Scene]:
     """Write ScanNet's own layout: a `.sens` file in place of exported images."""
-    for scene in write_scannet(root):
+    scenes = write_scannet(root)
+    for scene in scenes:
         folder = root / "scans" / scene.name
         data = sens_bytes(furnished_room.pictures(scene))
         (folder / f"{scene.name}.sens").write_bytes(data)
         for part in ("color", "depth", "pose", "intrinsic"):
             shutil.rmtree(folder / part)
         (folder / "manifest.json").unlink()
+    return scenes
 
 
-def as_matterport(root: pathlib.Path) -> None:
+def as_matterport(root: pathlib.Path) -> list[Scene]:
     """Write each room as a house of one region."""
     (root / "splits").mkdir(parents=True)
     scenes = write_scannet(root.parent / "rooms")
@@ -71,9 +76,10 @@ def as_matterport(root: pathlib.Path) -> None:
         conf = house / "undistorted_camera_parameters" / f"{house.name}.conf"
         rgbd_files.text(conf, *lines)
         rgbd_files.text(root / "splits" / f"{split}.txt", house.name)
+    return scenes
 
 
-def as_replica(root: pathlib.Path) -> None:
+def as_replica(root: pathlib.Path) -> list[Scene]:
     """Write each room as a scene, and NICE-SLAM's renderings inside."""
     (root / "splits").mkdir(parents=True)
     scenes = write_scannet(root.parent / "rooms")
@@ -91,6 +97,7 @@ def as_replica(root: pathlib.Path) -> None:
         rgbd_files.text(folder / "habitat" / "info_semantic.json", info)
         rgbd_files.as_nice_slam(folder, furnished_room.pictures(scene))
         rgbd_files.text(root / "splits" / f"{split}.txt", scene.name)
+    return scenes
 
 
 def _ids(scene: Scene, known: LabelSet, numbering: str, none: int) -> np.ndarray:
