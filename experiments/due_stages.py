@@ -7,10 +7,12 @@ both stand it is not started. Superpoints and fusion need no models: they look f
 themselves.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import pathlib
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 
 import fuse_features
 import make_superpoints
@@ -20,14 +22,17 @@ import stage_process
 
 from sas_jax.artefacts import stamps
 from sas_jax.artefacts.files import content_key, sha256_file
+from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.artefacts.stage import Tally
 from sas_jax.artefacts.versions import decided_by
 from sas_jax.capability.registry import PROMPTERS, SYNTHESIZERS
 from sas_jax.capability.store import table_path
 from sas_jax.classes import vocabulary
 from sas_jax.datasets.contracts import Scan
+from sas_jax.errors import WorkspaceBusy
 from sas_jax.teachers import registry
 
+_LOOK_S = 0.5  # between looks whether another run has ended
 _CAPABILITY_FLAGS = ("--shipped=take", "--pseudo_quality_images=0")
 
 
@@ -65,10 +70,36 @@ class _Asked:
         return stamps.recall(self.record, self.stamped) == self.key()
 
     def run(self) -> None:
-        """Run it where it is due, and note that it ran."""
+        """Run it where it is due, and note that it ran.
+
+        Where another question has it made at this time, its end is waited for.
+        """
         if self.is_done():
             print(f"{self.label}: up to date")
             return
+        with self._alone():
+            if self.is_done():
+                print(f"{self.label}: made by another run")
+                return
+            self._make()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock of the stage, as soon as it is free."""
+        folder, waits = self.record.with_suffix(".run"), False
+        with contextlib.ExitStack() as held:
+            while True:
+                try:
+                    held.enter_context(workspace_lock(folder))
+                    break
+                except WorkspaceBusy:
+                    if not waits:
+                        print(f"{self.label}: waiting for another run", flush=True)
+                    waits = True
+                    time.sleep(_LOOK_S)
+            yield
+
+    def _make(self) -> None:
         arguments = [*stage_process.shared_flags(), *self.arguments]
         print(f"{self.label}: being made", flush=True)
         stage_process.run(self.script, arguments, table=False)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from sas_jax.artefacts.plain_files import plain
 from sas_jax.artefacts.torch_pickle import (
     Refused,
     Storage,
@@ -33,7 +34,7 @@ _LEGACY_PROTOCOL = 1001
 _TIMES_THE_FILE = 4
 _DAMAGE = (
     *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
-    *(OSError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile),
+    *(OSError, EOFError, MemoryError, RuntimeError, struct.error, zipfile.BadZipFile),
 )
 
 
@@ -53,7 +54,7 @@ def read_torch(path: str | os.PathLike) -> Any:
     """
     path = pathlib.Path(path)
     try:
-        with open(path, "rb") as file:
+        with plain(path).open("rb") as file:
             budget = _TIMES_THE_FILE * os.fstat(file.fileno()).st_size + 4096
             if zipfile.is_zipfile(file):
                 return _read_zip(file, budget)

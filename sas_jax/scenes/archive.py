@@ -5,8 +5,8 @@ import pathlib
 import zipfile
 import zlib
 
+from sas_jax.artefacts.plain_files import plain
 from sas_jax.errors import InputError
-from sas_jax.scenes.plain_files import plain
 
 _MOST_BYTES = 1 << 28
 # What zipfile raises on damaged archives, encrypted members and odd compressions.

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from sas_jax.artefacts.plain_files import plain
 from sas_jax.errors import InputError
-from sas_jax.scenes.plain_files import plain
 from sas_jax.scenes.poses import RIGID_TOLERANCE, rotation_error, without_rounding
 from sas_jax.scenes.scene import BadFrame
 

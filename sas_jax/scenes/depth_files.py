@@ -10,10 +10,10 @@ import zipfile
 import numpy as np
 from jaxtyping import Float32, Shaped
 
+from sas_jax.artefacts.plain_files import plain
 from sas_jax.errors import InputError
 from sas_jax.extras import install_command
 from sas_jax.scenes.images import image_size_wh, open_image, unreadable
-from sas_jax.scenes.plain_files import plain
 
 DEPTH_SUFFIXES = (".webp", ".npz", ".npy", ".exr", ".tiff", ".tif", ".png")
 """What lies in folders of depth; of two files of one name, the last counts."""

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32
 
+from sas_jax.artefacts.plain_files import plain
 from sas_jax.errors import InputError
 from sas_jax.scenes.depth_files import read_depth
 from sas_jax.scenes.images import open_image
-from sas_jax.scenes.plain_files import plain
 
 
 def depth_file(

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 from PIL import ExifTags, Image, ImageOps
 
+from sas_jax.artefacts.plain_files import plain
 from sas_jax.errors import InputError
-from sas_jax.scenes.plain_files import plain
 
 ColorInterpolation = Literal["nearest", "area"]
 # What Pillow raises on damaged files, besides OSError: SyntaxError (broken PNG

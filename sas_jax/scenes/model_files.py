@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from sas_jax.artefacts.plain_files import plain
 from sas_jax.errors import InputError
 from sas_jax.scenes.mesh import Mesh, byte_colors, checked_mesh
-from sas_jax.scenes.plain_files import plain
 
 # What has no colour in a file where something else has.
 _GREY = 128

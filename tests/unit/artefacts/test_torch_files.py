@@ -370,3 +370,14 @@ def test_random_pickles_are_read_or_refused(tmp_path_factory, parts):
     zipped(path, b"\x80\x02" + b"".join(parts) + b".", [b"\0" * 16])
     with contextlib.suppress(InputError):
         read_torch(path)
+
+
+@pytest.mark.parametrize("what", ["pipe", "device"])
+def test_what_is_no_file_is_refused_before_it_is_opened(tmp_path, what):
+    path = tmp_path / "a.pt"
+    if what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="a pipe or a device"):
+        read_torch(path)

@@ -1,5 +1,6 @@
 """A user's own scan, asked by its path: what is due runs, once, and is kept."""
 
+import concurrent.futures
 import json
 import os
 import subprocess
@@ -168,6 +169,13 @@ def test_a_killed_run_goes_on(root, tmp_path):
     after = artefacts(tmp_path)
     assert first.items() <= after.items()  # the finished teacher was not asked again
     assert sum(path.startswith("features/") for path in after) == 2
+
+
+def test_two_questions_at_once_are_both_answered(root, tmp_path):
+    write_capture(tmp_path / "room")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: ask(root, tmp_path, "room"), range(2)))
+    assert sum(answer.count("capability: being made") for answer in answers) == 1
 
 
 def test_a_mesh_alone_is_answered_by_the_student(root, tmp_path):

@@ -3,6 +3,9 @@
 import pathlib
 import stat
 
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
 
 def plain(path: pathlib.Path) -> pathlib.Path:
     """Return the path of a regular file.
