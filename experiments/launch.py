@@ -47,6 +47,11 @@ def run(main: Callable[[], None]) -> None:
             if debugging():
                 traceback.print_exc()
             sys.exit(f"error: {error}")
+        except MemoryError as error:
+            _end_bars()
+            if debugging():
+                traceback.print_exc()
+            sys.exit(f"error: {_too_large(error)}")
         except OSError as error:
             _end_bars()
             if error.filename is None or debugging():
@@ -97,6 +102,15 @@ def _refused(error: OSError) -> InputError:
         f"{_script()}: a file that can be read or written is required, got "
         f"{error.strerror} ({error.filename}). Check its permissions and the space on "
         "the disk."
+    )
+
+
+def _too_large(error: MemoryError) -> InputError:
+    """Return what to say where memory ends."""
+    return InputError(
+        f"{_script()}: free memory for all that is asked for is required, got "
+        f"{str(error) or 'none'}. Ask for less at once, or free memory; finished work "
+        "is kept."
     )
 
 

@@ -29,7 +29,6 @@ from sas_jax.scenes.labels import MATTERPORT21, SCANNET20, LabelSet
 from sas_jax.scenes.poses import PoseConvention
 from sas_jax.scenes.scene import Scene, usable_frames
 from sas_jax.scenes.upright import Up, surface_up, turn_up
-from sas_jax.scenes.views import ViewFrames
 
 Progress = Callable[[Sequence[str]], Iterable[str]]
 
@@ -188,7 +187,7 @@ class CaptureDataset(Dataset, abc.ABC):
         if capture.geometry is not None:
             capture = dataclasses.replace(capture, frames=frames, up=up, scale=scale)
             return scene_of_geometry(name, capture, image_size_wh)
-        if isinstance(frames, ViewFrames) and scale is not None:
+        if scale is not None:
             frames = dataclasses.replace(frames, scale=scale)
         cloud = self._cloud(path, frames, up)
         for note in cloud.notes:

@@ -26,7 +26,6 @@ from sas_jax.scenes.rendered_depth import (
 )
 from sas_jax.scenes.scene import FrameSource, Scene
 from sas_jax.scenes.upright import Up, surface_up, turn_up
-from sas_jax.scenes.views import ViewFrames
 
 # Which way floors face is clear from a part of a large cloud.
 _MOST_NORMALS = 200_000
@@ -84,8 +83,7 @@ def scene_of_geometry(
         scale, guessed = likely_scale(points + origin, frames, name)
     if scale != 1:
         points, origin = points * np.float32(scale), origin * scale
-    if isinstance(frames, ViewFrames):
-        frames = dataclasses.replace(frames, scale=scale)
+    frames = dataclasses.replace(frames, scale=scale)
     for note in filter(None, (said, guessed)):
         logging.warning("%s", note)
     source: FrameSource = frames.handed_out(moved_by(-origin) @ turn, image_size_wh)

@@ -6,6 +6,8 @@ from typing import Literal
 from sas_jax.checks import in_range
 from sas_jax.errors import InputError
 
+_MOST_PIXELS = 1 << 26
+
 
 @dataclasses.dataclass(frozen=True)
 class LiftConfig:
@@ -54,8 +56,10 @@ class ExtractConfig:
         in_range("extract", "frame_stride", self.frame_stride, 1)
         in_range("extract", "batch_size", self.batch_size, 1)
         size = self.image_size_wh
-        if size is not None and (len(size) != 2 or min(size) < 1):
+        sound = size is None or (len(size) == 2 and min(size) >= 1)
+        if size is not None and not (sound and size[0] * size[1] <= _MOST_PIXELS):
             raise InputError(
-                "extract: image_size_wh must be a width and a height >= 1, got "
+                "extract: image_size_wh must be a width and a height >= 1, of at most "
+                f"{_MOST_PIXELS} pixels, got "
                 f"{size}. Give both, e.g. --image_size=320,240."
             )

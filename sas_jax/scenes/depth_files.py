@@ -82,7 +82,8 @@ def metres(
             return raw.astype(np.float32)
     else:
         raw = np.where((raw == _NO_READING) | (raw < 0), 0, raw)
-    return raw.astype(np.float32) / np.float32(depth_scale)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        return raw.astype(np.float32) / np.float32(depth_scale)
 
 
 def _array(path: pathlib.Path, begin: bytes) -> Shaped[np.ndarray, "..."]:

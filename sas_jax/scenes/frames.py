@@ -85,6 +85,7 @@ class FolderFrames:
       color_camera: file of the colour camera's intrinsics, beside which
         `color_from_depth.txt` may tell its place; read where colour has another shape.
       convention: how the poses are stored.
+      scale: what positions of poses are multiplied by to be metres.
     """
 
     folder: pathlib.Path
@@ -99,6 +100,7 @@ class FolderFrames:
     )
     color_camera: pathlib.Path | None = None
     convention: PoseConvention = "opencv"
+    scale: float = 1.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -157,7 +159,9 @@ class FolderFrames:
 
     def _stored_pose(self, name: str) -> Float[np.ndarray, "4 4"]:
         stored = read_pose(self.folder / "pose" / f"{name}.txt")
-        return self.turn @ to_opencv(stored, self.convention)
+        pose = to_opencv(stored, self.convention).copy()
+        pose[:3, 3] *= self.scale
+        return self.turn @ pose
 
     def read(self, name: str) -> Frame:
         """Read one frame; see `FrameSource.read`."""

@@ -15,6 +15,7 @@ from PIL import Image
 
 from sas_jax.datasets import registry
 from sas_jax.errors import InputError
+from sas_jax.lifting.config import ExtractConfig
 from sas_jax.scenes.frames import natural_key
 
 
@@ -100,6 +101,20 @@ def test_depth_without_a_reading_is_said(posed):
 def test_one_portrait_among_landscapes_is_a_frame_less(posed):
     Image.new("RGB", (48, 64)).save(posed / "color/1.png")
     assert skipped(posed) == {"colour of another shape": 1}
+
+
+def test_a_scale_moves_the_cameras_and_leaves_depth(posed):
+    scans = [registry.scan_at(posed, {"scale": scale}) for scale in (None, 3.0)]
+    one, three = (next(scan.open().frames()) for scan in scans)
+    offset = scans[1].open().origin
+    assert np.array_equal(one.depth_m, three.depth_m)
+    at, moved = (frame.world_from_camera[:3, 3] for frame in (one, three))
+    assert np.allclose(3 * at, moved + offset)
+
+
+def test_frames_larger_than_memory_are_not_asked_for():
+    with pytest.raises(InputError, match="of at most 67108864 pixels"):
+        ExtractConfig(image_size_wh=(10**6, 10**6))
 
 
 def test_names_of_any_length_are_in_order():

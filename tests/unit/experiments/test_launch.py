@@ -62,6 +62,15 @@ def test_what_the_system_refuses_is_one_line(root, tmp_path):
     assert b"Traceback" in launch(root, tmp_path, body, "--debug").stderr
 
 
+def test_memory_that_ends_is_one_line(root, tmp_path):
+    done = launch(root, tmp_path, "raise MemoryError('1 TiB')")
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"error: stage.py: free memory") and b"1 TiB" in (
+        done.stderr
+    )
+    assert b"Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("flags", "variables"),
     [(["--debug"], {}), ([], {"SAS_JAX_DEBUG": "1"})],
