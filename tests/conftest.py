@@ -8,6 +8,15 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 
+try:
+    import hypothesis
+except ImportError:  # a GPU machine runs the tests without it
+    pass
+else:
+    # First calls import and compile, and machines are busy: time is no property.
+    hypothesis.settings.register_profile("untimed", deadline=None)
+    hypothesis.settings.load_profile("untimed")
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
