@@ -225,7 +225,8 @@ def _lidarseg_ids(folder: pathlib.Path) -> tuple[int, ...]:
         return plain
     stored = {}
     for row in rows_of(path):
-        if "index" in row:  # tables from before lidarseg have none
+        # Tables from before lidarseg have no index.
+        if not isinstance(row, dict) or "index" in row:
             index, name = _taken(row, {"index": int, "name": str}, path)
             if name not in CATEGORIES or not 0 <= index < len(CATEGORIES):
                 raise damaged(path, f"category {index} {name!r}")

@@ -322,6 +322,10 @@ BAD = {
         lambda root: change(root, "category", "name", "vehicle.cart"),
         "category 17 'vehicle.cart'",
     ),
+    "a number for a category": (
+        lambda root: (root / "v1.0-mini" / "category.json").write_text("[0]"),
+        "name = 'None'|index = 'None'",
+    ),
     "cut sweep": (
         lambda root: cut(bins(root)[0], 20 * 700 + 3),
         "records of 5 f32 numbers .20 bytes.*14003 bytes",
