@@ -1,4 +1,4 @@
 """What a scene is: points, frames, cameras, labels; images and PLY files in and out."""
 
-VERSION = 1
+VERSION = 2
 """Raised when numbers of the package change; see `artefacts.versions`."""

@@ -21,6 +21,8 @@ from sas_jax.scenes.scene import BadFrame, Frame
 CLOCKWISE = {6: 1, 8: 3}
 # ScanNet's colour and depth differ by 0.4 %, 16:9 and 4:3 by 33 %.
 _SHAPE_TOLERANCE = 0.02
+# Seen along or against gravity, nothing tells which edge of an image is up.
+_LEAST_TILT = 0.35
 _TURN = np.array([[0.0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 
 
@@ -45,6 +47,38 @@ def lying_as(size_wh: tuple[int, int], example_wh: tuple[int, int]) -> tuple[int
     if (size_wh[0] - size_wh[1]) * (example_wh[0] - example_wh[1]) < 0:
         return size_wh[1], size_wh[0]
     return size_wh
+
+
+def fitted(box_wh: tuple[int, int] | None, size_wh: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of a resized image: the box where it has the image's aspect.
+
+    Args:
+      box_wh: asked for; None keeps the size.
+      size_wh: of the image.
+
+    Returns:
+      A size as wide as the box is long where the aspects differ.
+    """
+    if box_wh is None:
+        return size_wh
+    box_wh = lying_as(box_wh, size_wh)
+    if same_shape(box_wh, size_wh):
+        return box_wh
+    ratio = max(box_wh) / max(size_wh)
+    return max(1, round(size_wh[0] * ratio)), max(1, round(size_wh[1] * ratio))
+
+
+def quarters_to_z(world_from_camera: Float[np.ndarray, "4 4"]) -> int:
+    """Return the clockwise quarter turns after which z is nearest to the upper edge.
+
+    0 for a camera that looks along or against it.
+    """
+    right, down = world_from_camera[2, :2]
+    if np.hypot(right, down) < _LEAST_TILT:
+        return 0
+    # The angle of z from the upper edge, clockwise; turning takes it back.
+    angle = np.degrees(np.arctan2(right, -down))
+    return int(np.rint(-angle / 90)) % 4
 
 
 def turned_pose(

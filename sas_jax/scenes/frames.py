@@ -29,8 +29,8 @@ from sas_jax.scenes.images import (
     resize_nearest,
     scale_intrinsics,
 )
-from sas_jax.scenes.origin import choose_origin, moved_by
-from sas_jax.scenes.poses import PoseConvention, to_opencv
+from sas_jax.scenes.posed import PosedFrames
+from sas_jax.scenes.poses import PoseConvention
 from sas_jax.scenes.scene import BadFrame, Frame
 
 COLOR_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -65,7 +65,7 @@ def list_depth(folder: pathlib.Path) -> dict[str, pathlib.Path]:
 
 
 @dataclasses.dataclass(frozen=True)
-class FolderFrames:
+class FolderFrames(PosedFrames):
     """Read frames of one folder lazily.
 
     A frame of another size than most is a `BadFrame`; intrinsics that do not fit most
@@ -77,14 +77,14 @@ class FolderFrames:
       files: frame name -> colour file (see `list_frames`).
       intrinsics: [3, 3] f64 for the stored depth (without depth: colour) images.
       calibrated_wh: size that `intrinsics` are for where a file states it, or None.
-      image_size_wh: size of the frames handed out; None = that of the depth images.
-        Width and height change places for frames of the other orientation.
+      image_size_wh: see `color_views.fitted`; None = the size of the depth images.
       depth_scale: stored depth units per metre.
       interpolation: how colour is resized.
       turn: [4, 4] f64 applied to every pose from the left.
       color_camera: file of the colour camera's intrinsics, beside which
         `color_from_depth.txt` may tell its place; read where colour has another shape.
       convention: how the poses are stored.
+      upright: see `PosedFrames`.
       scale: what positions of poses are multiplied by to be metres.
     """
 
@@ -101,6 +101,7 @@ class FolderFrames:
     color_camera: pathlib.Path | None = None
     convention: PoseConvention = "opencv"
     scale: float = 1.0
+    upright: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -130,42 +131,18 @@ class FolderFrames:
             )
         )
 
-    def handed_out(
-        self,
-        turn: Float[np.ndarray, "4 4"],
-        image_size_wh: tuple[int, int] | None,
-    ) -> "FolderFrames":
-        """Return the frames for teachers: in the scene's world, of a size."""
-        return dataclasses.replace(self, turn=turn, image_size_wh=image_size_wh)
-
-    def relative_to(self, origin: Float[np.ndarray, " 3"]) -> "FolderFrames":
-        """Return the same frames with an origin taken off their positions."""
-        if not origin.any():
-            return self
-        return dataclasses.replace(self, turn=moved_by(-origin) @ self.turn)
-
-    def far_origin(self) -> Float[np.ndarray, " 3"]:
-        """Return the origin that the cameras' positions call for, zeros for most."""
-        positions = []
-        for name in self.names:
-            with contextlib.suppress(BadFrame):
-                positions.append(self._stored_pose(name)[:3, 3])
-        return choose_origin(np.reshape(positions, (-1, 3)))
+    def stored_pose(self, name: str) -> Float[np.ndarray, "4 4"]:
+        """Read the pose of one frame; see `PosedFrames`."""
+        return read_pose(self.folder / "pose" / f"{name}.txt")
 
     def read_pose(self, name: str) -> Float[np.ndarray, "4 4"]:
-        """Read and turn the pose of one frame; raises like `read_pose`."""
-        pose = self._stored_pose(name)
+        """Return the pose of one frame, turned as EXIF says; raises `BadFrame`."""
+        pose = self.pose_of_pixels(name)
         return color_views.turned_pose(pose, self._turn_of_stored(name) or 0)
-
-    def _stored_pose(self, name: str) -> Float[np.ndarray, "4 4"]:
-        stored = read_pose(self.folder / "pose" / f"{name}.txt")
-        pose = to_opencv(stored, self.convention).copy()
-        pose[:3, 3] *= self.scale
-        return self.turn @ pose
 
     def read(self, name: str) -> Frame:
         """Read one frame; see `FrameSource.read`."""
-        pose = self._stored_pose(name)
+        pose = self.pose_of_pixels(name)
         clockwise = self._turn_of_stored(name)
         try:
             rgb = read_color(self.files[name], upright=clockwise is None)
@@ -176,6 +153,8 @@ class FolderFrames:
         stored_wh = (stored.shape[1], stored.shape[0])
         self._check_size(name, stored_wh)
         frame = self._resized(name, rgb, depth_m, stored_wh, pose)
+        if self.upright:
+            clockwise = color_views.quarters_to_z(pose)
         return color_views.turned_frame(frame, clockwise) if clockwise else frame
 
     def _resized(
@@ -186,7 +165,7 @@ class FolderFrames:
         stored_wh: tuple[int, int],
         pose: Float[np.ndarray, "4 4"],
     ) -> Frame:
-        size_wh = color_views.lying_as(self.image_size_wh or stored_wh, stored_wh)
+        size_wh = color_views.fitted(self.image_size_wh, stored_wh)
         intrinsics = scale_intrinsics(self.intrinsics, stored_wh, size_wh)
         color_wh = (rgb.shape[1], rgb.shape[0])
         if depth_m is not None:

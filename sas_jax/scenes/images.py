@@ -84,9 +84,17 @@ def exif_orientation(path: pathlib.Path) -> int:
     """
     try:
         with _opened(path) as image:
+            # For its metadata, Pillow decodes the pixels of a PNG.
+            if image.format == "PNG" and not _may_tell(path.read_bytes()):
+                return 1
             return _orientation(image)
     except DAMAGED:
         return 1
+
+
+def _may_tell(data: bytes) -> bool:
+    """Tell whether a PNG holds metadata that an orientation may stand in."""
+    return any(kind in data for kind in (b"eXIf", b"Orientation", b"XML:", b"Raw pro"))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -6,7 +6,6 @@ here, once for all formats. Colour is taken through the depth camera's eyes wher
 two differ.
 """
 
-import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -27,15 +26,13 @@ from sas_jax.scenes.images import (
     resize_nearest,
     scale_intrinsics,
 )
-from sas_jax.scenes.origin import choose_origin, moved_by
-from sas_jax.scenes.poses import PoseConvention, to_opencv, without_rounding
+from sas_jax.scenes.posed import PosedFrames
+from sas_jax.scenes.poses import PoseConvention, without_rounding
 from sas_jax.scenes.scene import BadFrame, Frame
 from sas_jax.scenes.undistort import Distortion, undistorter
 
 Rgb = UInt8[np.ndarray, "H W 3"]
 Depth = Float32[np.ndarray, "H W"]
-# Seen along or against gravity, nothing tells which edge of an image is up.
-_LEAST_TILT = 0.35
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,7 +101,7 @@ class View:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ViewFrames:
+class ViewFrames(PosedFrames):
     """Read the views of a capture; one that cannot be used is a `BadFrame`.
 
     Attributes:
@@ -157,32 +154,8 @@ class ViewFrames:
         """Files that the frames are read from."""
         return tuple(file for view in self.views for file in view.files)
 
-    def handed_out(
-        self,
-        turn: Float[np.ndarray, "4 4"],
-        image_size_wh: tuple[int, int] | None,
-    ) -> "ViewFrames":
-        """Return the frames for teachers: in the scene's world, upright, of a size."""
-        return dataclasses.replace(
-            self, turn=turn, image_size_wh=image_size_wh, upright=True
-        )
-
-    def relative_to(self, origin: Float[np.ndarray, " 3"]) -> "ViewFrames":
-        """Return the same frames with an origin taken off their positions."""
-        if not origin.any():
-            return self
-        return dataclasses.replace(self, turn=moved_by(-origin) @ self.turn)
-
-    def far_origin(self) -> Float[np.ndarray, " 3"]:
-        """Return the origin that the cameras' positions call for, zeros for most."""
-        positions = []
-        for name in self.names:
-            with contextlib.suppress(BadFrame):
-                positions.append(self.read_pose(name)[:3, 3])
-        return choose_origin(np.reshape(positions, (-1, 3)))
-
-    def read_pose(self, name: str) -> Float[np.ndarray, "4 4"]:
-        """Return `world_from_camera` of the stored pixels; raises `BadFrame`."""
+    def stored_pose(self, name: str) -> Float[np.ndarray, "4 4"]:
+        """Return the pose of a view; see `PosedFrames`."""
         view = self._by_name[name]
         stored = view.pose() if callable(view.pose) else view.pose
         stored = without_rounding(np.asarray(stored, np.float64))
@@ -193,9 +166,11 @@ class ViewFrames:
                 f"frame {name}: a rigid 4x4 pose is required, got {fault} "
                 f"({self.folder}).",
             )
-        pose = to_opencv(stored, self.convention).copy()
-        pose[:3, 3] *= self.scale
-        return self.turn @ pose
+        return stored
+
+    def read_pose(self, name: str) -> Float[np.ndarray, "4 4"]:
+        """Return `world_from_camera` of the stored pixels; raises `BadFrame`."""
+        return self.pose_of_pixels(name)
 
     def read(self, name: str) -> Frame:
         """Read one frame; see `FrameSource.read`."""
@@ -211,7 +186,7 @@ class ViewFrames:
             raise BadFrame("unreadable image", str(error)) from error
         frame = self._frame(view, camera, rgb, depth_m, pose)
         if self.upright:
-            clockwise = _quarters_to_z(pose)
+            clockwise = color_views.quarters_to_z(pose)
         return color_views.turned_frame(frame, clockwise) if clockwise else frame
 
     def _frame(
@@ -226,7 +201,7 @@ class ViewFrames:
         color_matrix = camera.at(color_wh)
         rgb = _without_lens(rgb, camera, color_matrix)
         if depth_m is None:
-            size_wh = fitted(self.image_size_wh, color_wh)
+            size_wh = color_views.fitted(self.image_size_wh, color_wh)
             matrix = scale_intrinsics(color_matrix, color_wh, size_wh)
             return Frame(
                 view.name,
@@ -241,7 +216,7 @@ class ViewFrames:
         )
         depth_matrix = seen_by.at(depth_wh)
         depth_m = _without_lens(depth_m, seen_by, depth_matrix)
-        size_wh = fitted(self.image_size_wh, depth_wh)
+        size_wh = color_views.fitted(self.image_size_wh, depth_wh)
         matrix = scale_intrinsics(depth_matrix, depth_wh, size_wh)
         depth_m = resize_nearest(depth_m, size_wh)
         if view.depth_camera is None:
@@ -257,25 +232,6 @@ class ViewFrames:
             if moved is not None:
                 pose = pose @ moved
         return Frame(view.name, rgb, depth_m, matrix, pose)
-
-
-def fitted(box_wh: tuple[int, int] | None, size_wh: tuple[int, int]) -> tuple[int, int]:
-    """Return the size of a resized image: the box where it has the image's aspect.
-
-    Args:
-      box_wh: asked for; None keeps the size.
-      size_wh: of the image.
-
-    Returns:
-      A size as wide as the box is long where the aspects differ.
-    """
-    if box_wh is None:
-        return size_wh
-    box_wh = color_views.lying_as(box_wh, size_wh)
-    if color_views.same_shape(box_wh, size_wh):
-        return box_wh
-    ratio = max(box_wh) / max(size_wh)
-    return max(1, round(size_wh[0] * ratio)), max(1, round(size_wh[1] * ratio))
 
 
 def _color(view: View, camera: Camera) -> tuple[Rgb, int]:
@@ -299,13 +255,3 @@ def _without_lens(image: np.ndarray, camera: Camera, matrix: np.ndarray) -> np.n
         return image
     size_wh = (image.shape[1], image.shape[0])
     return undistorter(camera.distortion, matrix, size_wh)(image)
-
-
-def _quarters_to_z(world_from_camera: Float[np.ndarray, "4 4"]) -> int:
-    """Return the clockwise quarter turns after which z is nearest to the upper edge."""
-    right, down = world_from_camera[2, :2]
-    if np.hypot(right, down) < _LEAST_TILT:
-        return 0
-    # The angle of z from the upper edge, clockwise; turning takes it back.
-    angle = np.degrees(np.arctan2(right, -down))
-    return int(np.rint(-angle / 90)) % 4

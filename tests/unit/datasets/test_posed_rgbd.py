@@ -351,7 +351,8 @@ def test_the_convention_of_frames_that_are_turned_is_named(
             open_capture(folder)
     scene = open_capture(folder, pose_convention=convention, up="z")
     assert "agreement" not in caplog.text
-    assert next(scene.frames()).size_hw == (64, 48)
+    # The room's cameras stand upright, which counts more than what EXIF says.
+    assert next(scene.frames()).size_hw == (48, 64)
     expected = open_capture(write_room(tmp_path / "opencv"))
     distance, _ = cKDTree(expected.points).query(scene.points)
     assert len(scene.points) > 1000 and distance.max() < 0.05
@@ -505,3 +506,23 @@ def test_a_kept_cloud_keeps_its_place_on_the_map(tmp_path, up):
     if up == "z":
         center = (scene.points + scene.origin).mean(0) - at
         np.testing.assert_allclose(center, near.points.mean(0), atol=0.05)
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_frames_of_a_camera_held_sideways_are_handed_out_upright(tmp_path, quarters):
+    rolled = LEVEL @ turned(2, 90 * quarters)
+    scene = open_capture(write_capture(tmp_path / "c", [rolled]), up="z")
+    (frame,) = scene.frames()
+    np.testing.assert_allclose(frame.world_from_camera[:3, 1], (0, 0, -1), atol=1e-9)
+    stored = np.array(Image.open(next((tmp_path / "c" / "color").iterdir()))).shape
+    assert frame.size_hw == (stored[:2] if quarters % 2 == 0 else stored[1::-1])
+
+
+def test_frames_of_another_aspect_keep_it(tmp_path):
+    folder = write_capture(tmp_path / "c")
+    scene = open_capture(folder, image_size_wh=(64, 20))
+    wide = next(scene.frames())
+    stored = next(open_capture(folder).frames())
+    assert wide.size_hw[1] / wide.size_hw[0] == pytest.approx(
+        stored.size_hw[1] / stored.size_hw[0], rel=0.03
+    )

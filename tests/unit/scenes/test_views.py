@@ -10,6 +10,7 @@ from PIL import Image
 
 from sas_jax.errors import InputError
 from sas_jax.scenes import rendered_depth
+from sas_jax.scenes.color_views import fitted
 from sas_jax.scenes.rendered_depth import (
     WithRenderedDepth,
     render_depth,
@@ -18,7 +19,7 @@ from sas_jax.scenes.rendered_depth import (
 )
 from sas_jax.scenes.scene import BadFrame, Frame
 from sas_jax.scenes.undistort import Distortion
-from sas_jax.scenes.views import Camera, View, ViewFrames, fitted
+from sas_jax.scenes.views import Camera, View, ViewFrames
 
 MATRIX = np.array([[60.0, 0, 39.5], [0, 60, 29.5], [0, 0, 1]])
 WH = (80, 60)
