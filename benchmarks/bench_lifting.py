@@ -9,7 +9,6 @@ written and read again. What frames and teachers take is left out: both are made
 
 import argparse
 import pathlib
-import resource
 import statistics
 import sys
 import tempfile
@@ -65,8 +64,7 @@ def main() -> None:
         row["file_mb"] = round(path.stat().st_size / 1e6, 2)
         row["read_ms"] = round(1e3 * _median(lambda: store.load_features(path)), 1)
     row["total_s"] = round(sum(row[f"{n}_s"] for n in ("lift", "fuse", "means")), 2)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    row["peak_gb"] = round(peak * 1024 / 1e9, 2)
+    row["peak_gb"] = measure.peak_gb()
     measure.append("lifting", row)
 
 

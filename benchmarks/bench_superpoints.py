@@ -5,7 +5,6 @@ python benchmarks/bench_superpoints.py --points 10000000 [--cloud]
 
 import argparse
 import pathlib
-import resource
 import sys
 
 import furnished_room
@@ -22,7 +21,7 @@ def main() -> None:
     parser.add_argument("--cloud", action="store_true", help="leave out the faces")
     args = parser.parse_args()
     points, faces = furnished_room.mesh(args.points)
-    before = _peak_gb()
+    before = measure.peak_gb()
     found = []
 
     def run() -> None:
@@ -34,13 +33,8 @@ def main() -> None:
     row = {"what": "cloud" if args.cloud else "mesh", "points": len(points)}
     row |= {"faces": 0 if args.cloud else len(faces), "superpoints": found[0]}
     row |= {"wall_s": round(wall_s, 2), "cpu_s": round(cpu_s, 2)}
-    row |= {"peak_gb": _peak_gb(), "peak_before_gb": before}
+    row |= {"peak_gb": measure.peak_gb(), "peak_before_gb": before}
     measure.append("superpoints", row)
-
-
-def _peak_gb() -> float:
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(kilobytes * 1024 / 1e9, 2)
 
 
 if __name__ == "__main__":

@@ -106,3 +106,13 @@ def append(benchmark: str, row: dict) -> None:
     with open(RESULTS / f"{benchmark}.jsonl", "a") as file:
         file.write(json.dumps(row) + "\n")
     print(json.dumps(row), flush=True)
+
+
+def peak_gb() -> float:
+    """Return the most memory that this process had, as the kernel counts it.
+
+    Not `ru_maxrss`: that begins with the peak of the process that started this one.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    peak = next(line for line in lines if line.startswith("VmHWM:"))
+    return round(int(peak.split()[1]) * 1024 / 1e9, 2)

@@ -26,8 +26,7 @@ def test_it_leaves_a_row(root, tmp_path, script):
     (path,) = tmp_path.iterdir()
     row = json.loads(path.read_text())
     assert row["points"] == 3000 and row["superpoints"] > 5
-    # The kernel counts the peak of the process that started it, too.
-    assert row["peak_gb"] > 0
+    assert 0 < row["peak_gb"] < 1
     if script == "bench_lifting.py":
         # Three frames see a part of the room, each point at most three times.
         assert 100 < row["views"] <= 9000 and row["file_mb"] < 1
