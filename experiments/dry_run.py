@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import settings
 import stage_flags
+import students
 from absl import flags
 
 from sas_jax import memory
@@ -125,7 +126,7 @@ def _inventory(split: str, scans: list[Scan] | None) -> Iterable[tuple[str, str]
     for name in stage_flags.TEACHERS.value:
         path = table_path(workspace.capability, name)
         yield f"capability of {name}", _counted([path], path, "measure_capability")
-    runs, _ = settings.students()
+    runs, _ = students.trained()
     yield "students", ", ".join(runs) or f"missing; {command('train')} makes them"
 
 

@@ -26,6 +26,7 @@ import pathlib
 import numpy as np
 import settings
 import stage_flags
+import students
 from absl import flags
 from student_names import chosen
 from tqdm import tqdm
@@ -58,7 +59,7 @@ def main() -> None:
 def _export(scan: Scan) -> dict[str, object]:
     scene = scan.open(annotations=False)
     if _SOURCE.value == "student":
-        features = settings.scene_features(chosen(), scene)
+        features = students.scene_features(chosen(), scene)
     else:
         features = load_features(settings.fused_path(scan.name), scene.points)
     if _FORM.value == "openscene":

@@ -36,6 +36,7 @@ import numpy as np
 import settings
 import stage_flags
 import student_names
+import students
 from absl import flags
 from make_superpoints import of_scene
 from PIL import Image
@@ -171,7 +172,7 @@ def _features(source: str, scan: Scan, scene: Scene) -> Features:
     Row -1 marks points that no frame saw.
     """
     if source == "student":
-        return settings.scene_features(student_names.chosen(), scene)
+        return students.scene_features(student_names.chosen(), scene)
     due_stages.fuse_scan(scan, _SCENE.value)
     return load_features(settings.fused_path(scene.name), scene.points)
 

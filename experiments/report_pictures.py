@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import settings
 import stage_flags
+import students
 from PIL import Image
 from scored import question_texts
 
@@ -34,7 +35,7 @@ def _scenes() -> tuple[Scene, ...]:
 
 @functools.cache
 def _run_name() -> str | None:
-    names, _ = settings.students()
+    names, _ = students.trained()
     full = [name for name in names if name.startswith("full")]
     return next(iter(full or names), None)
 
@@ -89,7 +90,7 @@ def predictions() -> Section | None:
         shown = {"colour": _colors(scene), "truth": labels.colors(scene.labels)}
         shown |= _predictions(scene)
         if run is not None:
-            prediction = _named(settings.student_features(run, scene.points))
+            prediction = _named(students.features(run, scene.points))
             shown[f"student {run}"] = labels.colors(prediction)
         images += [_view(scene, colors) for colors in shown.values()]
         captions += [f"{scene.name}: {what}" for what in shown]
@@ -126,7 +127,7 @@ def queries() -> Section | None:
         sheet = _answers(_fused_features)
         figures.append(report.picture(sheet, "Relevancy by the fused features."))
     if run is not None:
-        sheet = _answers(lambda scene: settings.scene_features(run, scene))
+        sheet = _answers(lambda scene: students.scene_features(run, scene))
         figures.append(report.picture(sheet, f"Relevancy by student {run}."))
     text = ["Red answers the question, blue does not; no class name was asked for."]
     return Section("Questions", text=text, figures=figures) if figures else None

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import settings
 import stage_flags
+import students
 from student_names import chosen_student, short_name
 
 from sas_jax.artefacts import files
@@ -90,17 +91,17 @@ class _Student(Method):
 
     @property
     def space(self) -> TextSpace:
-        return settings.student_space(self.name)
+        return students.space(self.name)
 
     def state(self, *, loaded: bool) -> object:
-        return (settings.loaded_state if loaded else settings.student_state)(self.name)
+        return (students.loaded_state if loaded else students.state)(self.name)
 
     def views(self, scene: Scene, repeats: int) -> Iterator[Features]:
         if not repeats:
-            yield settings.student_features(self.name, scene.points)
+            yield students.features(self.name, scene.points)
         for points, shift in passes.moved(scene.points, scene.name, repeats):
             moved = points.astype(np.float32)
-            yield settings.student_features(self.name, moved, shift)
+            yield students.features(self.name, moved, shift)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +193,7 @@ def found(scenes: Sequence[str], *, ensembles: bool) -> list[str]:
         count = sum(cache(name, scene).exists() for scene in scenes)
         chosen = methods if count == len(scenes) else partial
         chosen += [name] * (count > 0)
-    runs, unfinished = settings.students()
+    runs, unfinished = students.trained()
     if partial:
         print(f"left out, without features of every scene: {', '.join(partial)}")
     if unfinished:

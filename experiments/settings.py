@@ -1,4 +1,4 @@
-"""What every script does the same way: run, find scenes, encode texts, load students.
+"""What every script does the same way: run, find scenes, load teachers, encode texts.
 
 Flags are read in `experiments/` only; the library gets frozen dataclasses.
 """
@@ -11,30 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import launch
-import numpy as np
 import stage_flags
 from absl import flags
-from student_names import checkpoints_of, short_name, student_file
 from tqdm import tqdm
 
 from sas_jax.artefacts import files
-from sas_jax.artefacts.features import Features, load_features, save_features
 from sas_jax.artefacts.space import TextFeatures, TextSpace
 from sas_jax.artefacts.stage import Job, Tally, run_jobs
 from sas_jax.artefacts.stamps import Memo
-from sas_jax.artefacts.versions import decided_by
 from sas_jax.artefacts.workspace import Workspace, name_of_place, plain_name
 from sas_jax.datasets import registry as datasets
 from sas_jax.datasets.contracts import Dataset, Scan
-from sas_jax.distill.checkpoint_files import (
-    complete_steps,
-    metadata_path,
-    text_space_of,
-)
 from sas_jax.errors import InputError
-from sas_jax.models.student_card import read_card
 from sas_jax.scenes.labels import LabelSet
-from sas_jax.scenes.scene import Scene
 from sas_jax.stages import command
 from sas_jax.text import registry
 from sas_jax.text.prompts import prompts
@@ -315,80 +304,6 @@ def score_folder() -> str:
     return "-".join(part for part in parts if part)
 
 
-def students() -> tuple[list[str], list[str]]:
-    """Return the names of the runs that have a checkpoint, and of those without."""
-    names = workspace().runs()
-    has = {n: bool(complete_steps(workspace().checkpoints(n))) for n in names}
-    return [n for n in names if has[n]], [n for n in names if not has[n]]
-
-
-def student_state(name: str) -> list:
-    """Return what identifies a student: its file, or a run's newest checkpoint.
-
-    Of checkpoints, those count that look complete.
-
-    Raises:
-      InputError: when there is none, with the command that makes one.
-    """
-    if (file := student_file(name)) is not None:
-        read_card(file)  # says what is wrong with it
-        return ["file", files.sha256_file(file)]
-    folder = checkpoints_of(name)
-    steps = complete_steps(folder)
-    if not steps:
-        raise InputError(
-            f"student: a trained student is required, got no complete checkpoint "
-            f"({folder}). Copy all of its files, or train one: {command('train')} "
-            "--flagfile=<your flags>"
-        )
-    return _state(name, steps[0])
-
-
-def loaded_state(name: str) -> list:
-    """Return what identifies what answers: of checkpoints, the newest readable one.
-
-    What is damaged inside of a checkpoint shows only when it is read.
-    """
-    state = student_state(name)
-    if student_file(name) is not None:
-        return state
-    return _state(name, _predictor(name).student.step)
-
-
-def _state(run_name: str, step: int) -> list:
-    path = metadata_path(checkpoints_of(run_name), step)
-    made_by = decided_by("sas_jax.models.student")
-    return [str(path), files.sha256_file(path), made_by]
-
-
-@functools.cache
-def _predictor(name: str):
-    # Imported here: a query from cached features needs neither flax nor orbax.
-    from sas_jax.distill.checkpoint import load_student
-    from sas_jax.models.student import Predictor
-    from sas_jax.models.student_file import read_student
-
-    if (file := student_file(name)) is not None:
-        return Predictor(read_student(file))
-    return Predictor(load_student(checkpoints_of(name)))
-
-
-def student_space(name: str) -> TextSpace:
-    """Return the text space of a student, without reading its weights."""
-    if (file := student_file(name)) is not None:
-        return read_card(file).text_space
-    folder = checkpoints_of(name)
-    student_state(name)  # says what to do where there is none
-    return text_space_of(folder, complete_steps(folder)[0])
-
-
-def student_features(
-    name: str, points: np.ndarray, shift: np.ndarray | int = 0
-) -> Features:
-    """Return a student's features of points; see `Predictor.features`."""
-    return _predictor(name).features(points, shift)
-
-
 def fused_path(name: str) -> pathlib.Path:
     """Return the file of a scene's fused features.
 
@@ -402,16 +317,3 @@ def fused_path(name: str) -> pathlib.Path:
             f"the student, --source=student, or run: {command('fuse_features')}"
         )
     return path
-
-
-def scene_features(name: str, scene: Scene) -> Features:
-    """Return a student's features of a scene, from the workspace or computed now."""
-    path = workspace().scene_features(short_name(name), scene.name)
-    for state in (student_state, loaded_state):
-        key = files.content_key([state(name), scene.points])
-        if is_current(path, key):
-            return load_features(path)
-    with tqdm(total=1, desc="student", unit="scene") as bar:
-        save_features(path, _predictor(name).features(scene.points), key=key)
-        bar.update()
-    return load_features(path)

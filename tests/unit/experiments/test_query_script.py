@@ -124,10 +124,11 @@ def test_names_in_flags_lead_nowhere_else(root, monkeypatch, flag, value):
     monkeypatch.syspath_prepend(str(root / "experiments"))
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # settings has its own
     import settings
+    import students
 
     if flag == "run":
         with pytest.raises(InputError, match="--run must be a plain name"):
-            settings.scene_features(value, Scene("s", np.zeros((1, 3), np.float32)))
+            students.scene_features(value, Scene("s", np.zeros((1, 3), np.float32)))
         return
     with flagsaver.flagsaver(**{flag: [value] if flag == "scenes" else value}):
         flags.FLAGS.mark_as_parsed()
@@ -179,7 +180,7 @@ def test_kept_features_are_of_the_checkpoint_that_could_be_read(
 ):
     monkeypatch.syspath_prepend(str(root / "experiments"))
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # settings has its own
-    import settings
+    import students
 
     scene, asked = Scene("room", np.zeros((2, 3), np.float32)), []
 
@@ -194,8 +195,8 @@ def test_kept_features_are_of_the_checkpoint_that_could_be_read(
             return Features(feat, row, np.ones(1, np.int32), space(4), "voxel")
 
     def features(readable):
-        monkeypatch.setattr(settings, "_predictor", lambda run: Predictor(readable))
-        return int(settings.scene_features("r", scene).feat[0, 0])
+        monkeypatch.setattr(students, "_predictor", lambda run: Predictor(readable))
+        return int(students.scene_features("r", scene).feat[0, 0])
 
     folder = tmp_path / "train" / "r" / "checkpoints"
     with flagsaver.flagsaver(workspace=str(tmp_path)):
@@ -207,11 +208,11 @@ def test_kept_features_are_of_the_checkpoint_that_could_be_read(
         assert features(5) == 5  # copied again
         (folder / "9").mkdir()
         assert features(5) == 5 and asked == [3, 5]
-        assert settings.students() == (["r"], [])
+        assert students.trained() == (["r"], [])
         (tmp_path / "train" / "s" / "checkpoints" / "9").mkdir(parents=True)
-        assert settings.students() == (["r"], ["s"])
+        assert students.trained() == (["r"], ["s"])
         with pytest.raises(InputError, match="got no complete checkpoint"):
-            settings.student_state("s")
+            students.state("s")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\0"])
