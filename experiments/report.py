@@ -97,7 +97,7 @@ def _label(name: str) -> str:
     """Return words for a method."""
     plain = name.removesuffix(protocol.SUPERPOINTS)
     words = _LABELS.get(plain, plain)
-    return words if plain == name else f"{words}, scores averaged over superpoints"
+    return words if plain == name else f"{words}, by superpoints"
 
 
 def _capabilities() -> dict[str, CapabilityTable]:
@@ -227,9 +227,10 @@ def _costs(results: dict) -> Section:
 
 
 def _as_text(rows: Mapping[str, Row]) -> str:
-    lines = [f"\n{'method':<40}{'mIoU':>14}{'mAcc':>8}{'acc':>8}{'mIoU seen':>12}"]
+    wide = 2 + max(len(row.label) for row in rows.values())
+    lines = [f"\n{'method':<{wide}}{'mIoU':>12}{'mAcc':>8}{'acc':>8}{'mIoU seen':>12}"]
     lines += [
-        f"{row.label:<40}{_spread(row):>14}{row.macc:8.1f}{row.overall:8.1f}"
+        f"{row.label:<{wide}}{_spread(row):>12}{row.macc:8.1f}{row.overall:8.1f}"
         f"{row.miou_seen:12.1f}"
         for row in rows.values()
     ]
