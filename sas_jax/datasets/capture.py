@@ -179,6 +179,8 @@ class CaptureDataset(Dataset, abc.ABC):
         """
         capture = self.capture(path)
         frames = capture.frames
+        if capture.assumed is not None:
+            logging.warning("%s: %s", path.name, capture.assumed)
         if self.pose_convention is not None:
             frames = dataclasses.replace(frames, convention=self.pose_convention)
         scale = capture.scale if self.scale is None else self.scale

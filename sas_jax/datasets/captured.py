@@ -46,6 +46,8 @@ class Capture:
       tracks: reads the rows of its points that were matched in images, by their name;
         these are seen there, whatever lies before them.
       scale: metres per unit of poses and geometry; None where nothing tells.
+      assumed: which camera was taken where the capture states none, and what to do if
+        it is another one; said when it is opened.
     """
 
     frames: Frames
@@ -54,6 +56,7 @@ class Capture:
     geometry: Callable[[], Mesh] | None = None
     tracks: Callable[[], Tracks] | None = None
     scale: float | None = 1.0
+    assumed: str | None = None
 
 
 def scene_of_geometry(

@@ -30,6 +30,10 @@ _CAMERA = Camera(
     np.array([[600.0, 0, 599.5], [0, 600.0, 339.5], [0, 0, 1]]), (1200, 680)
 )
 _UNITS_PER_M = 6553.5
+_ASSUMED = (
+    "no camera is stated, so that of the Replica renderings is taken (600 pixels at "
+    "1200 x 680). Put cam_params.json there if it is another one."
+)
 _FRAME = re.compile(r"frame(\d+)\.(?:jpg|png)", re.IGNORECASE)
 
 
@@ -78,6 +82,7 @@ class NiceSlam(CaptureDataset):
             up="z",
             index=(path / "traj.txt", *index, mesh),
             geometry=functools.partial(read_mesh, mesh) if mesh.exists() else None,
+            assumed=_ASSUMED if camera is _CAMERA else None,
         )
 
 

@@ -30,6 +30,10 @@ _PRIMESENSE = Camera(
 )
 _UNITS_PER_M = 1000.0
 _COLOR = ("color", "colors", "image", "rgb")
+_ASSUMED = (
+    "no camera is stated, so a PrimeSense is taken (525 pixels at 640 x 480). Put "
+    "intrinsic.txt there if it is another one."
+)
 _CAMERAS = (
     "camera_primesense.json",
     "intrinsic.json",
@@ -78,7 +82,8 @@ class Open3D(CaptureDataset):
             for name, pose in poses.items()
         ]
         frames = ViewFrames(path, tuple(views), depth_scale=scale)
-        return Capture(frames, index=(log, *places))
+        assumed = _ASSUMED if stated is None else None
+        return Capture(frames, index=(log, *places), assumed=assumed)
 
 
 def _trajectory(path: pathlib.Path) -> pathlib.Path | None:

@@ -33,6 +33,10 @@ _COLOR = Camera(np.array([[525.0, 0, 320], [0, 525, 240], [0, 0, 1]]), _WH)
 _COLOR_FROM_DEPTH = np.eye(4)
 _COLOR_FROM_DEPTH[0, 3] = -0.025
 _UNITS_PER_M = 1000.0
+_ASSUMED = (
+    "depth and colour are taken for those of 7-Scenes' Kinect, with focal lengths of "
+    "585 and 525 pixels. Put intrinsic.txt there if depth is registered to colour."
+)
 _FRAME = re.compile(r"(frame-\d+)\.color\.(?:png|jpg)", re.IGNORECASE)
 
 
@@ -76,7 +80,9 @@ class SevenScenes(CaptureDataset):
             )
         frames = ViewFrames(path, tuple(views), depth_scale=scale)
         return Capture(
-            frames, index=(path / "intrinsic.txt", path.parent / "intrinsic.txt")
+            frames,
+            index=(path / "intrinsic.txt", path.parent / "intrinsic.txt"),
+            assumed=None if registered else _ASSUMED,
         )
 
 

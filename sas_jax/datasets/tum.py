@@ -12,7 +12,6 @@ it is, as in the benchmark's own tools.
 """
 
 import dataclasses
-import logging
 import pathlib
 from typing import ClassVar
 
@@ -40,6 +39,10 @@ _KNOWN = {
     "bonn": (542.822841, 542.576870, 315.593520, 237.756098),
 }
 _DEFAULT = (525.0, 525.0, 319.5, 239.5)
+_ASSUMED = (
+    "no camera is known of a sequence of this name, so a Kinect's nominal one is taken "
+    "(fx fy 525, cx 319.5, cy 239.5). Put intrinsic.txt there if it is another one."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Tum(CaptureDataset):
         (rgb_at, rgb), (depth_at, depth) = map(_listed, index[:2])
         pose_at, rows = _listed(index[2])
         poses = [_pose(row, index[2]) for row in rows]
-        camera = _camera(path)
+        camera, assumed = _camera(path)
         views = []
         for time, color in zip(rgb_at, rgb, strict=True):
             d = nearest_in_time(depth_at, time, _DEPTH_WITHIN_S)
@@ -90,24 +93,23 @@ class Tum(CaptureDataset):
         return Capture(
             ViewFrames(path, tuple(views), depth_scale=scale),
             index=(*index, path / "intrinsic.txt"),
+            assumed=assumed,
         )
 
 
-def _camera(path: pathlib.Path) -> Camera:
+def _camera(path: pathlib.Path) -> tuple[Camera, str | None]:
+    """Return the camera, and what is to be said where it is assumed."""
+    assumed = None
     if (path / "intrinsic.txt").is_file():
-        return Camera(*read_pinhole(path / "intrinsic.txt"))
+        return Camera(*read_pinhole(path / "intrinsic.txt")), None
     name = path.name.lower().replace("fr1", "freiburg1")
     name = name.replace("fr2", "freiburg2").replace("fr3", "freiburg3")
     numbers = next((v for k, v in _KNOWN.items() if k in name), None)
     if numbers is None:
         numbers = _DEFAULT
-        logging.warning(
-            "tum: no camera is known of %s, so a Kinect's nominal one is taken: fx fy "
-            "525, cx 319.5, cy 239.5. Put intrinsic.txt there if it is another one.",
-            path.name,
-        )
+        assumed = _ASSUMED
     fx, fy, cx, cy = numbers
-    return Camera(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), _WH)
+    return Camera(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), _WH), assumed
 
 
 def _listed(path: pathlib.Path) -> tuple[Float[np.ndarray, " N"], list[list[str]]]:

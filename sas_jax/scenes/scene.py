@@ -21,6 +21,9 @@ from jaxtyping import Float, Float32, Float64, Int32, UInt8
 from sas_jax.errors import ContractError, InputError
 from sas_jax.scenes.labels import LabelSet
 
+# Skipped frames of one reason that are named.
+_NAMED = 10
+
 
 class BadFrame(InputError):
     """Report one frame that cannot be used; the scene goes on without it.
@@ -197,10 +200,18 @@ def usable_frames(
             frame = source.read(name)
         except BadFrame as error:
             if name not in skipped:
-                logging.warning("frame %s skipped: %s", name, error)
+                _tell_skipped(name, error, list(skipped.values()).count(error.reason))
             skipped[name] = error.reason
             continue
         yield frame
+
+
+def _tell_skipped(name: str, error: BadFrame, before: int) -> None:
+    """Warn of a frame, unless many were skipped for the same reason before."""
+    if before < _NAMED:
+        logging.warning("frame %s skipped: %s", name, error)
+    elif before == _NAMED:
+        logging.warning("%s: more frames are skipped for that, not named", error.reason)
 
 
 def check_name(name: str) -> None:

@@ -77,8 +77,8 @@ def check_extent(
         f"{where}: points in metres are required, got {len(points)} over "
         f"{_text(edges)} m, about {spacing_m:.2g} m apart, each alone in its voxel of "
         f"{voxel_size_m:g} m. They look like {name}: multiply them by {factor:g} "
-        f"({_text(factor * edges)} m). If they are metres, use voxels of that size: "
-        f"--voxel_size_m={spacing_m:.2g}."
+        f"({_text(factor * edges)} m), own scans by --scale. If they are metres, use "
+        f"voxels of that size: --voxel_size_m={spacing_m:.2g}."
     )
 
 

@@ -93,3 +93,25 @@ def test_any_text_is_read_or_refused(tmp_path_factory, lists):
         (folder / f"{name}.txt").write_text(lists.get(name, "1 2 3"), encoding="utf-8")
     with contextlib.suppress(InputError):
         Tum().capture(folder)
+
+
+def test_a_camera_that_is_assumed_is_said_once(tmp_path, caplog):
+    folder, _ = write(tmp_path / "mine")
+    scan_at(folder).open()
+    (said,) = [r.getMessage() for r in caplog.records if "no camera" in r.getMessage()]
+    assert "intrinsic.txt" in said and "525" in said
+    caplog.clear()
+    (folder / "intrinsic.txt").write_text("500 500 320 240")
+    scan_at(folder).open()
+    assert "no camera" not in caplog.text
+
+
+def test_frames_that_are_skipped_alike_are_named_ten_times(tmp_path, caplog):
+    lines = "\n".join(f"{i} rgb/none{i}.png" for i in range(30))
+    poses = "\n".join(f"{i} {i / 99} 0 0 0 0 0 1" for i in range(30))
+    depth = "\n".join(f"{i} depth/a.png" for i in range(30))
+    folder, _ = write(tmp_path / "s", rgb=lines, depth=depth, groundtruth=poses)
+    with pytest.raises(InputError):
+        scan_at(folder).open()
+    named = [r for r in caplog.records if "skipped:" in r.getMessage()]
+    assert len(named) == 10 and "not named" in caplog.text
