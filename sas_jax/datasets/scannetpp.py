@@ -191,6 +191,8 @@ def _labels(
             (np.isin(segments, o["segments"]), str(o["label"]), int(o["objectId"]))
             for o in _json(objects_path, "segGroups")
         ]
+    except InputError:
+        raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"scannetpp: objects with segments, label and objectId are required, got "

@@ -87,6 +87,8 @@ def read_pinhole(
         said = " / ".join(_COMMENT.findall(text))
         words = re.sub(r"[][,;()]", " ", _COMMENT.sub("", text)).split()
         numbers = [float(word) for word in words]
+    except InputError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"intrinsics: a matrix of numbers is required, got {error} ({path}). "

@@ -79,6 +79,8 @@ def read_las(path: pathlib.Path) -> Mesh:
                 remedy="Thin or cut the scan with the program that wrote it.",
             )
             points, colors = _read(file, header, path)
+    except InputError:
+        raise
     except (OSError, ValueError, MemoryError, struct.error) as error:
         raise InputError(
             "las: a complete LAS or LAZ file is required, got "

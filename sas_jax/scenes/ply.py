@@ -44,6 +44,8 @@ def read_ply(path: pathlib.Path, face_label: tuple[str, ...] = ()) -> Mesh:
         elements = read_elements(path)
         of_face = _take_face_label(elements, face_label, path)
         faces = _take_faces(elements)
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(
             f"ply: the file must exist, got none ({path}). Check the scene's folder."
