@@ -50,6 +50,9 @@ ENTRIES: dict[str, Entry] = {
     "rooms-mask": Entry(
         "mask", "sas_jax.rooms.teachers.mask:load", capability="rooms/teachers/tables"
     ),
+    "openseg": Entry(
+        "dense", "sas_jax.teachers.openseg.teacher:load", needs=("torch",)
+    ),
     "colour-size": Entry("captioner", "sas_jax.teachers.captions:load_colour_size"),
     "none": Entry("captioner", "sas_jax.teachers.captions:load_none"),
 }
