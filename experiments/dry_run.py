@@ -25,7 +25,7 @@ from sas_jax.distill.schedule import Schedule
 from sas_jax.errors import InputError
 from sas_jax.stages import command
 from sas_jax.teachers import registry as teachers
-from sas_jax.teachers.published import FILES
+from sas_jax.weights.find import found_files
 
 _POINTS = 150_000  # a scene of ScanNet has about as many
 _LOOKED_AT = 3  # scans whose size counts
@@ -146,19 +146,15 @@ def _data_set(split: str, scans: list[Scan] | None) -> str:
 
 
 def _teacher(name: str) -> str:
-    files = "; ".join(FILES.get(name, ()))
-    if name not in teachers.ENTRIES:
-        what = f"the files {files}, and " if files else ""
-        return (
-            f"missing: {what}a reader, sas_jax/teachers/<file> and a line in "
-            "sas_jax/teachers/registry.py (CONTRIBUTING.md)"
-        )
+    options = settings.model_options(name)
     try:
-        weights = settings.teacher_weights().get(name)
-        teachers.check(name, weights=weights, device=stage_flags.DEVICE.value)
+        teachers.check(name, options)
     except InputError as error:
-        return f"missing: {error}" + (f" Its files: {files}." if files else "")
-    return f"there, weights {weights or 'that come with it'}"
+        return f"missing: {error}"
+    if options.weights:
+        return f"there, weights {options.weights}"
+    found = found_files(name)
+    return f"there, weights {', '.join(map(str, found or ())) or 'that come with it'}"
 
 
 def _painter() -> str:

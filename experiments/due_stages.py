@@ -31,6 +31,7 @@ from sas_jax.classes import vocabulary
 from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import WorkspaceBusy
 from sas_jax.teachers import registry
+from sas_jax.weights.find import found_files
 
 _LOOK_S = 0.5  # between looks whether another run has ended
 _CAPABILITY_FLAGS = ("--shipped=take", "--pseudo_quality_images=0")
@@ -195,28 +196,24 @@ def _modules() -> list[str]:
 def _models() -> list[tuple[str, str | None, str]]:
     """Return what identifies teachers and captioner: names, weights, sums of files."""
     names = [*stage_flags.TEACHERS.value, stage_flags.CAPTIONER.value]
-    given, memo = settings.teacher_weights(), settings.memo()
+    given, memo = settings.model_weights(), settings.memo()
     found = []
     for name, module in zip(names, _modules(), strict=True):
-        files = sorted(_files_of(module, given.get(name)))
+        files = sorted(_files_of(name, module, given.get(name)))
         sums = memo.value(f"weights/{name}", files, lambda f=files: _sum(f))
         found.append((name, given.get(name), sums))
     return found
 
 
-def _files_of(module: str, weights: str | None) -> Iterable[pathlib.Path]:
+def _files_of(name: str, module: str, weights: str | None) -> Iterable[pathlib.Path]:
     """Yield the code of a model and its weights, those beside the code by default."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         return
     yield pathlib.Path(spec.origin)
-    given = pathlib.Path(weights) if weights else None
-    if given is None:
-        yield from pathlib.Path(spec.origin).parent.glob("weights/*")
-    elif given.is_dir():
-        yield from (path for path in given.rglob("*") if path.is_file())
-    else:
-        yield given
+    given = [pathlib.Path(weights)] if weights else found_files(name)
+    for path in given or pathlib.Path(spec.origin).parent.glob("weights/*"):
+        yield from path.rglob("*") if path.is_dir() else (path,)
 
 
 def _sum(files: Sequence[pathlib.Path]) -> str:

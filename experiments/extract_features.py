@@ -27,7 +27,6 @@ from sas_jax.artefacts.workspace import CONFIG
 from sas_jax.datasets.contracts import Scan
 from sas_jax.lifting.config import ExtractConfig
 from sas_jax.lifting.extract import extract_scene, extraction_key
-from sas_jax.teachers import registry
 from sas_jax.teachers.contracts import Captioner, DenseTeacher, MaskTeacher
 
 
@@ -77,8 +76,8 @@ def main() -> None:
     keys = {s: s.key("views", frame_stride=stride, memo=memo) for s in scans}
     names = dict.fromkeys(stage_flags.TEACHERS.value)
     models = Models(
-        {name: settings.load_teacher(name) for name in names},
-        registry.load(stage_flags.CAPTIONER.value),
+        {name: settings.load_model(name) for name in names},
+        settings.load_model(stage_flags.CAPTIONER.value),
         config,
     )
     rows, passes = _run(keys, models)

@@ -96,16 +96,19 @@ def _recipe(models: SynthesisConfig, compat: Compat) -> Recipe:
         compat=compat,
         steps=models.diffusion_steps,
         guidance=models.guidance,
+        download=stage_flags.DOWNLOAD.value,
     )
     synthesizer = registry.load_synthesizer(models.synthesizer, options)
-    options = LoadOptions(models.sam_weights, stage_flags.DEVICE.value)
+    options = LoadOptions(
+        models.sam_weights, stage_flags.DEVICE.value, stage_flags.DOWNLOAD.value
+    )
     prompter = registry.load_prompter(models.point_prompter, options)
     masks = said(synthesizer.masks, threshold=models.attention_threshold)
     return Recipe(synthesizer, prompter, masks)
 
 
 def _measure(name, folder, words, config, facts) -> CapabilityTable:
-    teacher = settings.load_teacher(name)
+    teacher = settings.load_model(name)
     total = len(measured_classes(words, config.compat))
     with tqdm(total=total, desc=name, unit="class") as bar:
         table = stage.measure_teacher(
@@ -118,7 +121,7 @@ def _measure(name, folder, words, config, facts) -> CapabilityTable:
 def _taken(
     words: Vocabulary, recipe: Recipe, config: CapabilityConfig
 ) -> list[CapabilityTable] | None:
-    teachers = [settings.load_teacher(name) for name in stage_flags.TEACHERS.value]
+    teachers = [settings.load_model(name) for name in stage_flags.TEACHERS.value]
     folder = settings.workspace().capability
     found = shipped.take(folder, teachers, words, recipe, config)
     for teacher in teachers:
@@ -132,7 +135,7 @@ def _ship(
     path = shipped_capability(table.teacher)
     if path is None:
         return
-    teacher = settings.load_teacher(table.teacher)
+    teacher = settings.load_model(table.teacher)
     key = shipped.table_key(teacher, words, recipe, config)
     models = map(module_of, (teacher, recipe.synthesizer, recipe.prompter))
     libraries = decided_by(stage.__name__, *models)["libraries"]

@@ -23,6 +23,7 @@ from sas_jax.artefacts.workspace import Workspace, name_of_place, plain_name
 from sas_jax.datasets import registry as datasets
 from sas_jax.datasets.contracts import Dataset, Scan
 from sas_jax.errors import InputError
+from sas_jax.registry import LoadOptions
 from sas_jax.scenes.labels import LabelSet
 from sas_jax.stages import command
 from sas_jax.text import registry
@@ -224,43 +225,44 @@ def check_teachers() -> None:
     """
     from sas_jax.teachers import registry as models
 
-    weights = teacher_weights()
     if not stage_flags.TEACHERS.value:
         raise InputError(
             "flags: --teachers must name at least one of "
             f"{', '.join(models.names('dense', 'mask'))}, got none. Name some of them."
         )
     for name in stage_flags.TEACHERS.value:
-        models.check(
-            name,
-            weights=weights.get(name),
-            device=stage_flags.DEVICE.value,
-            contracts=("dense", "mask"),
-        )
-    models.check(stage_flags.CAPTIONER.value, contracts=("captioner",))
+        models.check(name, model_options(name), contracts=("dense", "mask"))
+    captioner = stage_flags.CAPTIONER.value
+    models.check(captioner, model_options(captioner), contracts=("captioner",))
 
 
-def load_teacher(name: str):
-    """Load a teacher with the weights and on the device that the flags give."""
+def load_model(name: str):
+    """Load a teacher or captioner as the flags say."""
     from sas_jax.teachers import registry as models
 
-    weights = teacher_weights().get(name)
-    return models.load(name, weights=weights, device=stage_flags.DEVICE.value)
+    return models.load(name, model_options(name))
 
 
-def teacher_weights() -> dict[str, str]:
-    """Return the weights of the teachers that --teacher_weights names.
+def model_options(name: str) -> LoadOptions:
+    """Return weights and device of a model, as the flags say."""
+    weights = model_weights().get(name)
+    return LoadOptions(weights, stage_flags.DEVICE.value, stage_flags.DOWNLOAD.value)
+
+
+def model_weights() -> dict[str, str]:
+    """Return the weights of the teachers and the captioner that --weights names.
 
     Raises:
       InputError: for weights of one not asked for.
     """
-    pairs = [item.partition("=") for item in stage_flags.TEACHER_WEIGHTS.value]
+    known = [*stage_flags.TEACHERS.value, stage_flags.CAPTIONER.value]
+    pairs = [item.partition("=") for item in stage_flags.WEIGHTS.value]
     for name, _, path in pairs:
-        if name not in stage_flags.TEACHERS.value or not path:
+        if name not in known or not path:
             raise InputError(
-                "flags: --teacher_weights must be <teacher>=<path> for teachers of "
-                f"--teachers ({', '.join(stage_flags.TEACHERS.value)}), got "
-                f"{name}={path}. Correct the flag."
+                "flags: --weights must be <model>=<path> for teachers of --teachers "
+                f"and the captioner ({', '.join(known)}), got {name}={path}. Correct "
+                "the flag."
             )
     return {name: path for name, _, path in pairs}
 

@@ -96,8 +96,14 @@ ROOM_SURFACE = config_flags.define(SurfaceConfig, only=("spacing_m",))
 
 config_flags.heading("Teachers and lifting", *_ALL, *_FEATURES)
 TEACHERS = flags.DEFINE_list("teachers", "lseg,seem", "Teachers, in order.")
-TEACHER_WEIGHTS = flags.DEFINE_list(
-    "teacher_weights", [], "name=path or name=random:0 where not the default ones."
+WEIGHTS = flags.DEFINE_list(
+    "weights",
+    [],
+    "name=path of teachers and captioner, where $SAS_JAX_WEIGHTS and the caches do not "
+    "have them; name=random:0 is a smoke test.",
+)
+DOWNLOAD = flags.DEFINE_bool(
+    "download", False, "Fetch published weights that are not on this machine."
 )
 CAPTIONER = flags.DEFINE_string("captioner", "colour-size", "Captioner of the masks.")
 LIFT = config_flags.define(

@@ -29,10 +29,12 @@ class LoadOptions:
       weights: file, folder or hub id; `random:<seed>` where a model can be tried
         without training. None means the model's own.
       device: `cpu` or `cuda:<n>`.
+      download: whether published weights that are not here may be fetched.
     """
 
     weights: str | None = None
     device: str = "cpu"
+    download: bool = False
 
 
 def said(config: Config, **values: object) -> Config:

@@ -38,7 +38,7 @@ _DAMAGE = (
 )
 
 
-def read_torch(path: str | os.PathLike) -> Any:
+def read_torch(path: str | os.PathLike, *, strangers: bool = False) -> Any:
     """Return the object that torch.save wrote to a file.
 
     Tensors and numpy arrays come as read-only numpy arrays of their dtype, bfloat16 as
@@ -46,6 +46,8 @@ def read_torch(path: str | os.PathLike) -> Any:
 
     Args:
       path: of the file.
+      strangers: see `torch_pickle.read_object`; for checkpoints of trainers, of which
+        the tensors are wanted.
 
     Raises:
       InputError: for a file that is damaged, cut short or compressed, and for one that
@@ -57,12 +59,12 @@ def read_torch(path: str | os.PathLike) -> Any:
         with plain(path).open("rb") as file:
             budget = _TIMES_THE_FILE * os.fstat(file.fileno()).st_size + 4096
             if zipfile.is_zipfile(file):
-                return _read_zip(file, budget)
+                return _read_zip(file, budget, strangers)
             file.seek(0)
             if file.read(1) != b"\x80":  # before all of it is taken into memory
                 raise ValueError("an empty file or something else")
             file.seek(0)
-            return _read_legacy(file.read(), budget)
+            return _read_legacy(file.read(), budget, strangers)
     except FileNotFoundError as error:
         raise InputError(
             f"torch file: a file is required, got none ({path}). Check the path."
@@ -80,7 +82,7 @@ def read_torch(path: str | os.PathLike) -> Any:
         ) from error
 
 
-def _read_zip(file: io.BufferedIOBase, budget: int) -> Any:
+def _read_zip(file: io.BufferedIOBase, budget: int, strangers: bool) -> Any:
     with zipfile.ZipFile(file) as archive:
         entries = {info.filename: info for info in archive.infolist()}
         pickles = [n for n in entries if n == "data.pkl" or n.endswith("/data.pkl")]
@@ -109,7 +111,8 @@ def _read_zip(file: io.BufferedIOBase, budget: int) -> Any:
                 known[key] = _stored(content(f"data/{key}"), kind, count)
             return known[key]
 
-        return read_object(io.BytesIO(content("data.pkl")), storage, left)
+        data = io.BytesIO(content("data.pkl"))
+        return read_object(data, storage, left, strangers=strangers)
 
 
 def _stored(data: bytes | memoryview, kind: Storage, count: int) -> np.ndarray:
@@ -130,7 +133,7 @@ def _identity(identity: tuple[Any, ...]) -> tuple[Storage, str, int]:
     return kind, key, count
 
 
-def _read_legacy(data: bytes, budget: int) -> Any:
+def _read_legacy(data: bytes, budget: int, strangers: bool) -> Any:
     """Read the pickles, then the storages in the order of a list of their keys.
 
     Where a storage lies follows from the sizes of all before it, which stand in the
@@ -151,7 +154,7 @@ def _read_legacy(data: bytes, budget: int) -> Any:
         # Any index is right in what has no elements of its own.
         return np.broadcast_to(elements(b"\0" * 8, kind)[:1], count)
 
-    read_object(file, note, budget)
+    read_object(file, note, budget, strangers=strangers)
     keys = _plain(file)
     places, view = {}, memoryview(data)
     at = file.tell()
@@ -171,7 +174,7 @@ def _read_legacy(data: bytes, budget: int) -> Any:
         return known[key]
 
     file.seek(start)
-    return read_object(file, storage, budget)
+    return read_object(file, storage, budget, strangers=strangers)
 
 
 def _width(kind: Storage) -> int:

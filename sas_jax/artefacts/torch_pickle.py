@@ -30,6 +30,9 @@ _LITERALS = {
 }
 _PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}
 _GETS = {"GET", "BINGET", "LONG_BINGET"}
+# Operations on objects of classes and on sets -> how many operands stand before them;
+# those with a mark take all above it.
+_STRANGE = {"NEWOBJ": 2, "NEWOBJ_EX": 3, "EMPTY_SET": 0, "ADDITEMS": 0, "FROZENSET": 0}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _DTYPES = {f"{kind}{size}" for kind in "iuf" for size in (1, 2, 4, 8)} | {"b1"}
 _LARGEST_KEY = 2**61 - 2  # integers from 2^61 - 1 on can be made to share a hash
@@ -68,6 +71,14 @@ class Refused(Exception):
     """Report what the file holds and this reader does not build, in a few words."""
 
 
+class Stranger:
+    """Stands for an object that a file holds and this reader does not build.
+
+    A trainer's checkpoint has its settings and callbacks beside the tensors. Whatever
+    is done to a stranger is done to nothing.
+    """
+
+
 class _Name(str):
     """A name that a file gave and that is known: an entry of `_NAMES`."""
 
@@ -89,13 +100,18 @@ class _Array:
     array: np.ndarray | None = None
 
 
-def read_object(file: io.BytesIO, storages: Storages, max_bytes: int) -> Any:
+def read_object(
+    file: io.BytesIO, storages: Storages, max_bytes: int, *, strangers: bool = False
+) -> Any:
     """Return the object of one pickle, whose end the file is left at.
 
     Args:
       file: at the beginning of a pickle.
       storages: returns the elements of a tensor's storage.
       max_bytes: copies may take together, in bytes.
+      strangers: a `Stranger` stands for what is not known, where it would be refused;
+        entries of dicts under keys of other kinds than strings and integers are left
+        out.
 
     Returns:
       Dicts, lists, tuples, strings, bytes, numbers; numpy arrays for arrays and
@@ -105,12 +121,13 @@ def read_object(file: io.BytesIO, storages: Storages, max_bytes: int) -> Any:
       Refused: for an operation or a name that is not known.
       ValueError, LookupError, TypeError, ...: for a damaged pickle.
     """
-    return _Machine(storages, max_bytes).run(file)
+    return _Machine(storages, max_bytes, strangers).run(file)
 
 
 class _Machine:
-    def __init__(self, storages: Storages, max_bytes: int):
+    def __init__(self, storages: Storages, max_bytes: int, strangers: bool):
         self._storages = storages
+        self._strangers = strangers
         self._left = max_bytes
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
@@ -148,10 +165,10 @@ class _Machine:
     def _act(self, name: str, arg: Any) -> None:
         """Do what takes something from the stack and puts something on it."""
         if name == "GLOBAL":
-            self._stack.append(_known(arg))
+            self._stack.append(self._known(arg))
         elif name == "STACK_GLOBAL":
             attribute, module = self._pop(), self._pop()
-            self._stack.append(_known(f"{module} {attribute}"))
+            self._stack.append(self._known(f"{module} {attribute}"))
         elif name == "BINPERSID":
             self._stack.append(self._storages(_tuple(self._pop())))
         elif name == "REDUCE":
@@ -159,22 +176,44 @@ class _Machine:
             self._stack.append(self._make(what, arguments))
         elif name == "BUILD":
             state = self._pop()
-            _build(self._top(), state)
+            if not isinstance(self._top(), Stranger):
+                _build(self._top(), state)
         elif name == "TUPLE":
             self._stack.append(tuple(self._to_mark()))
         elif name == "LIST":
             self._stack.append(self._to_mark())
         elif name in ("APPEND", "APPENDS"):
             items = self._to_mark() if name == "APPENDS" else [self._pop()]
-            _typed(self._top(), list).extend(items)
+            if not isinstance(self._top(), Stranger):
+                _typed(self._top(), list).extend(items)
         elif name in ("SETITEM", "SETITEMS"):
             items = self._to_mark() if name == "SETITEMS" else self._pair()
-            _set(_typed(self._top(), dict), items)
+            if not isinstance(self._top(), Stranger):
+                _set(_typed(self._top(), dict), items, self._strangers)
+        elif self._strangers and name in _STRANGE:
+            self._meet(name)
         else:
             raise Refused(f"the operation {name}")
 
+    def _known(self, name: str) -> Any:
+        if self._strangers and name not in _STORAGES and name not in _NAMES:
+            return Stranger()
+        return _known(name)
+
+    def _meet(self, name: str) -> None:
+        """Do what makes and fills objects of classes, to strangers."""
+        if name in ("ADDITEMS", "FROZENSET"):
+            self._to_mark()
+        else:
+            for _ in range(_STRANGE[name]):
+                self._pop()
+        if name != "ADDITEMS":
+            self._stack.append(Stranger())
+
     def _make(self, what: Any, arguments: tuple[Any, ...]) -> Any:
         """Return what torch or numpy would make for a name."""
+        if isinstance(what, Stranger):
+            return what
         if not isinstance(what, _Name):
             raise Refused("a call of something that is no name")
         if what == "dict":
@@ -264,8 +303,10 @@ def _only_empty(arguments: tuple[Any, ...], empty: Any) -> Any:
     return empty
 
 
-def _set(into: dict[Any, Any], items: list[Any]) -> None:
+def _set(into: dict[Any, Any], items: list[Any], strangers: bool) -> None:
     for key, value in zip(items[::2], items[1::2], strict=True):
+        if strangers and not isinstance(key, (str, int)):
+            continue
         if not isinstance(key, (str, int)) or (
             isinstance(key, int) and abs(key) > _LARGEST_KEY
         ):

@@ -14,13 +14,14 @@ from typing import Any
 from sas_jax.errors import InputError, WeightsMissing
 from sas_jax.extras import install_command
 from sas_jax.registry import LoadOptions, check_name, function_of
-from sas_jax.teachers.published import FILES
+from sas_jax.weights.cards import card
+from sas_jax.weights.find import find_file, find_folder, seed_of
 
 VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
 
-_RANDOM = re.compile(r"random:\d+")
 _NEEDS = ("torch", "transformers", "cv2", "webcolors")
+_USUAL = LoadOptions()
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -71,12 +72,12 @@ def entry(name: str) -> Entry:
       InputError: for an unknown name, listing the known ones.
       WeightsMissing: for a published model that has no row, naming its files.
     """
-    if name in FILES and name not in ENTRIES:
+    described = card(name)
+    if described and described.files and name not in ENTRIES:
         raise WeightsMissing(
-            f"registry: {name} is made of {'; '.join(FILES[name])}; this version has "
-            "no reader of them. Add one, a file and a line in "
-            "sas_jax/teachers/registry.py (CONTRIBUTING.md), or import features that "
-            "were made elsewhere."
+            f"registry: {name} is made of "
+            f"{', '.join(part.title for part in described.files)}; this version has no "
+            "reader of them. Import features that were made elsewhere."
         )
     check_name(name, ENTRIES, "a model", "the flag")
     return ENTRIES[name]
@@ -96,11 +97,7 @@ def shipped_capability(name: str) -> pathlib.Path | None:
 
 
 def check(
-    name: str,
-    *,
-    weights: str | None = None,
-    device: str = "cpu",
-    contracts: Sequence[str] = (),
+    name: str, options: LoadOptions = _USUAL, *, contracts: Sequence[str] = ()
 ) -> None:
     """Check that `load` can do what is asked for, without loading; arguments as there.
 
@@ -120,31 +117,19 @@ def check(
             f"{', '.join(missing)} in this environment. "
             f"Run: {install_command('teachers')}"
         )
-    _check_device(device)
-    if weights is None or _RANDOM.fullmatch(weights):
-        return
-    if not pathlib.Path(weights).exists():
-        raise WeightsMissing(
-            f"registry: {name} needs its weights, got no file ({weights}). Give "
-            f"--teacher_weights={name}=<path>, or smoke-test with "
-            f"--teacher_weights={name}=random:0."
-        )
+    _check_device(options.device)
+    if seed_of(options.weights) is None:
+        _check_weights(name, options)
 
 
 def load(
-    name: str,
-    *,
-    weights: str | None = None,
-    device: str = "cpu",
-    contracts: Sequence[str] = (),
+    name: str, options: LoadOptions = _USUAL, *, contracts: Sequence[str] = ()
 ) -> Any:
     """Load a teacher or captioner.
 
     Args:
       name: a key of `ENTRIES`.
-      weights: path of a checkpoint, `random:<seed>` for a smoke test without
-        training, or None for the model's own.
-      device: `cpu` or `cuda:<n>`.
+      options: weights, device, and whether weights may be fetched.
       contracts: what is wanted; any, if none given.
 
     Returns:
@@ -153,8 +138,23 @@ def load(
     Raises:
       InputError: as `check`.
     """
-    check(name, weights=weights, device=device, contracts=contracts)
-    return function_of(entry(name).loader)(LoadOptions(weights, device))
+    check(name, options, contracts=contracts)
+    return function_of(entry(name).loader)(options)
+
+
+def _check_weights(name: str, options: LoadOptions) -> None:
+    described, given = card(name), options.weights
+    if described and described.files:
+        for part in () if options.download and given is None else described.files:
+            if part.is_folder:
+                find_folder(name, given)
+            elif not part.optional:
+                find_file(name, part.name, given)
+    elif given is not None and not pathlib.Path(given).exists():
+        raise WeightsMissing(
+            f"registry: {name} needs its weights, got no file ({given}). Give "
+            f"--weights={name}=<path>, or smoke-test with --weights={name}=random:0."
+        )
 
 
 def _check_device(device: str) -> None:

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from sas_jax.artefacts.cache import cache_folder
 from sas_jax.artefacts.space import TextFeatures, TextSpace
 from sas_jax.errors import InputError
 from sas_jax.stages import command
 from sas_jax.text import kept_texts
-from sas_jax.text.minilm_files import cache_folder
 
 # The hashes are those of OpenAI's own files, ViT-B-32.pt and ViT-L-14-336px.pt.
 CLIP_B32 = TextSpace(

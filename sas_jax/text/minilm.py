@@ -19,6 +19,7 @@ import safetensors
 import tokenizers
 from jaxtyping import Array, Float
 
+from sas_jax.artefacts import cache
 from sas_jax.errors import InputError
 from sas_jax.text import kept_texts, minilm_files, words
 
@@ -110,7 +111,7 @@ def load_minilm(cache_folder: pathlib.Path | None = None) -> TextTower:
       cache_folder: where features are kept between processes; default is the folder
         `text` in the user's cache (`$SAS_JAX_CACHE` or `~/.cache/sas_jax`).
     """
-    return TextTower(cache_folder or minilm_files.cache_folder() / "text")
+    return TextTower(cache_folder or cache.cache_folder() / "text")
 
 
 def _round_up(value: int, sizes: Sequence[int]) -> int:

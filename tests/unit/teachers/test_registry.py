@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.registry import LoadOptions
 from sas_jax.teachers import registry
 
 
@@ -29,8 +30,8 @@ def test_missing_modules_are_named(monkeypatch):
 
 def test_missing_weights_say_how_to_get_them(tmp_path):
     pytest.importorskip("torch")
-    with pytest.raises(WeightsMissing, match="teacher_weights=rooms-dense="):
-        registry.load("rooms-dense", weights=str(tmp_path / "no.safetensors"))
+    with pytest.raises(WeightsMissing, match="weights=rooms-dense="):
+        registry.load("rooms-dense", LoadOptions(str(tmp_path / "no.safetensors")))
 
 
 def test_missing_shipped_weights_say_how_to_make_them(tmp_path, monkeypatch):
@@ -47,9 +48,8 @@ def test_every_row_loads_with_what_it_says(name):
     row = registry.entry(name)
     if missing := registry.missing_needs(row):
         pytest.skip(f"not installed here: {', '.join(missing)}")
-    model = registry.load(
-        name, weights=None if row.contract == "captioner" else "random:0"
-    )
+    weights = None if row.contract == "captioner" else "random:0"
+    model = registry.load(name, LoadOptions(weights))
     if row.contract == "captioner":
         assert model.id and hasattr(model, "caption")
     else:
@@ -66,9 +66,21 @@ def test_every_row_loads_with_what_it_says(name):
             {"contracts": ("dense", "mask")},
             r"rooms-dense.*got none, a captioner",
         ),
-        ("none", {"device": "tpu"}, r"cpu or a GPU.*got tpu\."),
-        ("none", {"device": "cuda:99"}, r"got cuda:99, and PyTorch sees \d+ GPUs"),
-        ("rooms-dense", {"weights": "random:x"}, r"teacher_weights=rooms-dense="),
+        (
+            "none",
+            {"options": LoadOptions(device="tpu")},
+            r"cpu or a GPU.*got tpu\.",
+        ),
+        (
+            "none",
+            {"options": LoadOptions(device="cuda:99")},
+            r"got cuda:99, and PyTorch sees \d+ GPUs",
+        ),
+        (
+            "rooms-dense",
+            {"options": LoadOptions("random:x")},
+            r"weights=rooms-dense=",
+        ),
     ],
 )
 def test_what_cannot_be_loaded_is_refused_before_loading(name, asked, message):
