@@ -1,0 +1,71 @@
+"""The whole SEEM network: images and embeddings of names to masks; tokens to names."""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+from sas_jax.teachers.seem.backbone import Backbone
+from sas_jax.teachers.seem.config import SeemConfig
+from sas_jax.teachers.seem.mask_decoder import MaskDecoder, Prediction
+from sas_jax.teachers.seem.pixel_decoder import PixelDecoder
+
+SIZE_MULTIPLE = 32
+"""Edges of an image must be multiples of this."""
+
+_TRAINED_SCALE = math.log(100)
+
+
+class Seem(nn.Module):
+    """SEEM for names; the defaults of `SeemConfig` are FocalNet-L's."""
+
+    def __init__(self, config: SeemConfig | None = None):
+        """Build the network, untrained."""
+        super().__init__()
+        self.config = config or SeemConfig()
+        self.backbone = Backbone(self.config)
+        self.pixel_decoder = PixelDecoder(self.config)
+        self.mask_decoder = MaskDecoder(self.config)
+        self.text = CLIPTextModelWithProjection(_text_config(self.config))
+        self.logit_scale = nn.Parameter(torch.tensor(_TRAINED_SCALE))
+
+    def forward(
+        self, images: Float[Tensor, "B 3 H W"], names: Float[Tensor, "K P"]
+    ) -> Prediction:
+        """Return what the queries say in the end.
+
+        Args:
+          images: normalised, H and W multiples of 32.
+          names: of `encode_tokens`, or unit means of them.
+        """
+        pixels = self.pixel_decoder(self.backbone(images))
+        return self.mask_decoder(pixels, names, self.logit_scale)[-1]
+
+    def encode_tokens(self, tokens: Int[Tensor, "n T"]) -> Float[Tensor, "n P"]:
+        """Return unit vectors of sentences in SEEM's own text space.
+
+        Args:
+          tokens: the end token has the highest number; what follows it is not seen.
+        """
+        vectors = self.text(input_ids=tokens).text_embeds
+        return vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-7)
+
+
+def _text_config(config: SeemConfig) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=config.text_vocabulary,
+        hidden_size=config.text_dim,
+        intermediate_size=4 * config.text_dim,
+        projection_dim=config.space_dim,
+        num_hidden_layers=config.text_layers,
+        num_attention_heads=config.text_heads,
+        max_position_embeddings=config.text_context,
+        hidden_act="quick_gelu",
+        layer_norm_eps=1e-12,
+        # 2 makes transformers read the sentence at its highest token, the end.
+        eos_token_id=2,
+        bos_token_id=0,
+        pad_token_id=1,
+    )
