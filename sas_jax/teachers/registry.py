@@ -53,6 +53,11 @@ ENTRIES: dict[str, Entry] = {
     "openseg": Entry(
         "dense", "sas_jax.teachers.openseg.teacher:load", needs=("torch",)
     ),
+    "odise": Entry(
+        "mask",
+        "sas_jax.teachers.odise.teacher:load",
+        needs=("torch", "transformers", "diffusers"),
+    ),
     "colour-size": Entry("captioner", "sas_jax.teachers.captions:load_colour_size"),
     "none": Entry("captioner", "sas_jax.teachers.captions:load_none"),
 }

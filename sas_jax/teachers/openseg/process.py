@@ -27,7 +27,11 @@ _PATIENCE_AT_END = 5.0
 
 
 class Worker:
-    """One process, one question at a time."""
+    """One process, one question at a time.
+
+    Attributes:
+      runs_on: what it says that it computes with.
+    """
 
     def __init__(
         self,
@@ -73,7 +77,8 @@ class Worker:
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
         try:
-            self._receive(b"r", time.monotonic() + start_seconds, "be ready")
+            ready = self._receive(b"r", time.monotonic() + start_seconds, "be ready")
+            self.runs_on = ready.decode(errors="replace")
         except InputError:
             self.close()  # a worker that has no model answers nothing
             raise

@@ -58,7 +58,8 @@ class OpenSeg:
         Raises:
           InputError: when the worker does not start, or has no TensorFlow.
         """
-        self._model, self._text = model, text
+        self._model, self._text, self._device = model, text, device
+        self._worker = _start(model, device)
         self.spec = TeacherSpec(
             name="openseg",
             contract="dense",
@@ -71,10 +72,9 @@ class OpenSeg:
                 "crop": "image_info",
                 "resize": "nearest, aligned corners, to the image",
                 "longest_side": LONGEST_SIDE,
+                "runs_on": self._worker.runs_on,
             },
         )
-        self._device = device
-        self._worker = _start(model, device)
 
     def features(self, images: Sequence[Image]) -> list[Float16[np.ndarray, "h w 768"]]:
         """Return a vector per pixel, of the scale that OpenSeg gives it.

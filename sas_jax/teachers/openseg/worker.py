@@ -5,8 +5,9 @@ this package and keeps to Python 3.8. `random:<seed>` in place of the SavedModel
 folder stands for a function of its signature in numpy and Pillow that knows nothing.
 
 Both directions carry frames: one byte for the kind, eight for the length (little
-endian), the content. In: `q`, an encoded PNG or JPEG. Out: `r`, ready; `f`, features as
-npy; `e`, an error in words. The worker ends when its input does.
+endian), the content. In: `q`, an encoded PNG or JPEG. Out: `r`, ready, with words for
+what computes; `f`, features as npy; `e`, an error in words. The worker ends when its
+input does.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def answer(model, image):
 
 
 def open_saved_model(path):
-    """Return a SavedModel as the function that `answer` takes.
+    """Return a SavedModel as the function that `answer` takes, and what runs it.
 
     Raises:
       ValueError: for another signature.
@@ -106,11 +107,14 @@ def open_saved_model(path):
             inp_image_bytes=tensorflow.constant(image), inp_text_emb=no_text
         )
 
-    return run
+    return run, "tensorflow " + tensorflow.__version__
 
 
 def open_random(seed):
-    """Return a function of OpenSeg's signature: mean colours through a random layer."""
+    """Return a function of OpenSeg's signature: mean colours through a random layer.
+
+    And what runs it, as `open_saved_model`.
+    """
     from PIL import Image
 
     random = np.random.default_rng(seed)
@@ -135,14 +139,14 @@ def open_random(seed):
             "ppixel_ave_feat": grid,
         }
 
-    return run
+    return run, "numpy"
 
 
 def serve(make, source, sink):
     """Answer frames until the input ends.
 
     Args:
-      make: returns the model; called once.
+      make: returns the model, and in words what runs it; called once.
       source: binary file to read frames from.
       sink: binary file to write frames to.
     """
@@ -160,17 +164,27 @@ def serve(make, source, sink):
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()
-    model = _tried(sink, b"r", lambda: [make()])
+
+    def ready():
+        model, words = make()
+        return model, words.encode()
+
+    model = _tried(sink, b"r", ready)
     while model:
         image = images.get()
-        _tried(sink, b"f", lambda image=image: _npy(answer(model[0], image)))
+        _tried(sink, b"f", lambda image=image: (True, _npy(answer(model, image))))
 
 
 def _tried(sink, kind, work):
-    """Write a frame with what a function returns, or with its error; return that."""
+    """Write a frame with what a function returns, or with its error.
+
+    Args:
+      sink: to write to.
+      kind: of the frame.
+      work: returns what is returned here too, None after an error, and the content.
+    """
     try:
-        result = work()
-        content = result if isinstance(result, bytes) else b""
+        result, content = work()
     except Exception as error:
         result, kind = None, b"e"
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -188,6 +188,7 @@ def test_a_saved_model_answers_as_it_was_built(tensorflow, tmp_path, untrained):
     weights_id = teacher.saved_model_id(tmp_path)
     model = teacher.OpenSeg(folder, weights_id, untrained._text)
     try:
+        assert model.spec.preprocess["runs_on"].startswith("tensorflow 2.")
         images = [_image(30, 40), _image(9, 47, seed=1), _image(1, 1, seed=2)]
         for image, features in zip(images, model.features(images), strict=True):
             cells = image[::2, ::2].astype(np.float32) / 255

@@ -1,5 +1,6 @@
 """A worker behind pipes: errors, its end, lateness, and that it leaves no orphan."""
 
+import contextlib
 import os
 import select
 import signal
@@ -27,7 +28,7 @@ if sys.argv[1] == "broken":
 if sys.argv[1] == "untrained":
     say(b"e", b"ModuleNotFoundError: No module named 'tensorflow'")
     sys.exit(1)
-say(b"r", b"")
+say(b"r", b"Python")
 while header := sys.stdin.buffer.read(frame.size):
     question = sys.stdin.buffer.read(frame.unpack(header)[1])
     if question == b"die":
@@ -74,6 +75,10 @@ def test_questions_of_any_length_are_answered_in_turn(fake):
     for size in (0, 1, 70_000, 3_000_000):
         question = os.urandom(size)
         assert fake.ask(question, seconds=60) == question[::-1]
+
+
+def test_it_says_what_it_runs_on(fake):
+    assert fake.runs_on == "Python"
 
 
 def test_an_error_is_one_line_and_the_worker_lives_on(fake):
@@ -159,7 +164,7 @@ def model(image):
     with open({fifo!r}, "w") as fifo:
         fifo.write("computing")
     threading.Event().wait()
-worker.serve(lambda: model, sys.stdin.buffer, os.fdopen(os.dup(1), "wb"))
+worker.serve(lambda: (model, "nothing"), sys.stdin.buffer, os.fdopen(os.dup(1), "wb"))
 """
 
 
@@ -172,11 +177,13 @@ def test_a_parent_that_is_killed_leaves_no_orphan(tmp_path, root):
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(root)},
     )
+    pid = int(parent.stdout.readline())
     try:
-        pid = int(parent.stdout.readline())
         assert fifo.read_text() == "computing"
-        os.kill(parent.pid, signal.SIGKILL)
+        parent.kill()
         assert _gone(pid)
     finally:
         parent.kill()
         parent.communicate()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)  # the orphan, if this test has failed
