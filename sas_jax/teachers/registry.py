@@ -50,6 +50,7 @@ ENTRIES: dict[str, Entry] = {
     "rooms-mask": Entry(
         "mask", "sas_jax.rooms.teachers.mask:load", capability="rooms/teachers/tables"
     ),
+    "lseg": Entry("dense", "sas_jax.teachers.lseg.teacher:load"),
     "openseg": Entry(
         "dense", "sas_jax.teachers.openseg.teacher:load", needs=("torch",)
     ),
