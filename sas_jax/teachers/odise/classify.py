@@ -4,26 +4,12 @@ Source: arXiv 2303.04803 section 3.5, equations of the two classifiers and of th
   geometric mean.
 """
 
-import dataclasses
-
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-
-@dataclasses.dataclass(frozen=True)
-class EnsembleConfig:
-    """Set how much CLIP's own classes weigh.
-
-    Attributes:
-      seen: share of CLIP for names of COCO, which training asked for.
-      unseen: for all other names.
-      clip_scale: factor on cosines of CLIP, as CLIP was trained.
-    """
-
-    seen: float = 0.3
-    unseen: float = 0.7
-    clip_scale: float = 100.0
+CLIP_SCALE = 100.0
+"""Factor on cosines of CLIP, as CLIP was trained."""
 
 
 def class_logits(
@@ -38,8 +24,7 @@ def class_logits(
 def ensemble(
     own: Float[Tensor, "Q K+1"],
     clip: Float[Tensor, "Q K"],
-    seen: Bool[Tensor, " K"],
-    config: EnsembleConfig | None = None,
+    share: Float[Tensor, " K"],
 ) -> Float[Tensor, "Q K+1"]:
     """Return log-probabilities of names, the last of which is the void.
 
@@ -49,12 +34,9 @@ def ensemble(
     Args:
       own: logits from the diffusion model, the void's last.
       clip: logits of CLIP.
-      seen: names of the training.
-      config: the weights w.
+      share: the weights w, of CLIP.
     """
-    config = config or EnsembleConfig()
-    weight = torch.where(seen, config.seen, config.unseen)
-    mixed = (1 - weight) * own.log_softmax(-1)[:, :-1] + weight * clip.log_softmax(-1)
+    mixed = (1 - share) * own.log_softmax(-1)[:, :-1] + share * clip.log_softmax(-1)
     # log(1 - p_void) from the others, without the difference's cancellation
     others = own[:, :-1].logsumexp(-1, keepdim=True) - own.logsumexp(-1, keepdim=True)
     void = own.log_softmax(-1)[:, -1:]

@@ -15,8 +15,8 @@ from sas_jax.teachers.clip_text import TorchClipText
 from sas_jax.teachers.contracts import Image, Segments, TeacherSpec, check_image
 from sas_jax.teachers.odise import frozen
 from sas_jax.teachers.odise.backbone import SIZE_MULTIPLE
-from sas_jax.teachers.odise.classify import EnsembleConfig, class_logits, ensemble
-from sas_jax.teachers.odise.config import OdiseConfig
+from sas_jax.teachers.odise.classify import CLIP_SCALE, class_logits, ensemble
+from sas_jax.teachers.odise.config import OdiseConfig, OdiseSettings
 from sas_jax.teachers.odise.convert import convert
 from sas_jax.teachers.odise.diffusion import NOISE_SEED, STEP
 from sas_jax.teachers.odise.network import Odise, Trained
@@ -39,25 +39,6 @@ TEXT_SPACE, CLASS_SPACE = "clip-vit-b32", "clip-vit-l14-336"
 SENTENCE = "a photo of a {}."
 
 _NUM_COCO = 133
-
-
-@dataclasses.dataclass(frozen=True)
-class OdiseSettings:
-    """Set how ODISE looks at images.
-
-    Attributes:
-      short_side: pixels that the shorter side is brought to.
-      long_side: most of the longer side.
-      ensemble: of the two classifiers.
-      panoptic: which masks stay.
-    """
-
-    short_side: int = 1024
-    long_side: int = 2560
-    ensemble: EnsembleConfig = dataclasses.field(default_factory=EnsembleConfig)
-    panoptic: PanopticConfig = dataclasses.field(
-        default_factory=lambda: PanopticConfig(min_score=0.0, min_overlap=0.8)
-    )
 
 
 class OdiseTeacher:
@@ -161,7 +142,7 @@ class OdiseTeacher:
             masks,
             things={i for i, name in enumerate(asked.names) if name in asked.things},
             void=void,
-            config=self.settings.panoptic,
+            config=PanopticConfig(0.0, self.settings.min_overlap),
         )
         labels = semantic(logits, masks).argmax(0).to(torch.int32).cpu().numpy()
         return _segments(found, labels, asked, image.shape[:2])
@@ -180,14 +161,13 @@ class OdiseTeacher:
             torch.cat([texts, trained.null_embed]),
             trained.generator.logit_scale.exp().clamp(max=100),
         )
-        config = self.settings.ensemble
+        shares = self.settings.clip_seen, self.settings.clip_unseen
         trained_on = default_vocabulary().names[:_NUM_COCO]
-        seen = torch.tensor([name in trained_on for name in asked.names[:-1]])
+        share = [shares[name not in trained_on] for name in asked.names[:-1]]
         logits = ensemble(
             own,
-            class_logits(clip, texts, config.clip_scale),
-            seen.to(own.device),
-            config,
+            class_logits(clip, texts, CLIP_SCALE),
+            torch.tensor(share, device=own.device),
         )
         return logits, masks.sigmoid_()
 
@@ -215,7 +195,8 @@ def load(options: LoadOptions) -> OdiseTeacher:
         clip_text.load(name, weights=text_weights, download=options.download)
         for name in (CLASS_SPACE, TEXT_SPACE)
     )
-    return OdiseTeacher(network, classes, shared, network_id).to(options.device)
+    made = OdiseTeacher(network, classes, shared, network_id, options.settings)
+    return made.to(options.device)
 
 
 def _assembled(config: OdiseConfig, parts: Callable) -> Odise:

@@ -20,7 +20,9 @@ from sas_jax.registry import LoadOptions
 from sas_jax.teachers import registry
 from sas_jax.teachers.contracts import check_segments
 from sas_jax.teachers.odise import frozen
-from sas_jax.teachers.odise.teacher import OdiseSettings, OdiseTeacher, to_input
+from sas_jax.teachers.odise.config import OdiseSettings
+from sas_jax.teachers.odise.teacher import OdiseTeacher, to_input
+from sas_jax.teachers.seem.vocabulary import vocabulary_of
 
 
 class Letters:
@@ -88,6 +90,31 @@ def test_masks_without_a_name_are_void(teacher):
         assert found.labels == [] and not found.ids.any()
     finally:
         trained.load_state_dict(before)
+
+
+def test_clip_weighs_as_the_settings_say(teacher):
+    def logits(**shares):
+        settings = OdiseSettings(70, 150, **shares)
+        one = OdiseTeacher(
+            teacher._network, teacher._classes, teacher._shared, "random:0", settings
+        )
+        asked = vocabulary_of(["chair", "wall", "thing of mine"])
+        texts = torch.from_numpy(one._classes.encode(asked.names[:-1]))
+        return one._classified(to_input(_image(40, 60), settings), asked, texts)[0]
+
+    first, second = logits(clip_seen=1.0, clip_unseen=0.0), logits(clip_seen=1.0)
+    # Names of COCO change alike, by the sum of all; the other one changes otherwise.
+    change = second - first
+    torch.testing.assert_close(change[:, 0], change[:, 1], rtol=0, atol=1e-5)
+    assert not torch.allclose(change[:, 0], change[:, 2], atol=1e-3)
+    torch.testing.assert_close(change[:, 3], torch.zeros(7))
+
+
+def test_settings_out_of_range_are_refused():
+    with pytest.raises(InputError, match="odise_clip_seen"):
+        OdiseSettings(clip_seen=1.5)
+    with pytest.raises(InputError, match="odise_long_side"):
+        OdiseSettings(long_side=500)
 
 
 def test_feature_maps_follow_their_windows(teacher):

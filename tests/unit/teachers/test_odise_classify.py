@@ -11,7 +11,7 @@ import torch
 
 from sas_jax.teachers.checkpoint import built
 from sas_jax.teachers.odise.backbone import CLIP_MEAN, CLIP_STD, to_square
-from sas_jax.teachers.odise.classify import EnsembleConfig, class_logits, ensemble
+from sas_jax.teachers.odise.classify import class_logits, ensemble
 from sas_jax.teachers.odise.mask_clip import hidden
 
 
@@ -23,14 +23,11 @@ def _softmax(row):
 def test_the_ensemble_as_its_formula():
     torch.manual_seed(0)
     own, clip = torch.randn(3, 5) * 3, torch.randn(3, 4) * 3
-    seen = [True, False, True, False]
-    found = ensemble(own, clip, torch.tensor(seen), EnsembleConfig(0.3, 0.7))
+    shares = [0.3, 0.7, 0.3, 0.7]
+    found = ensemble(own, clip, torch.tensor(shares))
     for q in range(3):
         p, r = _softmax(own[q].tolist()), _softmax(clip[q].tolist())
-        mixed = [
-            p[k] ** (1 - w) * r[k] ** w
-            for k, w in enumerate(0.3 if known else 0.7 for known in seen)
-        ]
+        mixed = [p[k] ** (1 - w) * r[k] ** w for k, w in enumerate(shares)]
         for k in range(4):
             wanted = mixed[k] / sum(mixed) * (1 - p[4])
             assert math.isclose(float(found[q, k].exp()), wanted, rel_tol=1e-5)
@@ -39,7 +36,7 @@ def test_the_ensemble_as_its_formula():
 
 def test_a_certain_void_leaves_finite_numbers():
     own = torch.tensor([[0.0, 0.0, 300.0], [0.0, 300.0, 0.0]])
-    found = ensemble(own, torch.zeros(2, 2), torch.tensor([True, True]))
+    found = ensemble(own, torch.zeros(2, 2), torch.tensor([0.3, 0.3]))
     assert torch.isfinite(found).all()
     assert found.argmax(-1).tolist() == [2, 1]
 
