@@ -244,9 +244,11 @@ def load_model(name: str):
 
 
 def model_options(name: str) -> LoadOptions:
-    """Return weights and device of a model, as the flags say."""
+    """Return weights, device and recipe of a model, as the flags say."""
     weights = model_weights().get(name)
-    return LoadOptions(weights, stage_flags.DEVICE.value, stage_flags.DOWNLOAD.value)
+    return LoadOptions(
+        weights, stage_flags.DEVICE.value, stage_flags.DOWNLOAD.value, compat()
+    )
 
 
 def model_weights() -> dict[str, str]:

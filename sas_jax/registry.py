@@ -30,11 +30,13 @@ class LoadOptions:
         without training. None means the model's own.
       device: `cpu` or `cuda:<n>`.
       download: whether published weights that are not here may be fetched.
+      compat: which recipe, for models where paper and authors' code differ.
     """
 
     weights: str | None = None
     device: str = "cpu"
     download: bool = False
+    compat: Compat = "paper"
 
 
 def said(config: Config, **values: object) -> Config:

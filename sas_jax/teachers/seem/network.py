@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
+from sas_jax.teachers.checkpoint import built
 from sas_jax.teachers.seem.backbone import Backbone
 from sas_jax.teachers.seem.config import SeemConfig
 from sas_jax.teachers.seem.mask_decoder import MaskDecoder, Prediction
@@ -16,6 +17,8 @@ SIZE_MULTIPLE = 32
 """Edges of an image must be multiples of this."""
 
 _TRAINED_SCALE = math.log(100)
+# Factors on the logits of names and pixels in `untrained`, found by trial.
+_SURE_OF_NAMES, _SURE_OF_PIXELS = 2, 40
 
 
 class Seem(nn.Module):
@@ -69,3 +72,18 @@ def _text_config(config: SeemConfig) -> CLIPTextConfig:
         bos_token_id=0,
         pad_token_id=1,
     )
+
+
+def untrained(seed: int, config: SeemConfig | None = None) -> Seem:
+    """Return a network with random weights that finds masks all the same.
+
+    As they are initialised, queries see half of everything and no class in it. Here
+    they are sure of themselves, so that a smoke test has masks to go on with.
+    """
+    network = built(lambda: Seem(config), seed)
+    last = network.mask_decoder.mask_embed[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        network.logit_scale.add_(math.log(_SURE_OF_NAMES))
+        last.weight.mul_(_SURE_OF_PIXELS)
+    return network
