@@ -20,6 +20,7 @@ from sas_jax.artefacts.space import TextFeatures, TextSpace
 from sas_jax.artefacts.stage import Job, Tally, run_jobs
 from sas_jax.artefacts.stamps import Memo
 from sas_jax.artefacts.workspace import Workspace, name_of_place, plain_name
+from sas_jax.classes import vocabulary
 from sas_jax.datasets import registry as datasets
 from sas_jax.datasets.contracts import Dataset, Scan
 from sas_jax.errors import InputError
@@ -228,26 +229,37 @@ def check_teachers() -> None:
     if not stage_flags.TEACHERS.value:
         raise InputError(
             "flags: --teachers must name at least one of "
-            f"{', '.join(models.names('dense', 'mask'))}, got none. Name some of them."
+            f"{', '.join(models.names('dense', 'mask', 'heat'))}, got none. Name some "
+            "of them."
         )
     for name in stage_flags.TEACHERS.value:
-        models.check(name, model_options(name), contracts=("dense", "mask"))
+        models.check(name, model_options(name), contracts=("dense", "mask", "heat"))
     captioner = stage_flags.CAPTIONER.value
     models.check(captioner, model_options(captioner), contracts=("captioner",))
 
 
 def load_model(name: str):
-    """Load a teacher or captioner as the flags say."""
-    from sas_jax.teachers import registry as models
+    """Load a teacher or captioner as the flags say.
 
-    return models.load(name, model_options(name))
+    Heat teachers are asked for the classes of --vocabulary, and give masks.
+    """
+    from sas_jax.teachers import registry as models
+    from sas_jax.teachers.heat import LabelledHeat
+
+    model = models.load(name, model_options(name))
+    if models.entry(name).contract == "heat":
+        return LabelledHeat(model, vocabulary(stage_flags.VOCABULARY.value).names)
+    return model
 
 
 def model_options(name: str) -> LoadOptions:
-    """Return weights, device and recipe of a model, as the flags say."""
-    weights = model_weights().get(name)
+    """Return weights, device and settings of a model, as the flags say."""
+    made = stage_flags.MODELS.get(name)
     return LoadOptions(
-        weights, stage_flags.DEVICE.value, stage_flags.DOWNLOAD.value, compat()
+        model_weights().get(name),
+        stage_flags.DEVICE.value,
+        stage_flags.DOWNLOAD.value,
+        made.make(compat=compat()) if made else None,
     )
 
 

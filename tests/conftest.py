@@ -20,6 +20,15 @@ else:
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser):
+    """Tests with published weights run where they are asked for."""
+    parser.addoption(
+        "--weights",
+        action="store_true",
+        help="run every model whose published weights are on this machine",
+    )
+
+
 def pytest_configure(config):
     """Turn silent promotions into errors, where JAX is installed."""
     try:

@@ -100,6 +100,15 @@ class MaskTeacher(Teacher, Protocol):
         """Return masks; `vocabulary` asks for other names where the model can."""
 
 
+class HeatTeacher(Teacher, Protocol):
+    """Image and prompts to a map per prompt; `heat.LabelledHeat` makes masks of it."""
+
+    def heat(
+        self, images: Sequence[Image], prompts: Sequence[str]
+    ) -> list[Float16[np.ndarray, "P h w"]]:
+        """Return the logits of every prompt on the teacher's own grid."""
+
+
 def is_dense(teacher: Teacher) -> TypeGuard[DenseTeacher]:
     """Tell whether a teacher says that it is a dense one."""
     return teacher.spec.contract == "dense"
@@ -108,6 +117,11 @@ def is_dense(teacher: Teacher) -> TypeGuard[DenseTeacher]:
 def is_mask(teacher: Teacher) -> TypeGuard[MaskTeacher]:
     """Tell whether a teacher says that it is a mask teacher."""
     return teacher.spec.contract == "mask"
+
+
+def is_heat(teacher: Teacher) -> TypeGuard[HeatTeacher]:
+    """Tell whether a teacher says that it is a heat teacher."""
+    return teacher.spec.contract == "heat"
 
 
 class Captioner(Protocol):

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from sas_jax.errors import InputError
 from sas_jax.teachers.seem import convert, panoptic, vocabulary
-from sas_jax.teachers.seem.config import SeemConfig, config_of
+from sas_jax.teachers.seem.architecture import Architecture, architecture_of
 from sas_jax.teachers.seem.network import Seem
 
 ANCHOR = "backbone.patch_embed.proj.weight"
@@ -42,7 +42,7 @@ def filled(folder, size):
     state, made = published(folder, size)
     model = made["MODEL"]
     heads, text_heads = model["DECODER"]["NHEADS"], model["TEXT"]["HEADS"]
-    config = config_of(state, heads=heads, text_heads=text_heads, where=size)
+    config = architecture_of(state, heads=heads, text_heads=text_heads, where=size)
     network = Seem(config)
     network.load_state_dict(convert.convert(state))
     return network.eval(), made
@@ -104,7 +104,7 @@ def test_full_size_network_matches_the_original(golden):
     folder = golden / "teachers/seem"
     recorded = np.load(folder / "seem_full_recipe.npz")
     network, config = filled(folder, "full")
-    assert network.config == SeemConfig()
+    assert network.sizes == Architecture()
     for name, value in outputs(network, config, recorded).items():
         wanted = recorded[name].astype(np.float32)
         stored = recorded[name].dtype == np.float16

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from sas_jax.teachers.checkpoint import built, fill, read_state
-from sas_jax.teachers.seem.config import config_of
+from sas_jax.teachers.seem.architecture import architecture_of
 from sas_jax.teachers.seem.network import Seem
 
 _ANCHOR = "backbone.patch_embed.proj.weight"
@@ -84,15 +84,15 @@ def read_network(path: pathlib.Path, *, heads: int = 8, text_heads: int = 8) -> 
 
     Args:
       path: `seem_focall_v0.pt`, or a safetensors file of the same names.
-      heads: see `config_of`.
+      heads: see `architecture_of`.
       text_heads: the same.
 
     Raises:
       InputError: naming what is missing or of another shape.
     """
     state = without_prefix(read_state(path))
-    config = config_of(state, heads=heads, text_heads=text_heads, where=path)
-    network = built(lambda: Seem(config), 0)
+    sizes = architecture_of(state, heads=heads, text_heads=text_heads, where=path)
+    network = built(lambda: Seem(sizes), 0)
     return fill(network, convert(state), what="seem", path=path)
 
 

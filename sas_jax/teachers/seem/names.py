@@ -42,7 +42,7 @@ class NameEncoder:
         self._network, self._tokenize = network, tokenize
         self._sentences = tuple(sentences)
         key = content_key({"weights": weights_id, "sentences": self._sentences})
-        self._space = TextSpace("seem", key, network.config.space_dim)
+        self._space = TextSpace("seem", key, network.sizes.space_dim)
         self._path = folder / f"seem-{key[:16]}.safetensors" if folder else None
         self._known: dict[str, np.ndarray] = {}
 

@@ -14,15 +14,15 @@ from torch.nn import functional
 from sas_jax.artefacts.cache import cache_folder
 from sas_jax.artefacts.files import content_key
 from sas_jax.artefacts.space import TextSpace
-from sas_jax.registry import Compat, LoadOptions
+from sas_jax.registry import LoadOptions
 from sas_jax.teachers import clip_text
 from sas_jax.teachers.contracts import Image, Segments, TeacherSpec, check_image
+from sas_jax.teachers.seem.config import SeemConfig
 from sas_jax.teachers.seem.convert import read_network
 from sas_jax.teachers.seem.names import NameEncoder, Tokenize
 from sas_jax.teachers.seem.network import SIZE_MULTIPLE, Seem, untrained
 from sas_jax.teachers.seem.panoptic import (
     Panoptic,
-    PanopticConfig,
     full_size_masks,
     panoptic,
     semantic,
@@ -43,23 +43,6 @@ STD = (58.395, 57.12, 57.375)
 
 FILE = "seem_focall_v0.pt"
 TEXT_SPACE = "clip-vit-b32"
-
-
-@dataclasses.dataclass(frozen=True)
-class SeemSettings:
-    """Set how SEEM looks at images.
-
-    Attributes:
-      short_side: pixels of the shorter side that the network sees.
-      compat: see `default_vocabulary`.
-      sentences: that a name is asked for in, with one `{}` each.
-      panoptic: which masks stay.
-    """
-
-    short_side: int = 512
-    compat: Compat = "paper"
-    sentences: tuple[str, ...] = dataclasses.field(default_factory=templates)
-    panoptic: PanopticConfig = dataclasses.field(default_factory=PanopticConfig)
 
 
 class SharedText(Protocol):
@@ -94,8 +77,9 @@ class SeemTeacher:
         shared: SharedText,
         network_id: str,
         *,
-        settings: SeemSettings | None = None,
+        config: SeemConfig | None = None,
         tokenize: Tokenize = tokenize,
+        sentences: Sequence[str] | None = None,
         folder: pathlib.Path | None = None,
     ):
         """Take a network in evaluation mode.
@@ -104,16 +88,16 @@ class SeemTeacher:
           network: filled.
           shared: text tower of the space that labels are aligned to.
           network_id: of the network's weights.
-          settings: of images and masks.
+          config: of images and masks.
           tokenize: sentences to tokens of SEEM's own text tower.
+          sentences: that a name is asked for in; None are those of `templates`.
           folder: where vectors of names are kept between runs; None forgets them.
         """
         self._network, self._shared = network, shared
-        self.settings = settings = settings or SeemSettings()
-        self._names = NameEncoder(
-            network, tokenize, settings.sentences, network_id, folder
-        )
-        self._default = default_vocabulary(settings.compat)
+        self.config = config = config or SeemConfig()
+        sentences = sentences or templates()
+        self._names = NameEncoder(network, tokenize, sentences, network_id, folder)
+        self._default = default_vocabulary(config.compat)
         self.spec = TeacherSpec(
             name="seem",
             contract="mask",
@@ -121,14 +105,14 @@ class SeemTeacher:
             feat_dim=shared.space.dim,
             weights_id=network_id,
             preprocess={
-                "settings": content_key(settings),
-                "network": dataclasses.asdict(network.config),
+                "config": dataclasses.asdict(config),
+                "network": dataclasses.asdict(network.sizes),
                 "resize": "PIL bicubic, the longer side cut to whole pixels",
                 "mean": MEAN,
                 "std": STD,
                 "pad": f"zeros after normalisation to multiples of {SIZE_MULTIPLE}",
                 "back": "nearest",
-                "names": content_key(self._default.names),
+                "names": content_key([self._default.names, sentences]),
             },
         )
 
@@ -177,7 +161,7 @@ class SeemTeacher:
         self, image: Image, names: Vocabulary, vectors: Float[torch.Tensor, "K P"]
     ) -> Segments:
         device = self._network.logit_scale.device
-        padded, seen_hw = to_input(image, self.settings.short_side)
+        padded, seen_hw = to_input(image, self.config.short_side)
         said = self._network(padded.to(device), vectors.to(device))
         logits = said.logits[0]
         padded_hw = padded.shape[2], padded.shape[3]
@@ -187,7 +171,8 @@ class SeemTeacher:
             masks,
             things={i for i, name in enumerate(names.names) if name in names.things},
             void=names.names.index(names.void),
-            config=self.settings.panoptic,
+            min_score=self.config.min_score,
+            min_overlap=self.config.min_overlap,
         )
         labels = semantic(logits, masks).argmax(0).to(torch.int32).cpu().numpy()
         return _segments(found, labels, names, image.shape[:2])
@@ -200,22 +185,24 @@ def load(options: LoadOptions) -> SeemTeacher:
       WeightsMissing: when there is no such file.
       InputError: for a file that is not of this network.
     """
-    settings = SeemSettings(compat=options.compat)
     seed = seed_of(options.weights)
     if seed is None:
         path = find_file("seem", FILE, options.weights, download=options.download)
         network = read_network(path)
-        network_id, text_weights = weights_id(seem=network), None
+        network_id = weights_id(seem=network)
     else:
-        network = untrained(seed)
-        network_id = text_weights = f"random:{seed}"
-        # All sentences tell an untrained tower as little as one.
-        settings = dataclasses.replace(settings, sentences=templates()[:1])
+        network, network_id = untrained(seed), f"random:{seed}"
     teacher = SeemTeacher(
         network,
-        clip_text.load(TEXT_SPACE, weights=text_weights, download=options.download),
+        clip_text.load(
+            TEXT_SPACE,
+            weights=None if seed is None else network_id,
+            download=options.download,
+        ),
         network_id,
-        settings=settings,
+        config=options.settings,
+        # All sentences tell an untrained tower as little as one.
+        sentences=None if seed is None else templates()[:1],
         folder=cache_folder() / "text",
     )
     return teacher.to(options.device)

@@ -15,12 +15,13 @@ from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import ContractError, InputError
 from sas_jax.teachers.contracts import check_segments
 from sas_jax.teachers.seem import names, vocabulary
+from sas_jax.teachers.seem.architecture import Architecture
 from sas_jax.teachers.seem.config import SeemConfig
 from sas_jax.teachers.seem.network import untrained
-from sas_jax.teachers.seem.teacher import SeemSettings, SeemTeacher, to_input
+from sas_jax.teachers.seem.teacher import SeemTeacher, to_input
 
 END = 63
-TINY = SeemConfig(
+TINY = Architecture(
     embed_dim=16,
     depths=(1, 1, 1, 1),
     focal_levels=(2, 2, 2, 2),
@@ -70,13 +71,13 @@ def teacher(seed=2, sure=True, **settings):
     network = untrained(seed, TINY)
     if not sure:
         torch.nn.init.constant_(network.logit_scale, -5.0)
-    settings.setdefault("sentences", ("{}.", "a photo of a {}."))
     return SeemTeacher(
         network,
         Shared(),
         f"random:{seed}",
-        settings=SeemSettings(short_side=64, **settings),
+        config=SeemConfig(short_side=64, **settings),
         tokenize=tokenize,
+        sentences=("{}.", "a photo of a {}."),
     )
 
 

@@ -154,10 +154,3 @@ def test_seeds():
     assert (
         find.seed_of("random:x") is find.seed_of("a.pt") is find.seed_of(None) is None
     )
-
-
-def test_every_card_is_sound():
-    for name, card in cards.cards().items():
-        assert card.name == name and card.title and card.summary
-        for part in card.files:
-            assert part.licence and (part.url or part.hub), (name, part.name)

@@ -1,0 +1,89 @@
+# ruff: noqa: E501  (lines of the page)
+"""Write docs/teachers.md: the 2-D models, as their cards describe them.
+
+  python docs/list_models.py
+
+A test compares the page with the cards.
+"""
+
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = pathlib.Path(__file__).with_name("teachers.md")
+sys.path.insert(0, str(ROOT))
+
+from sas_jax.weights.cards import Card, WeightsFile, cards  # noqa: E402
+
+HEAD = """\
+# The 2-D models
+
+`python -m sas_jax.teachers` lists them with what is installed and which weights are on this machine.
+
+**Weights** are never part of this package (but those of the procedural rooms). They are looked for, in this order: where
+`--weights=<name>=<file or folder>` says, in `$SAS_JAX_WEIGHTS/<name>` and `$SAS_JAX_WEIGHTS`, in `~/.cache/sas_jax/weights/<name>`, in the
+cache of the Hugging Face hub. With `--download`, and only then, what is published on the hub is fetched. Files are read, never unpickled; a
+file that does not fill its network completely is refused, with the names of what is missing. `--weights=<name>=random:0` runs a model without
+weights: the real network and its real size, with random numbers; for a smoke test of a whole pipeline.
+
+**Text spaces** never mix: fusion refuses teachers of two. The mask teachers' labels are encoded by the text tower of the space.
+
+**What a model was trained on** matters: a teacher that has seen a benchmark's labels in 2-D is no zero-shot teacher for it. It stands
+in each section.
+"""
+
+TITLES = {
+    "dense": "Dense teachers: a vector in a text space for every pixel",
+    "mask": "Mask teachers: masks with labels",
+    "heat": "Heat teachers: a map for every prompt",
+    "captioner": "Captioners: a sentence for every mask",
+    "text": "Text towers",
+    "synthesizer": "Synthesizers: images of a class, with the attention of its words",
+    "prompter": "Point prompters: the mask of what some points lie on",
+}
+
+
+def page() -> str:
+    """Return the page."""
+    parts = [HEAD]
+    for kind, title in TITLES.items():
+        own = [card for card in cards().values() if card.kind == kind]
+        if own:
+            parts += [f"## {title}\n", *map(section, own)]
+    return "\n".join(parts)
+
+
+def section(card: Card) -> str:
+    """Return what the page says of a model."""
+    facts = {
+        "text space": f"`{card.text_space}`" if card.text_space else "",
+        "paper": card.paper,
+        "licence of the authors' code": card.code_licence,
+        "trained on": card.trained_on,
+        "memory and time": card.memory,
+        "verified": card.verified,
+    }
+    lines = [f"### `{card.name}`: {card.title}\n", f"{card.summary}\n"]
+    lines += [f"- **{what}**: {said}" for what, said in facts.items() if said]
+    lines += [f"- **weights**: {weights(part)}" for part in card.files]
+    if not card.files:
+        lines.append("- **weights**: none of its own, or they come with the package")
+    return "\n".join([*lines, *(f"\n{note}" for note in card.notes), ""])
+
+
+def weights(part: WeightsFile) -> str:
+    """Return what the page says of a file."""
+    size = f", {part.size_gb:g} GB" if part.size_gb else ""
+    place = part.url or f"https://huggingface.co/{part.hub}"
+    optional = " (can be absent)" if part.optional else ""
+    return f"`{part.title}`{size}, {part.licence}: {part.what}{optional}. <{place}>"
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""List the 2-D models: what each is, and whether it can run on this machine.
+
+python -m sas_jax.teachers
+"""
+
+import importlib.util
+import textwrap
+
+from sas_jax.artefacts.cache import cache_folder
+from sas_jax.teachers.registry import ENTRIES, missing_needs
+from sas_jax.weights.cards import Card, card, cards
+from sas_jax.weights.find import VARIABLE, found_files
+
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
+_KINDS = ("dense", "mask", "heat", "captioner", "text", "synthesizer", "prompter")
+_HEAD = ("name", "contract", "text space", "licence", "installed", "weights", "from")
+
+
+def rows() -> list[tuple[str, ...]]:
+    """Return a row of `_HEAD`'s columns for every model, by contract."""
+    named = {name: entry.contract for name, entry in ENTRIES.items()}
+    named |= {name: each.kind for name, each in cards().items()}
+    order = sorted(named, key=lambda name: (_KINDS.index(named[name]), name))
+    return [_row(name, named[name]) for name in order]
+
+
+def _row(name: str, kind: str) -> tuple[str, ...]:
+    described = card(name) or Card(name, name, "dense", "")
+    if name in ENTRIES:
+        missing = missing_needs(ENTRIES[name])
+    else:
+        needs = described.needs
+        missing = [need for need in needs if importlib.util.find_spec(need) is None]
+    first = described.files[0] if described.files else None
+    found = found_files(name)
+    return (
+        name,
+        kind,
+        described.text_space or "-",
+        first.licence if first else described.code_licence or "-",
+        f"no: {', '.join(missing)}" if missing else "yes",
+        str(found[0]) if found else "with the package" if first is None else "missing",
+        (first.url or f"https://huggingface.co/{first.hub}") if first else "-",
+    )
+
+
+def main() -> None:
+    """Print the table, and where weights are looked for."""
+    lines = [_HEAD, *rows()]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = zip(line, widths, strict=True)
+        print("  ".join(f"{cell:<{width}}" for cell, width in cells).rstrip())
+    places = (
+        f"Weights are looked for where --weights=<name>=<path> says, in "
+        f"${VARIABLE}/<name>, ${VARIABLE}, {cache_folder() / 'weights'}/<name> and the "
+        "cache of the Hugging Face hub. --download fetches those of the hub. "
+        "--weights=<name>=random:0 runs a model without any, as a smoke test. "
+        "docs/teachers.md says more of each."
+    )
+    print(f"\n{textwrap.fill(places, 88)}")
+
+
+if __name__ == "__main__":
+    main()
