@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from tqdm import tqdm
 
 from sas_jax.artefacts.files import content_key
 from sas_jax.artefacts.space import TextSpace
@@ -49,9 +50,9 @@ class NameEncoder:
     def encode(self, names: Sequence[str]) -> Float[np.ndarray, "n P"]:
         """Return one unit vector per name, f32: the mean over all sentences."""
         self._find(names)
-        new = {
-            name: self._encode_one(name) for name in names if name not in self._known
-        }
+        absent = [name for name in names if name not in self._known]
+        bar = tqdm(absent, desc="names", unit="name", leave=False, disable=not absent)
+        new = {name: self._encode_one(name) for name in bar}
         self._known |= new
         if new and self._path is not None:
             kept_texts.add(self._path, self._space, new)

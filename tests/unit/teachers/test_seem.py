@@ -14,7 +14,8 @@ import torch
 from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import ContractError, InputError
 from sas_jax.teachers.contracts import check_segments
-from sas_jax.teachers.seem import names, vocabulary
+from sas_jax.teachers.seem import names, panoptic, vocabulary
+from sas_jax.teachers.seem import teacher as seem_teacher
 from sas_jax.teachers.seem.architecture import Architecture
 from sas_jax.teachers.seem.config import SeemConfig
 from sas_jax.teachers.seem.network import untrained
@@ -201,3 +202,44 @@ def test_random_weights_follow_from_their_seed():
     assert not torch.equal(first[name], other[name])
     config = dataclasses.replace(TINY, decoder_layers=5)
     assert len(untrained(0, config).mask_decoder.layers) == 5
+
+
+def strip(start, stop):
+    """Return a mask f32 [1, 20] of a row of pixels."""
+    mask = torch.zeros(1, 20)
+    mask[0, start:stop] = 0.9
+    return mask
+
+
+@pytest.mark.parametrize(("start", "kept"), [(7, True), (6, True), (5, False)])
+def test_masks_that_others_cover_are_dropped(start, kept):
+    """The surer mask of pixels 0 to 7 takes 1, 2 or 3 of another's 10 pixels."""
+    logits = torch.tensor([[9.0, 0, 0], [0, 5.0, 0]])
+    masks = torch.stack([strip(0, 8), strip(start, start + 10)])
+    found = panoptic.panoptic(logits, masks, things=[0, 1], void=2)
+    assert found.classes == ([0, 1] if kept else [0])
+    wanted = np.repeat([1, 2 * kept, 0], [8, start + 2, 10 - start])
+    np.testing.assert_array_equal(found.ids[0], wanted)
+
+
+def test_stuff_is_one_mask_and_things_are_many():
+    logits = torch.tensor([[9.0, 0, 0], [8.0, 0, 0], [0, 0, 9.0]])
+    masks = torch.stack([strip(0, 5), strip(10, 15), strip(15, 20)])
+    many = panoptic.panoptic(logits, masks, things=[0], void=2)
+    one = panoptic.panoptic(logits, masks, things=[], void=2)
+    assert (many.classes, many.queries) == ([0, 0], [0, 1])
+    assert (one.classes, one.queries) == ([0], [0])
+    np.testing.assert_array_equal(many.ids > 0, one.ids > 0)
+    sure = panoptic.panoptic(logits, masks, things=[0], void=2, min_score=0.9999)
+    assert sure.queries == []
+
+
+def test_masks_that_a_smaller_image_loses_leave_no_gap(monkeypatch):
+    ids = np.ones((64, 64), np.int32)
+    ids[1, 1], ids[32:] = 2, 3
+    found = panoptic.Panoptic(ids, [0, 1, 2], [0, 1, 2], [0.9, 0.8, 0.7])
+    monkeypatch.setattr(seem_teacher, "panoptic", lambda *args, **named: found)
+    segments = teacher().segment([picture(32, 32)])[0]
+    assert segments.labels == ["person", "car"]
+    np.testing.assert_allclose(segments.scores, [0.9, 0.7])
+    np.testing.assert_array_equal(segments.ids[:, 0], np.repeat([1, 2], 16))
