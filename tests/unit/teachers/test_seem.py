@@ -243,3 +243,16 @@ def test_masks_that_a_smaller_image_loses_leave_no_gap(monkeypatch):
     assert segments.labels == ["person", "car"]
     np.testing.assert_allclose(segments.scores, [0.9, 0.7])
     np.testing.assert_array_equal(segments.ids[:, 0], np.repeat([1, 2], 16))
+
+
+def test_a_batch_is_its_images():
+    """One mask per image and head hides pixels; none may be another image's."""
+    network, random = untrained(2, TINY), torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, 64, 96, generator=random)
+    vectors = torch.randn(5, TINY.space_dim, generator=random)
+    with torch.no_grad():
+        both = network(images, vectors)
+        for i in range(2):
+            alone = network(images[i : i + 1], vectors)
+            for got, wanted in zip(both, alone, strict=True):
+                torch.testing.assert_close(got[i : i + 1], wanted, atol=1e-3, rtol=1e-4)
