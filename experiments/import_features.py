@@ -115,7 +115,7 @@ def _import_texts(name: str, path: pathlib.Path) -> dict[str, object]:
     rows = read_torch(path)
     dim = rows.shape[1] if isinstance(rows, np.ndarray) and rows.ndim == 2 else 0
     found = released.read_texts(path, len(names), _space(dim, path))
-    tower, texts = registry.load(found.space.name), prompts(names)
+    tower, texts = registry.load(found.space.name, found.space), prompts(names)
     if isinstance(tower, known_texts.KnownTexts):
         compared = tower.add(texts, found)
     else:

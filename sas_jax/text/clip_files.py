@@ -46,6 +46,8 @@ OPENAI_FILES = {
     "clip-vit-l14-336": "ViT-L-14-336px.pt",
 }
 """Text space -> OpenAI's own file, beside the copy on the hub."""
+# Networks that were trained with a tower and keep it in their checkpoint.
+_CARRIERS = {"clip-vit-b32": ("lseg", "demo_e200.ckpt")}
 _MODELS = ("model.safetensors", "pytorch_model.bin")
 _HOLDERS = ("state_dict", "model")
 _IMAGES = re.compile(r"\bvis(ual|ion_model)\.")
@@ -129,24 +131,32 @@ def read_tower(path: pathlib.Path, size: clip_weights.Size) -> clip_weights.Towe
             return clip_weights.text_tower(
                 {name: file.get_tensor(name) for name in names}, path, size
             )
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, TypeError, safetensors.SafetensorError) as error:
         raise InputError(
-            f"clip text: complete safetensors are required, got {error} ({path}). Copy "
-            "or download the file again."
+            f"clip text: complete safetensors of numpy's types are required, got "
+            f"{error} ({path}). Copy or download the file again."
         ) from error
 
 
 def _find(name: str, weights: str | None, download: bool) -> pathlib.Path:
-    """Return the file of weights: OpenAI's own before the copy on the hub."""
+    """Return the file of weights: OpenAI's own, else what holds a copy."""
     if weights is None:
         with contextlib.suppress(WeightsMissing):
             return find_file(name, OPENAI_FILES[name])
+        with contextlib.suppress(WeightsMissing):
+            return _find_copy(name, find_folder(name))
+        if name in _CARRIERS:
+            with contextlib.suppress(WeightsMissing):
+                return find_file(*_CARRIERS[name])
     elif pathlib.Path(weights).is_file():
         return pathlib.Path(weights)
-    folder = find_folder(name, weights, download=download)
-    files = [folder / each for each in (OPENAI_FILES[name], *_MODELS)]
-    if there := [path for path in files if path.is_file()]:
-        return there[0]
+    return _find_copy(name, find_folder(name, weights, download=download))
+
+
+def _find_copy(name: str, folder: pathlib.Path) -> pathlib.Path:
+    for file in (OPENAI_FILES[name], *_MODELS):
+        if (folder / file).is_file():
+            return folder / file
     raise WeightsMissing(
         f"clip text: {' or '.join(_MODELS)} is required beside config.json, got none "
         f"({folder}). Copy or download the folder again."

@@ -203,6 +203,14 @@ def test_the_registry_takes_weights_else_known_texts(small, tmp_path):
         registry.of_space(TextSpace(NAME, "sha256:0", 512), "the features")
 
 
+def test_a_network_that_carries_the_tower_will_do(small, tmp_path):
+    path = tmp_path / "weights" / "lseg" / "demo_e200.ckpt"
+    write_torch(path, {"state_dict": halves(small, "net.clip_pretrained.")})
+    assert clip_files.load(NAME).space.weights_sha256 == clip_weights.digest(small)
+    hub_folder(tmp_path / "weights" / NAME, clip_weights.random_tower(SMALL, 1))
+    assert clip_files.load(NAME).space.weights_sha256 != clip_weights.digest(small)
+
+
 def test_what_is_given_comes_before_what_is_found(small, tmp_path):
     write_torch(tmp_path / "weights" / NAME / "ViT-B-32.pt", halves(small))
     other = clip_weights.random_tower(SMALL, 1)
