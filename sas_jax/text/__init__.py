@@ -1,6 +1,7 @@
 """Vocabularies, prompts and text towers: words to unit vectors.
 
-`prompts` and `minilm_files` need only numpy; `minilm` is the tower in JAX.
+`minilm` and `clip` are the towers in JAX, `minilm_files` and `clip_files` what they are
+made of. What is not a tower needs only numpy, so that PyTorch's half can share it.
 """
 
 VERSION = 1

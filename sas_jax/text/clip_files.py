@@ -104,10 +104,10 @@ def load(
 
 def space_of(name: str, tower: clip_weights.State) -> TextSpace:
     """Return the space of a tower, by the rule above without its first case."""
-    published = _PUBLISHED[name]
-    if _gives_known_vectors(published, tower):
+    published, dim = _PUBLISHED[name], tower["text_projection"].shape[1]
+    if dim == published.dim and _gives_known_vectors(published, tower):
         return published
-    return TextSpace(name, clip_weights.digest(tower), published.dim)
+    return TextSpace(name, clip_weights.digest(tower), dim)
 
 
 def read_tower(path: pathlib.Path, size: clip_weights.Size) -> clip_weights.Tower:

@@ -1,5 +1,6 @@
 """The script query.py on a tiny scan: what it refuses, where it writes."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -19,7 +20,8 @@ from sas_jax.artefacts.workspace import name_of_place
 from sas_jax.datasets import registry
 from sas_jax.errors import InputError, WeightsMissing
 from sas_jax.scenes.scene import Scene
-from sas_jax.text import minilm_files
+from sas_jax.text import kept_texts, minilm_files
+from sas_jax.text.tower import kept_file
 
 NAME = "scene0000_00"
 WHO = "fused-capability-rooms-dense-rooms-mask-superpoints"
@@ -74,6 +76,31 @@ def test_an_answer_is_written_before_it_is_printed(root, world):
     assert rb"sofa \u6c99\u53d1" in done.stdout
     (path,) = written(world)
     assert path.startswith(f"{NAME}/{WHO}/sofa_")
+
+
+@pytest.mark.slow
+def test_a_tower_of_random_weights_answers_for_the_other_half(
+    root, world, tmp_path, monkeypatch
+):
+    """What PyTorch encodes with `random:<seed>`, JAX finds by the space's id."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from sas_jax.teachers import clip_text
+
+    tower = clip_text.load("clip-vit-b32", weights="random:0")
+    rows = tower.encode(["a lamp", "a wall", "a red sofa", "a bed"]).astype(np.float16)
+    index, counts = np.arange(4, dtype=np.int32), np.ones(4, np.int32)
+    features = point_features(rows, index, counts, 4)
+    features = dataclasses.replace(features, space=tower.space)
+    path = world / "run" / "fused" / "capability" / f"{NAME}.safetensors"
+    store.save_features(path, features, key="k")
+    cache = tmp_path / "cache"
+    done = ask(root, world, "--text=a red sofa", SAS_JAX_CACHE=str(cache))
+    assert done.returncode == 0, done.stderr.decode()
+    monkeypatch.setenv("SAS_JAX_CACHE", str(cache))
+    kept = kept_texts.read(kept_file(tower.space), tower.space)
+    (text,) = [text for text in kept if "red sofa" in text]
+    np.testing.assert_allclose(kept[text], tower.encode([text])[0], rtol=0, atol=1e-6)
 
 
 def test_superpoints_are_cut_for_the_answer_and_kept(root, world):
