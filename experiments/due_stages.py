@@ -115,7 +115,18 @@ def hindrance() -> str | None:
         return f"there is no teacher {' and no '.join(unknown)}"
     rows = [registry.entry(name) for name in teachers]
     absent = sorted({need for row in rows for need in registry.missing_needs(row)})
-    return f"no {', no '.join(absent)} in this environment" if absent else None
+    if absent:
+        return f"no {', no '.join(absent)} in this environment"
+    without = [name for name in teachers if not _has_weights(name)]
+    return f"no weights of {' and of '.join(without)} here" if without else None
+
+
+def _has_weights(name: str) -> bool:
+    """Tell whether a teacher's weights are here, or may be fetched."""
+    options = settings.model_options(name)
+    # What the user names is wanted: where it is not, that is an error to be told.
+    wanted = options.weights or options.download
+    return bool(wanted) or found_files(name) is not None
 
 
 def fuse_scan(scan: Scan, named: str) -> None:
