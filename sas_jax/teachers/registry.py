@@ -51,6 +51,11 @@ ENTRIES: dict[str, Entry] = {
         "mask", "sas_jax.rooms.teachers.mask:load", capability="rooms/teachers/tables"
     ),
     "colour-size": Entry("captioner", "sas_jax.teachers.captions:load_colour_size"),
+    "tap": Entry(
+        "captioner",
+        "sas_jax.teachers.tap.captioner:load",
+        needs=("torch", "cv2", "sentencepiece"),
+    ),
     "none": Entry("captioner", "sas_jax.teachers.captions:load_none"),
 }
 """What `--teachers` and `--captioner` take -> what it is and where."""
