@@ -193,15 +193,15 @@ def _modules() -> list[str]:
     return [registry.entry(name).loader.partition(":")[0] for name in names]
 
 
-def _models() -> list[tuple[str, str | None, str]]:
-    """Return what identifies teachers and captioner: names, weights, sums of files."""
+def _models() -> list[tuple[object, ...]]:
+    """Return what identifies teachers and captioner, and sums of their files."""
     names = [*stage_flags.TEACHERS.value, stage_flags.CAPTIONER.value]
-    given, memo = settings.model_weights(), settings.memo()
-    found = []
+    memo, found = settings.memo(), []
     for name, module in zip(names, _modules(), strict=True):
-        files = sorted(_files_of(name, module, given.get(name)))
+        options = settings.model_options(name)
+        files = sorted(_files_of(name, module, options.weights))
         sums = memo.value(f"weights/{name}", files, lambda f=files: _sum(f))
-        found.append((name, given.get(name), sums))
+        found.append((name, options.weights, options.settings, sums))
     return found
 
 

@@ -253,9 +253,14 @@ def load_model(name: str):
 
 
 def model_options(name: str) -> LoadOptions:
-    """Return weights and device of a model, as the flags say."""
-    weights = model_weights().get(name)
-    return LoadOptions(weights, stage_flags.DEVICE.value, stage_flags.DOWNLOAD.value)
+    """Return weights, device and settings of a model, as the flags say."""
+    made = stage_flags.MODELS.get(name)
+    return LoadOptions(
+        model_weights().get(name),
+        stage_flags.DEVICE.value,
+        stage_flags.DOWNLOAD.value,
+        made.make(compat=compat()) if made else None,
+    )
 
 
 def model_weights() -> dict[str, str]:

@@ -25,6 +25,7 @@ from sas_jax.rooms.catalogue import named_designs
 from sas_jax.rooms.layout.config import RoomConfig
 from sas_jax.rooms.scan.config import RoomsConfig, SurfaceConfig, WriteConfig
 from sas_jax.superpoints.config import SuperpointConfig
+from sas_jax.teachers.lseg.config import LSegConfig
 
 # Scripts that use the flags below a heading, for their --help.
 _ALL = ("pipeline", "ablate")
@@ -106,6 +107,13 @@ DOWNLOAD = flags.DEFINE_bool(
     "download", False, "Fetch published weights that are not on this machine."
 )
 CAPTIONER = flags.DEFINE_string("captioner", "colour-size", "Captioner of the masks.")
+MODELS = {
+    "lseg": config_flags.define(
+        LSegConfig,
+        leave_out=("compat",),
+        names={field: f"lseg_{field}" for field in LSegConfig.__dataclass_fields__},
+    )
+}
 LIFT = config_flags.define(
     LiftConfig,
     helps={"compat": "Which recipe, where paper and authors' code differ."},

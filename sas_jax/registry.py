@@ -30,11 +30,13 @@ class LoadOptions:
         without training. None means the model's own.
       device: `cpu` or `cuda:<n>`.
       download: whether published weights that are not here may be fetched.
+      settings: the model's configuration, of its own class; None means its defaults.
     """
 
     weights: str | None = None
     device: str = "cpu"
     download: bool = False
+    settings: Any = None
 
 
 def said(config: Config, **values: object) -> Config:

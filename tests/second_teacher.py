@@ -53,5 +53,5 @@ def load(options: LoadOptions) -> ColourTeacher:
     return ColourTeacher()
 
 
-def load_tower() -> LetterTower:
+def load_tower(space: TextSpace | None) -> LetterTower:
     return LetterTower()

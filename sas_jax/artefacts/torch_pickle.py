@@ -77,7 +77,13 @@ class Stranger:
 
     A trainer's checkpoint has its settings and callbacks beside the tensors. Whatever
     is done to a stranger is done to nothing.
+
+    Attributes:
+      state: what the file would have filled it with: of the modules of a traced
+        network, their tensors and modules.
     """
+
+    state: Any = None
 
 
 class _Name(str):
@@ -191,7 +197,9 @@ class _Machine:
             self._stack.append(self._make(what, arguments))
         elif name == "BUILD":
             state = self._pop()
-            if not isinstance(self._top(), Stranger):
+            if isinstance(self._top(), Stranger):
+                self._top().state = state
+            else:
                 _build(self._top(), state)
         elif name == "TUPLE":
             self._stack.append(tuple(self._to_mark()))

@@ -98,8 +98,8 @@ def load(
       WeightsMissing: where there are none.
       InputError: for files that are not of this tower.
     """
-    space, tower = clip_files.load(name, weights, download=download)
-    return TorchClipText(space, tower, device=device)
+    found = clip_files.load(name, weights, download=download)
+    return TorchClipText(found.space, found.tower, device=device)
 
 
 def from_state(

@@ -141,10 +141,11 @@ def load_tokenizer(folder: pathlib.Path | None = None) -> tokenizers.Tokenizer:
     return tokenizer
 
 
-def bytes_of(token: str) -> bytes:
-    """Return the bytes of UTF-8 that a token stands for."""
+def spell(token: str) -> str:
+    """Return the letters of a token; parts of letters are replaced by U+FFFD."""
     numbers = _numbers()
-    return bytes(numbers[letter] for letter in token.removesuffix("</w>"))
+    spelled = bytes(numbers[letter] for letter in token.removesuffix("</w>"))
+    return spelled.decode(errors="replace")
 
 
 def _merges(folder: pathlib.Path | None) -> list[tuple[str, str]]:

@@ -146,6 +146,12 @@ def size_of(tower: State, heads: int | None = None) -> Size:
     )
 
 
+def of_layer(tower: State, number: int) -> Tower:
+    """Return the tensors of one layer, without the beginning of their names."""
+    start = _LAYER.format(number)
+    return {n.removeprefix(start): a for n, a in tower.items() if n.startswith(start)}
+
+
 def to_transformers(tower: State) -> Tower:
     """Return a tower under the names of transformers' CLIPTextModelWithProjection."""
     out: Tower = {}

@@ -1,10 +1,11 @@
-"""CLIP's text spaces, of which the texts of published files are known, and no others.
+"""CLIP's text spaces where their towers are not: the texts of published files.
 
 OpenScene and SAS publish features in the spaces of OpenAI's CLIP, and vectors of their
 classes. What stands in such a file is kept in the user's cache, so that class lists can
 be scored and teachers fused without the tower that made them.
 """
 
+import itertools
 import pathlib
 from collections.abc import Sequence
 
@@ -31,8 +32,11 @@ CLIP_L14_336 = TextSpace(
 PUBLISHED = {space.dim: space for space in (CLIP_B32, CLIP_L14_336)}
 """Channels of published features -> their space: LSeg and SEEM, or OpenSeg."""
 
-# Half precision moves a component by 2^-12 at most; another tower turns a vector.
-_SAME_COSINE = 0.999
+SAME_COSINE = 0.999
+"""Least cosine of two vectors of a text by one tower.
+
+Half precision moves a component by 2^-12 at most; another tower turns a vector.
+"""
 
 
 class KnownTexts:
@@ -42,9 +46,15 @@ class KnownTexts:
       space: of the vectors.
     """
 
-    def __init__(self, space: TextSpace):
-        """Take a space; its file is read when texts are asked for."""
+    def __init__(self, space: TextSpace, missing: str = ""):
+        """Take a space; its file is read when texts are asked for.
+
+        Args:
+          space: of the vectors.
+          missing: why there is no tower, for errors.
+        """
         self.space = space
+        self._missing = missing
 
     @property
     def path(self) -> pathlib.Path:
@@ -61,10 +71,11 @@ class KnownTexts:
         if unknown := [text for text in texts if text not in known]:
             more = f" and {len(unknown) - 4} more" if len(unknown) > 4 else ""
             raise InputError(
-                f"text: the tower {self.space.name} is not part of this package; texts "
+                f"text: without the weights of the tower {self.space.name}, texts "
                 f"of imported files are required, got {unknown[:4]}{more}, which are "
                 f"not among {len(known)} known ones. Give a file with their vectors: "
-                f"{command('import_features')} --text_features=<class list>=<file>"
+                f"{command('import_features')} --text_features=<class list>=<file>; or "
+                f"get the weights. {self._missing}"
             )
         if not texts:
             return np.zeros((0, self.space.dim), np.float32)
@@ -73,6 +84,11 @@ class KnownTexts:
     def check(self, texts: Sequence[str]) -> None:
         """Raise InputError unless every text is known."""
         self.encode(texts)
+
+    def some(self, count: int) -> dict[str, Float[np.ndarray, " C"]]:
+        """Return the vectors of a few known texts; none where none is known."""
+        known = kept_texts.read(self.path, self.space)
+        return dict(itertools.islice(known.items(), count))
 
     def add(self, texts: Sequence[str], found: TextFeatures) -> int:
         """Keep vectors of texts for all later runs.
@@ -103,19 +119,9 @@ def check_same(
 ) -> None:
     """Raise InputError where two unit vectors of a text are not of one tower."""
     for text, right, row in zip(texts, wanted, got, strict=True):
-        if (cosine := float(right @ row)) < _SAME_COSINE:
+        if (cosine := float(right @ row)) < SAME_COSINE:
             raise InputError(
                 f"text: vectors of one tower are required, got a cosine of "
                 f"{cosine:.3f} between the known one of {text!r} and the file's. Is "
                 "the file of this class list, and of this text space?"
             )
-
-
-def load_b32() -> KnownTexts:
-    """Return the texts of CLIP ViT-B/32."""
-    return KnownTexts(CLIP_B32)
-
-
-def load_l14_336() -> KnownTexts:
-    """Return the texts of CLIP ViT-L/14 at 336 pixels."""
-    return KnownTexts(CLIP_L14_336)

@@ -6,7 +6,6 @@ are compiled; results are kept in memory and, if wanted, on disk, so that a quer
 a fresh process need not even load the weights.
 """
 
-import contextlib
 import functools
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -19,60 +18,28 @@ import safetensors
 import tokenizers
 from jaxtyping import Array, Float
 
-from sas_jax.artefacts import cache
-from sas_jax.errors import InputError
-from sas_jax.text import kept_texts, minilm_files, words
+from sas_jax.artefacts.space import TextSpace
+from sas_jax.text import minilm_files, words
+from sas_jax.text.tower import KeptTower, Tokens, in_batches, kept_file
 
 _NUM_LAYERS = 6
 _NUM_HEADS = 12
 _EPSILON = 1e-12
 _LENGTHS = (16, 32, 64, 128, minilm_files.MAX_TOKENS)
-_BATCHES = (1, 8, 64)
 _ATTENTION = ("attention.self.query", "attention.self.key", "attention.self.value")
 
 
-class TextTower:
+class TextTower(KeptTower):
     """Encode texts with MiniLM-L6 in JAX; weights are read at the first unknown text.
 
     Attributes:
       space: text space of the vectors.
     """
 
-    space = minilm_files.SPACE
-
-    def __init__(self, cache_folder: pathlib.Path | None = None):
-        """Remember where features are cached; None keeps them in memory only."""
-        self._known: dict[str, np.ndarray] = {}
-        self._file = cache_folder and cache_folder / f"{self.space.name}.safetensors"
+    def __init__(self, file: pathlib.Path | None = None):
+        """Remember where features are kept; None keeps them in memory only."""
+        super().__init__(minilm_files.SPACE, file)
         self._tokenizer: tokenizers.Tokenizer | None = None
-        if self._file is not None:
-            self._known.update(kept_texts.read(self._file, self.space))
-
-    def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "n 384"]:
-        """Return one unit vector per text.
-
-        Args:
-          texts: any strings; texts above 256 tokens are cut.
-
-        Returns:
-          float32 [n, 384], unit norm, in the order given.
-
-        Raises:
-          WeightsMissing: when a text is new and the weights are not installed.
-
-        Deterministic: yes; independent of which other texts are in the call up to
-        1e-7 (another batch size is another compiled program).
-        """
-        new = [t for t in dict.fromkeys(texts) if t not in self._known]
-        if new:
-            self._known.update(zip(new, self._compute(new), strict=True))
-            if self._file is not None:
-                # Without a writable cache every process computes its own.
-                with contextlib.suppress(InputError):
-                    kept_texts.add(self._file, self.space, self._known)
-        if not texts:
-            return np.zeros((0, self.space.dim), np.float32)
-        return np.stack([self._known[t] for t in texts])
 
     def check(self, texts: Sequence[str]) -> None:
         """Refuse texts without a word that the tower knows; see `words.check`.
@@ -91,37 +58,18 @@ class TextTower:
         if self._tokenizer is None:
             self._tokenizer = minilm_files.load_tokenizer()
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
-        features: list[np.ndarray] = [np.zeros(0)] * len(texts)
-        by_length: dict[int, list[int]] = {}
-        for i, ids in enumerate(tokens):
-            by_length.setdefault(_round_up(len(ids), _LENGTHS), []).append(i)
-        for length, members in by_length.items():
-            for start in range(0, len(members), _BATCHES[-1]):
-                chunk = members[start : start + _BATCHES[-1]]
-                rows = _encode_tokens([tokens[i] for i in chunk], length)
-                for i, row in zip(chunk, rows, strict=True):
-                    features[i] = row
-        return features
+        return in_batches(tokens, _LENGTHS, _encode_tokens)
 
 
-def load_minilm(cache_folder: pathlib.Path | None = None) -> TextTower:
-    """Return the tower with its on-disk cache of text features.
-
-    Args:
-      cache_folder: where features are kept between processes; default is the folder
-        `text` in the user's cache (`$SAS_JAX_CACHE` or `~/.cache/sas_jax`).
-    """
-    return TextTower(cache_folder or cache.cache_folder() / "text")
+def load_minilm(space: TextSpace | None = None) -> TextTower:
+    """Return the tower; features of texts are kept in the user's cache."""
+    return TextTower(kept_file(minilm_files.SPACE))
 
 
-def _round_up(value: int, sizes: Sequence[int]) -> int:
-    return next(size for size in sizes if value <= size)
-
-
-def _encode_tokens(tokens: list[list[int]], length: int) -> np.ndarray:
-    """Pad to one of few shapes, run the tower, return the unpadded rows."""
+def _encode_tokens(tokens: Tokens, rows: int, length: int) -> np.ndarray:
+    """Pad to rows and length, run the tower, return the rows of the texts."""
     weights = _weights()
-    ids = np.zeros((_round_up(len(tokens), _BATCHES), length), np.int32)
+    ids = np.zeros((rows, length), np.int32)
     mask = np.zeros(ids.shape, np.float32)
     for row, token_ids in enumerate(tokens):
         ids[row, : len(token_ids)] = token_ids

@@ -1,11 +1,14 @@
-"""In which words a class is asked for (numpy is not needed).
+"""In which words a class is asked for.
 
 A *prompt* is the sentence that a text tower encodes for a class name, or that an image
 is synthesized from.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float
 
 from sas_jax.errors import InputError
 
@@ -39,6 +42,43 @@ def prompt(name: str, template: str = PROMPT) -> str:
 def prompts(names: Sequence[str], template: str = PROMPT) -> list[str]:
     """Return `prompt` of every name, in order."""
     return [prompt(name, template) for name in names]
+
+
+class Encoder(Protocol):
+    """What encodes texts: a text tower of either half."""
+
+    def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "n C"]:
+        """Return one unit vector per text, f32, in the order given."""
+        ...
+
+
+def ensemble(
+    tower: Encoder, names: Sequence[str], templates: Sequence[str]
+) -> Float[np.ndarray, "n C"]:
+    """Return the vector of each name in the mean of many sentences.
+
+    Args:
+      tower: that encodes.
+      names: of classes.
+      templates: sentences with one `{}` each.
+
+    Returns:
+      f32 [n, C]: unit vectors of all sentences of a name, their mean, of length one.
+
+    Raises:
+      InputError: without a template, and for one without a place for the name.
+
+    Source: Radford et al. (arXiv 2103.00020), section 3.1.4.
+    """
+    if not templates or (wrong := [t for t in templates if t.count("{}") != 1]):
+        raise InputError(
+            "ensemble: sentences with one {} each are required, got "
+            f"{wrong[:3] if templates else 'none'}. Say where the name stands."
+        )
+    texts = [prompt(name, template) for name in names for template in templates]
+    rows = tower.encode(texts)
+    mean = rows.reshape(len(names), len(templates), rows.shape[1]).mean(1)
+    return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
 
 def image_prompt(

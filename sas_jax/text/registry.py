@@ -19,10 +19,13 @@ VERSION = 0
 
 TOWERS: dict[str, str] = {
     "minilm-l6-v2": "sas_jax.text.minilm:load_minilm",
-    "clip-vit-b32": "sas_jax.text.known_texts:load_b32",
-    "clip-vit-l14-336": "sas_jax.text.known_texts:load_l14_336",
+    "clip-vit-b32": "sas_jax.text.clip:load_b32",
+    "clip-vit-l14-336": "sas_jax.text.clip:load_l14_336",
 }
-"""Name of the space -> `module:function` that returns the tower."""
+"""Name of the space -> `module:function` that returns the tower.
+
+It is called with the `TextSpace` that is asked for, None where any will do.
+"""
 
 
 class TextTower(Protocol):
@@ -43,8 +46,13 @@ class TextTower(Protocol):
         ...
 
 
-def load(name: str) -> TextTower:
+def load(name: str, space: TextSpace | None = None) -> TextTower:
     """Return a tower; the same one whenever it is asked for.
+
+    Args:
+      name: a key of `TOWERS`.
+      space: that it should be of, where one tower comes with several weights; what is
+        returned may still be of another.
 
     Raises:
       InputError: for an unknown name, listing the known ones.
@@ -56,7 +64,7 @@ def load(name: str) -> TextTower:
             "version of this package that made the features, or add the tower to "
             "sas_jax/text/registry.py."
         )
-    return _load(TOWERS[name])
+    return _load(TOWERS[name], space)
 
 
 def of_space(space: TextSpace, what: str) -> TextTower:
@@ -70,10 +78,12 @@ def of_space(space: TextSpace, what: str) -> TextTower:
       InputError: as `load`, or when the tower's weights here are other ones.
     """
     tower = load(space.name)
+    if tower.space != space:
+        tower = load(space.name, space)
     one_space("text", {what: space, "the tower on this machine": tower.space})
     return tower
 
 
 @functools.cache
-def _load(loader: str) -> TextTower:
-    return function_of(loader)()
+def _load(loader: str, space: TextSpace | None) -> TextTower:
+    return function_of(loader)(space)

@@ -6,7 +6,7 @@ characters too: two words that it does not know have the same vector.
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tokenizers
 
@@ -14,6 +14,7 @@ from sas_jax.errors import InputError
 
 _UNKNOWN = "[UNK]"
 _CONTINUED = "##"
+_PART = "\ufffd"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +34,28 @@ class Reading:
     used: int
 
 
-def read(text: str, tokenizer: tokenizers.Tokenizer, max_tokens: int) -> Reading:
-    """Return which words of a text a WordPiece tokenizer knows.
+def of_wordpiece(token: str) -> str:
+    """Return the letters of a token of WordPiece."""
+    return token.removeprefix(_CONTINUED)
+
+
+def read(
+    text: str,
+    tokenizer: tokenizers.Tokenizer,
+    max_tokens: int,
+    *,
+    clean: Callable[[str], str] = str,
+    spell: Callable[[str], str] = of_wordpiece,
+) -> Reading:
+    """Return which words of a text a tokenizer knows.
 
     Args:
       text: any string.
       tokenizer: without truncation.
       max_tokens: what the tower takes, with the special tokens.
+      clean: what the tower does to a text first.
+      spell: token -> its letters; U+FFFD for parts of a letter, of which the tower
+        knows the bytes alone.
 
     Raises:
       InputError: for a string that is no valid Unicode.
@@ -51,6 +67,7 @@ def read(text: str, tokenizer: tokenizers.Tokenizer, max_tokens: int) -> Reading
             f"text: valid Unicode is required, got {text!a}. Set the terminal's "
             "encoding to UTF-8."
         ) from error
+    text = clean(text)
     encoding = tokenizer.encode(text)
     words: dict[int, list[int]] = {}
     for position, word in enumerate(encoding.word_ids):
@@ -63,25 +80,33 @@ def read(text: str, tokenizer: tokenizers.Tokenizer, max_tokens: int) -> Reading
             encoding.offsets[positions[-1]][1],
         )
         spelled, tokens = text[start:end], [encoding.tokens[p] for p in positions]
-        if _is_known(tokens):
+        pieces = [spell(token) for token in tokens]
+        if _UNKNOWN not in tokens and _is_known(pieces):
             known.append(spelled)
-        elif _UNKNOWN in tokens or any(c.isalnum() for c in spelled):
+        elif (
+            _UNKNOWN in tokens
+            or any(_PART in piece for piece in pieces)
+            or any(c.isalnum() for c in spelled)
+        ):
             unknown.append(spelled)
     ends = [end for _, end in encoding.offsets[: max_tokens - 1]]
     used = max(ends, default=0) if len(encoding.ids) > max_tokens else len(text)
     return Reading(tuple(known), tuple(unknown), len(encoding.ids), used)
 
 
-def _is_known(tokens: Sequence[str]) -> bool:
+def _is_known(pieces: Sequence[str]) -> bool:
     """Tell whether the tokens of one word say more than how it is spelled."""
-    pieces = [token.removeprefix(_CONTINUED) for token in tokens]
-    if _UNKNOWN in tokens or not any(c.isalnum() for piece in pieces for c in piece):
+    if not any(c.isalnum() for piece in pieces for c in piece):
         return False
     return len(max(pieces, key=len)) > 1 or (len(pieces) == 1 and pieces[0].isascii())
 
 
 def check(
-    texts: Sequence[str], tokenizer: tokenizers.Tokenizer, max_tokens: int, tower: str
+    texts: Sequence[str],
+    tokenizer: tokenizers.Tokenizer,
+    max_tokens: int,
+    tower: str,
+    **reading_as: Callable[[str], str],
 ) -> None:
     """Refuse texts that a tower cannot know; warn of what it leaves out of others.
 
@@ -90,11 +115,12 @@ def check(
       tokenizer: without truncation.
       max_tokens: what the tower takes.
       tower: names it in messages.
+      **reading_as: `clean` and `spell` of `read`.
 
     Raises:
       InputError: for texts without a known word, naming all of them.
     """
-    readings = {text: read(text, tokenizer, max_tokens) for text in texts}
+    readings = {t: read(t, tokenizer, max_tokens, **reading_as) for t in texts}
     senseless = [text for text, reading in readings.items() if not reading.known]
     if senseless:
         raise InputError(

@@ -90,10 +90,11 @@ def test_texts_are_cleaned_as_clip_does(text, read):
     assert clip_tokens.clean(text) == read
 
 
-def test_bytes_of_tokens():
-    encoding = clip_tokens.load_tokenizer().encode("café \U0001fa91")
-    spelled = b"".join(clip_tokens.bytes_of(t) for t in encoding.tokens[1:-1])
-    assert spelled.decode() == "café\U0001fa91"
+def test_tokens_are_spelled():
+    tokens = clip_tokens.load_tokenizer().encode("café chairs \U0001fa91").tokens
+    spelled = [clip_tokens.spell(token) for token in tokens[1:-1]]
+    assert spelled[:2] == ["café", "chairs"]
+    assert "\ufffd" in "".join(spelled[2:])
 
 
 @pytest.mark.parametrize("name", ["merges.txt", "tokenizer.json"])

@@ -1,10 +1,11 @@
 """Vocabularies and prompts: the lists' lengths, and which names become `other`."""
 
+import numpy as np
 import pytest
 
 from sas_jax.classes import per_class, vocabulary
 from sas_jax.errors import ContractError, InputError
-from sas_jax.text.prompts import image_prompt, prompt, prompts
+from sas_jax.text.prompts import ensemble, image_prompt, prompt, prompts
 
 SIZES = {
     "scannet20": 20,
@@ -72,3 +73,27 @@ def test_image_prompts_of_paper_and_code():
 def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(InputError, match="scannet20"):
         vocabulary("scannet21")
+
+
+class Angles:
+    """Texts to the unit circle, by their number of letters."""
+
+    def encode(self, texts):
+        angles = np.array([len(text) for text in texts], np.float32)
+        return np.stack([np.cos(angles), np.sin(angles)], 1)
+
+
+def test_an_ensemble_is_the_mean_of_unit_vectors_of_length_one():
+    rows = ensemble(Angles(), ["bed", "chair", "other"], ["a {}", "{}", "two {}s!"])
+    assert rows.shape == (3, 2) and rows.dtype == np.float32
+    for row, lengths in zip(rows, ([5, 3, 9], [7, 5, 11], [5, 5, 5]), strict=True):
+        mean = np.exp(1j * np.array(lengths)).mean()
+        mean /= abs(mean)
+        np.testing.assert_allclose(row, [mean.real, mean.imag], atol=1e-6)
+    assert ensemble(Angles(), [], ["a {}"]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("templates", [[], ["a bed"], ["a {}", "{} and {}"]])
+def test_templates_without_one_place_are_refused(templates):
+    with pytest.raises(InputError, match=r"sentences with one \{\} each"):
+        ensemble(Angles(), ["bed"], templates)

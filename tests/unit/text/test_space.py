@@ -27,11 +27,11 @@ class Tower:
             raise InputError("text: words are required.")
 
 
-def load_lengths():
+def load_lengths(space):
     return Tower()
 
 
-def load_others():
+def load_others(space):
     return Tower("others")
 
 
