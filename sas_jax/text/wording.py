@@ -119,12 +119,16 @@ def _described(
     noun, end = None, start
     while end < len(words):
         kind, following = kinds[end], [*kinds, "end"][end + 1]
+        if kind == "verb":  # the plural of a noun, where a noun is due: "two mirrors"
+            kind = "noun" if noun is None and end > start else "end"
         if kind == "end" or (kind == "participle" and following == "end"):
             break
         if kind in ("and", "adverb") and following not in _DESCRIBING:
             break
         if noun is not None and kind not in ("noun", "adjective"):
             break
+        if noun is not None and words[end + 1 : end + 2] in (["a"], ["the"]):
+            break  # a verb that looks like a noun: "a man rides a horse"
         if kind == "noun":
             noun = end
         end += 1
@@ -145,6 +149,8 @@ def _kind(word: str, tag: str) -> str:
         return "determiner"
     if tag in ("CC", ","):
         return "and"
+    if tag in ("VBZ", "VBP"):
+        return "end" if is_listed(word, "verbs") else "verb"
     # A plain verb in a caption is a noun that the tagger errs about: "a sink".
-    kinds = {ADJECTIVE: "adjective", "NN": "noun", "RB": "adverb", "MD": "noun"}
-    return "noun" if tag == "VB" else kinds.get(tag[:2], "end")
+    kinds = {"JJ": "adjective", "NN": "noun", "VB": "noun", "MD": "noun"}
+    return kinds.get(tag[:2], "adverb" if tag[:2] == "RB" else "end")
