@@ -14,6 +14,7 @@ import pathlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
+import capability_tables
 import fuse_features
 import make_superpoints
 import settings
@@ -153,7 +154,7 @@ def fuse_scan(scan: Scan, named: str) -> None:
         return
     settings.check_teachers()
     _extraction(scan, named, features).run()
-    if stage_flags.strategy() == "capability":
+    if stage_flags.strategy() == "capability" and not capability_tables.elsewhere():
         _capability().run()
     if stage_flags.LEVEL.value == "superpoint":
         make_superpoints.cut([scan])
