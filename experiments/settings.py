@@ -253,12 +253,13 @@ def load_model(name: str):
 
 
 def model_options(name: str) -> LoadOptions:
-    """Return weights, device and settings of a model, as the flags say."""
+    """Return weights, device, recipe and settings of a model, as the flags say."""
     made = stage_flags.MODELS.get(name)
     return LoadOptions(
         model_weights().get(name),
         stage_flags.DEVICE.value,
         stage_flags.DOWNLOAD.value,
+        compat(),
         made.make(compat=compat()) if made else None,
     )
 

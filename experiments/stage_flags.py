@@ -146,6 +146,12 @@ VOCABULARY = flags.DEFINE_string(
 )
 SYNTHESIS = config_flags.define(SynthesisConfig)
 CAPABILITY = config_flags.define(CapabilityConfig, names={"seed": "capability_seed"})
+CAPABILITY_FROM = flags.DEFINE_list(
+    "capability_from",
+    [],
+    "Tables of capability that were measured elsewhere: another workspace, its "
+    "capability folder, or files. Nothing is painted then.",
+)
 
 config_flags.heading("Superpoints and fusion", *_ALL, *_FUSED)
 SUPERPOINT = config_flags.define(SuperpointConfig, leave_out=("neighbors",))

@@ -53,6 +53,11 @@ ENTRIES: dict[str, Entry] = {
     "lseg": Entry("dense", "sas_jax.teachers.lseg.teacher:load"),
     "seem": Entry("mask", "sas_jax.teachers.seem.teacher:load"),
     "colour-size": Entry("captioner", "sas_jax.teachers.captions:load_colour_size"),
+    "tap": Entry(
+        "captioner",
+        "sas_jax.teachers.tap.captioner:load",
+        needs=("torch", "cv2", "sentencepiece"),
+    ),
     "none": Entry("captioner", "sas_jax.teachers.captions:load_none"),
 }
 """What `--teachers` and `--captioner` take -> what it is and where."""
