@@ -26,6 +26,7 @@ from sas_jax.rooms.layout.config import RoomConfig
 from sas_jax.rooms.scan.config import RoomsConfig, SurfaceConfig, WriteConfig
 from sas_jax.superpoints.config import SuperpointConfig
 from sas_jax.teachers.lseg.config import LSegConfig
+from sas_jax.teachers.seem.config import SeemConfig
 
 # Scripts that use the flags below a heading, for their --help.
 _ALL = ("pipeline", "ablate")
@@ -112,7 +113,12 @@ MODELS = {
         LSegConfig,
         leave_out=("compat",),
         names={field: f"lseg_{field}" for field in LSegConfig.__dataclass_fields__},
-    )
+    ),
+    "seem": config_flags.define(
+        SeemConfig,
+        leave_out=("compat",),
+        names={field: f"seem_{field}" for field in SeemConfig.__dataclass_fields__},
+    ),
 }
 LIFT = config_flags.define(
     LiftConfig,
