@@ -255,12 +255,14 @@ def load_model(name: str):
 def model_options(name: str) -> LoadOptions:
     """Return weights, device, recipe and settings of a model, as the flags say."""
     made = stage_flags.MODELS.get(name)
+    fields = made.config.__dataclass_fields__ if made else ()
+    common = {"compat": compat()} if "compat" in fields else {}
     return LoadOptions(
         model_weights().get(name),
         stage_flags.DEVICE.value,
         stage_flags.DOWNLOAD.value,
         compat(),
-        made.make(compat=compat()) if made else None,
+        made.make(**common) if made else None,
     )
 
 

@@ -26,6 +26,7 @@ from sas_jax.rooms.layout.config import RoomConfig
 from sas_jax.rooms.scan.config import RoomsConfig, SurfaceConfig, WriteConfig
 from sas_jax.superpoints.config import SuperpointConfig
 from sas_jax.teachers.lseg.config import LSegConfig
+from sas_jax.teachers.odise.config import OdiseSettings
 from sas_jax.teachers.seem.config import SeemConfig
 
 # Scripts that use the flags below a heading, for their --help.
@@ -118,6 +119,10 @@ MODELS = {
         SeemConfig,
         leave_out=("compat",),
         names={field: f"seem_{field}" for field in SeemConfig.__dataclass_fields__},
+    ),
+    "odise": config_flags.define(
+        OdiseSettings,
+        names={field: f"odise_{field}" for field in OdiseSettings.__dataclass_fields__},
     ),
 }
 LIFT = config_flags.define(

@@ -52,6 +52,14 @@ ENTRIES: dict[str, Entry] = {
     ),
     "lseg": Entry("dense", "sas_jax.teachers.lseg.teacher:load"),
     "seem": Entry("mask", "sas_jax.teachers.seem.teacher:load"),
+    "openseg": Entry(
+        "dense", "sas_jax.teachers.openseg.teacher:load", needs=("torch",)
+    ),
+    "odise": Entry(
+        "mask",
+        "sas_jax.teachers.odise.teacher:load",
+        needs=("torch", "transformers", "diffusers"),
+    ),
     "colour-size": Entry("captioner", "sas_jax.teachers.captions:load_colour_size"),
     "tap": Entry(
         "captioner",

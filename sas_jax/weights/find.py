@@ -132,6 +132,9 @@ def _file(described: Card, part: WeightsFile, given: str | None) -> pathlib.Path
 def _folder(
     described: Card, part: WeightsFile, given: str | None
 ) -> pathlib.Path | None:
+    if given is not None and part is not described.files[0]:
+        # What was given is the first part; this one may lie in the same folder.
+        given = given if _is_model(pathlib.Path(given)) else None
     if given is None:
         for folder in _folders(described.name):
             if _is_model(folder):

@@ -44,7 +44,17 @@ def test_missing_shipped_weights_say_how_to_make_them(tmp_path, monkeypatch):
         registry.load("rooms-mask")
 
 
-@pytest.mark.parametrize("name", list(registry.ENTRIES))
+# Gigabytes of random numbers.
+LARGE = {"odise"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else [])
+        for name in registry.ENTRIES
+    ],
+)
 def test_every_row_loads_with_what_it_says(name):
     row = registry.entry(name)
     if missing := registry.missing_needs(row):

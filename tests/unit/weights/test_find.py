@@ -154,3 +154,18 @@ def test_seeds():
     assert (
         find.seed_of("random:x") is find.seed_of("a.pt") is find.seed_of(None) is None
     )
+
+
+def test_a_folder_may_be_another_part_than_what_is_given(model, monkeypatch, tmp_path):
+    parts = (WeightsFile("own.pth", "", "MIT"), WeightsFile("*", "", "MIT", hub="a/b"))
+    cards.cards()["both"] = Card("both", "B", "mask", "Two parts.", files=parts)
+    given = put(tmp_path / "own.pth")
+    with pytest.raises(WeightsMissing):
+        find.find_folder("both", str(given))
+    usual = tmp_path / "weights" / "both"
+    put(usual / "model_index.json")
+    monkeypatch.setenv(find.VARIABLE, str(tmp_path / "weights"))
+    assert find.find_folder("both", str(given)) == usual
+    assert find.found_files("both", str(given)) == [given, usual]
+    put(tmp_path / "model_index.json")
+    assert find.find_folder("both", str(tmp_path)) == tmp_path
