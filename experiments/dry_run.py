@@ -8,6 +8,7 @@ import dataclasses
 import pathlib
 from collections.abc import Iterable, Mapping
 
+import capability_tables
 import numpy as np
 import settings
 import stage_flags
@@ -16,7 +17,6 @@ from absl import flags
 
 from sas_jax import memory
 from sas_jax.capability import registry as painters
-from sas_jax.capability.store import table_path
 from sas_jax.datasets import registry as datasets
 from sas_jax.datasets.contracts import Scan
 from sas_jax.distill.config import TrainConfig
@@ -124,10 +124,17 @@ def _inventory(split: str, scans: list[Scan] | None) -> Iterable[tuple[str, str]
     for what, (paths, where, stage) in folders.items():
         yield what, _counted(paths, where, stage)
     for name in stage_flags.TEACHERS.value:
-        path = table_path(workspace.capability, name)
-        yield f"capability of {name}", _counted([path], path, "measure_capability")
+        yield f"capability of {name}", _capability(name)
     runs, _ = students.trained()
     yield "students", ", ".join(runs) or f"missing; {command('train')} makes them"
+
+
+def _capability(teacher: str) -> str:
+    try:
+        path = capability_tables.path_of(teacher)
+    except InputError as error:
+        return f"missing: {error}"
+    return _counted([path], path, "measure_capability")
 
 
 def _data_set(split: str, scans: list[Scan] | None) -> str:

@@ -14,6 +14,7 @@ import pathlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
+import capability_tables
 import fuse_features
 import make_superpoints
 import settings
@@ -115,7 +116,18 @@ def hindrance() -> str | None:
         return f"there is no teacher {' and no '.join(unknown)}"
     rows = [registry.entry(name) for name in teachers]
     absent = sorted({need for row in rows for need in registry.missing_needs(row)})
-    return f"no {', no '.join(absent)} in this environment" if absent else None
+    if absent:
+        return f"no {', no '.join(absent)} in this environment"
+    without = [name for name in teachers if not _has_weights(name)]
+    return f"no weights of {' and of '.join(without)} here" if without else None
+
+
+def _has_weights(name: str) -> bool:
+    """Tell whether a teacher's weights are here, or may be fetched."""
+    options = settings.model_options(name)
+    # What the user names is wanted: where it is not, that is an error to be told.
+    wanted = options.weights or options.download
+    return bool(wanted) or found_files(name) is not None
 
 
 def fuse_scan(scan: Scan, named: str) -> None:
@@ -142,7 +154,7 @@ def fuse_scan(scan: Scan, named: str) -> None:
         return
     settings.check_teachers()
     _extraction(scan, named, features).run()
-    if stage_flags.strategy() == "capability":
+    if stage_flags.strategy() == "capability" and not capability_tables.elsewhere():
         _capability().run()
     if stage_flags.LEVEL.value == "superpoint":
         make_superpoints.cut([scan])

@@ -9,6 +9,7 @@ are skipped, so a killed run goes on where it stopped; several workers share the
 import pathlib
 from collections.abc import Sequence
 
+import capability_tables
 import numpy as np
 import settings
 import stage_flags
@@ -16,7 +17,6 @@ import stage_flags
 from sas_jax.artefacts.features import save_features, space_of
 from sas_jax.artefacts.space import TextFeatures, TextSpace, one_space
 from sas_jax.artefacts.stage import Job, Tally
-from sas_jax.capability.store import table_path
 from sas_jax.classes import Vocabulary, vocabulary
 from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import InputError
@@ -79,13 +79,15 @@ def _tables(
     if config.strategy == "linear":
         return None, texts
     folder = settings.workspace().capability
-    paths = {t: table_path(folder, t) for t in stage_flags.TEACHERS.value}
+    paths = {t: capability_tables.path_of(t) for t in stage_flags.TEACHERS.value}
     if absent := [t for t, path in paths.items() if not path.exists()]:
         raise InputError(
             f"fuse_features: the capability of every teacher is required, got none of "
             f"{', '.join(absent)} ({folder}). Run: {command('measure_capability')}, or "
             "fuse without it: --strategy=add"
         )
+    for teacher in paths:
+        capability_tables.read(teacher)  # says what does not fit
     return load_capability(paths, words.names, texts.space), texts
 
 

@@ -11,6 +11,7 @@ instead, where they are of these models and settings and nothing was painted yet
 import pathlib
 import time
 
+import capability_tables
 import settings
 import stage_flags
 import torch
@@ -47,6 +48,11 @@ _SHIPPED = flags.DEFINE_enum(
 
 def main() -> None:
     """Synthesize images, measure every teacher on them and print the table."""
+    if capability_tables.elsewhere():
+        for name in stage_flags.TEACHERS.value:
+            capability_tables.read(name)
+            print(f"{name}: measured elsewhere, {capability_tables.path_of(name)}")
+        return
     settings.check_teachers()
     models = stage_flags.SYNTHESIS.make()
     registry.check(models.synthesizer, models.point_prompter)
@@ -70,8 +76,8 @@ def main() -> None:
             "prompter": recipe.prompter.spec,
             "masks": recipe.masks,
         }
-        total = len(measured_classes(words, config.compat))
-        with tqdm(total=total, desc="synthesize", unit="class") as bar:
+        total = len(measured_classes(words, config.compat)) * config.images_per_class
+        with tqdm(total=total, desc="synthesize", unit="image") as bar:
             stage.make_images(
                 folder,
                 words,
@@ -96,6 +102,8 @@ def _recipe(models: SynthesisConfig, compat: Compat) -> Recipe:
         compat=compat,
         steps=models.diffusion_steps,
         guidance=models.guidance,
+        image_px=models.diffusion_px,
+        scheduler=models.diffusion_scheduler,
         download=stage_flags.DOWNLOAD.value,
     )
     synthesizer = registry.load_synthesizer(models.synthesizer, options)

@@ -12,6 +12,7 @@ import json
 import sys
 import time
 
+import capability_tables
 import settings
 import stage_flags
 import stage_process
@@ -69,6 +70,9 @@ def _check_later_stages() -> None:
     vocabulary(stage_flags.VOCABULARY.value)
     begun_from(stage_flags.INIT_FROM.value)
     chosen_student()
+    if capability_tables.elsewhere():
+        for name in stage_flags.TEACHERS.value:
+            capability_tables.path_of(name)
 
 
 def _stages() -> list[tuple[str, str, list[str]]]:
@@ -77,10 +81,9 @@ def _stages() -> list[tuple[str, str, list[str]]]:
     stages = [("rooms", "make_rooms.py", [])] if stage_flags.MAKE_ROOMS.value else []
     if stage_flags.SUPERPOINTS.value:  # they need no teacher
         stages.append(("superpoints", "make_superpoints.py", []))
-    stages += [
-        ("teacher features", "extract_features.py", []),
-        ("capability", "measure_capability.py", []),
-    ]
+    stages.append(("teacher features", "extract_features.py", []))
+    if not capability_tables.elsewhere():
+        stages.append(("capability", "measure_capability.py", []))
     wanted = dict.fromkeys([stage_flags.strategy(), *stage_flags.FUSIONS.value])
     stages += [_fusion(strategy) for strategy in wanted]
     for seed in _seeds():

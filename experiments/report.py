@@ -13,6 +13,7 @@ import platform
 import re
 from collections.abc import Mapping
 
+import capability_tables
 import numpy as np
 import report_pictures
 import settings
@@ -20,7 +21,7 @@ import stage_flags
 from tqdm import tqdm
 
 from sas_jax.artefacts.files import atomic_write
-from sas_jax.capability.store import CapabilityTable, read_table, table_path
+from sas_jax.capability.store import CapabilityTable, read_table
 from sas_jax.errors import InputError
 from sas_jax.evaluation import protocol, summary
 from sas_jax.evaluation.summary import Row
@@ -101,9 +102,10 @@ def _label(name: str) -> str:
 
 
 def _capabilities() -> dict[str, CapabilityTable]:
-    workspace = settings.workspace()
-    names = workspace.teachers()
-    paths = {name: table_path(workspace.capability, name) for name in names}
+    names = settings.workspace().teachers()
+    if capability_tables.elsewhere():
+        names = [name for name in names if name in stage_flags.TEACHERS.value]
+    paths = {name: capability_tables.path_of(name) for name in names}
     return {name: read_table(p) for name, p in paths.items() if p.exists()}
 
 

@@ -253,7 +253,7 @@ def load_model(name: str):
 
 
 def model_options(name: str) -> LoadOptions:
-    """Return weights, device and settings of a model, as the flags say."""
+    """Return weights, device, recipe and settings of a model, as the flags say."""
     made = stage_flags.MODELS.get(name)
     fields = made.config.__dataclass_fields__ if made else ()
     common = {"compat": compat()} if "compat" in fields else {}
@@ -261,6 +261,7 @@ def model_options(name: str) -> LoadOptions:
         model_weights().get(name),
         stage_flags.DEVICE.value,
         stage_flags.DOWNLOAD.value,
+        compat(),
         made.make(**common) if made else None,
     )
 

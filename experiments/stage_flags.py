@@ -27,6 +27,7 @@ from sas_jax.rooms.scan.config import RoomsConfig, SurfaceConfig, WriteConfig
 from sas_jax.superpoints.config import SuperpointConfig
 from sas_jax.teachers.lseg.config import LSegConfig
 from sas_jax.teachers.odise.config import OdiseSettings
+from sas_jax.teachers.seem.config import SeemConfig
 
 # Scripts that use the flags below a heading, for their --help.
 _ALL = ("pipeline", "ablate")
@@ -114,6 +115,11 @@ MODELS = {
         leave_out=("compat",),
         names={field: f"lseg_{field}" for field in LSegConfig.__dataclass_fields__},
     ),
+    "seem": config_flags.define(
+        SeemConfig,
+        leave_out=("compat",),
+        names={field: f"seem_{field}" for field in SeemConfig.__dataclass_fields__},
+    ),
     "odise": config_flags.define(
         OdiseSettings,
         names={field: f"odise_{field}" for field in OdiseSettings.__dataclass_fields__},
@@ -145,6 +151,12 @@ VOCABULARY = flags.DEFINE_string(
 )
 SYNTHESIS = config_flags.define(SynthesisConfig)
 CAPABILITY = config_flags.define(CapabilityConfig, names={"seed": "capability_seed"})
+CAPABILITY_FROM = flags.DEFINE_list(
+    "capability_from",
+    [],
+    "Tables of capability that were measured elsewhere: another workspace, its "
+    "capability folder, or files. Nothing is painted then.",
+)
 
 config_flags.heading("Superpoints and fusion", *_ALL, *_FUSED)
 SUPERPOINT = config_flags.define(SuperpointConfig, leave_out=("neighbors",))

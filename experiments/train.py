@@ -157,7 +157,8 @@ def _missing() -> list[str]:
         if not any(any(folder.glob("*.safetensors")) for folder in folders):
             folder = workspace.feature_folder
             lines.append(line("teachers' features", folder, "extract_features"))
-        if not any(workspace.capability.glob("*.json")):
+        elsewhere = stage_flags.CAPABILITY_FROM.value
+        if not elsewhere and not any(workspace.capability.glob("*.json")):
             folder = workspace.capability
             lines.append(line("capabilities", folder, "measure_capability"))
         folder = workspace.fused_by(settings.fused_name())

@@ -30,12 +30,14 @@ class LoadOptions:
         without training. None means the model's own.
       device: `cpu` or `cuda:<n>`.
       download: whether published weights that are not here may be fetched.
+      compat: which recipe, for models where paper and authors' code differ.
       settings: the model's configuration, of its own class; None means its defaults.
     """
 
     weights: str | None = None
     device: str = "cpu"
     download: bool = False
+    compat: Compat = "paper"
     settings: Any = None
 
 

@@ -270,3 +270,96 @@ def self_distillation(features, text, labels, of_superpoints, superpoint, counte
     return of_voxels, [
         cross_entropy(text @ mean, of_superpoints[s]) for s, mean in means.items()
     ]
+
+
+def capability(pseudo, predicted, index, compat):
+    """S_j of one class by one teacher, pixel by pixel (Eq. 3-4).
+
+    The code pools over images; an image without either mask says nothing.
+    """
+    shares, both_of_all, either_of_all = [], 0, 0
+    for mask, classes in zip(pseudo, predicted, strict=True):
+        both = either = 0
+        for here, found in zip(mask.ravel(), classes.ravel(), strict=True):
+            both += bool(here) and found == index
+            either += bool(here) or found == index
+        both_of_all, either_of_all = both_of_all + both, either_of_all + either
+        if either:
+            shares.append(both / either)
+    if not shares:
+        return 0.0
+    if compat == "official":
+        return both_of_all / either_of_all
+    return sum(shares) / len(shares)
+
+
+def point_prompts(coarse, count, rim, min_pixels, seeds):
+    """Points (row, column) that prompt for a coarse mask, as the code places them.
+
+    Args:
+      rim: pixels along the border where no point may lie.
+      min_pixels: with fewer inside, `seeds` take the mask's place.
+      seeds: pixels around the centre.
+    """
+    height, width = coarse.shape
+    inside = {
+        (r, c)
+        for r in range(rim, height - rim)
+        for c in range(rim, width - rim)
+        if coarse[r, c]
+    }
+    if len(inside) < min_pixels:
+        inside = set(seeds)
+    parts = _parts(inside)
+    if len(parts) == 1:
+        shares = [count]
+    elif len(parts) == 2:
+        shares = [count - 1, 1]
+    else:
+        shares = [1] * count
+    points = []
+    for part, share in zip(parts, shares, strict=False):
+        left = set(part)
+        for _ in range(min(share, len(part))):
+            best = _deepest(left, height, width)
+            points.append(best)
+            left.remove(best)
+    return points
+
+
+def _parts(pixels):
+    """Pieces that hang together over edges and corners, the largest first."""
+    left, parts = sorted(pixels, reverse=True), []
+    open_pixels = set(left)
+    while left:
+        start = left.pop()
+        if start not in open_pixels:
+            continue
+        open_pixels.remove(start)
+        part, queue = [start], [start]
+        while queue:
+            r, c = queue.pop()
+            for near in itertools.product((r - 1, r, r + 1), (c - 1, c, c + 1)):
+                if near in open_pixels:
+                    open_pixels.remove(near)
+                    part.append(near)
+                    queue.append(near)
+        parts.append(part)
+    return sorted(parts, key=len, reverse=True)
+
+
+def _deepest(pixels, height, width):
+    """The first pixel, row by row, that is farthest from all that is outside."""
+    best, depth = None, -1.0
+    rows, cols = np.ogrid[:height, :width]
+    outside = np.ones((height, width), bool)
+    for pixel in pixels:
+        outside[pixel] = False
+    for r, c in sorted(pixels):
+        away = min(r + 1, c + 1, height - r, width - c)  # the frame is outside
+        if outside.any():
+            square = ((rows - r) ** 2 + (cols - c) ** 2)[outside].min()
+            away = min(away, math.sqrt(square))
+        if away > depth:
+            best, depth = (r, c), away
+    return best

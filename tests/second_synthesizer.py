@@ -16,6 +16,7 @@ class DiscSynthesizer:
     masks = MaskConfig(threshold=0.5)
     one_thread = True
     judge = None
+    images_at_once = None
 
     def __init__(self, steps: int):
         self.spec = {"model": "discs", "steps": steps}

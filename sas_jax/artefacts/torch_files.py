@@ -1,7 +1,8 @@
 """Files of torch.save, read without torch and without trust.
 
 Both containers are known: the zip archive of torch 1.6 and later, `<stem>/data.pkl`
-beside one entry per storage, and the stream of pickles before it. What the pickle may
+beside one entry per storage, and the stream of pickles before it; and a dictionary of
+arrays or tensors that pickle.dump wrote. What the pickle may
 build is decided by `torch_pickle`; nothing in a file is ever run. Memory stays within a
 small multiple of the file: entries are stored, not compressed, and read once.
 """
@@ -64,7 +65,7 @@ def read_torch(path: str | os.PathLike, *, strangers: bool = False) -> Any:
             if file.read(1) != b"\x80":  # before all of it is taken into memory
                 raise ValueError("an empty file or something else")
             file.seek(0)
-            return _read_legacy(file.read(), budget, strangers)
+            return _read_pickles(file.read(), budget, strangers)
     except FileNotFoundError as error:
         raise InputError(
             f"torch file: a file is required, got none ({path}). Check the path."
@@ -133,6 +134,18 @@ def _identity(identity: tuple[Any, ...]) -> tuple[Storage, str, int]:
     return kind, key, count
 
 
+def _read_pickles(data: bytes, budget: int, strangers: bool) -> Any:
+    """Return a dictionary that is one pickle, or what the old torch.save wrote."""
+
+    def inner(part: bytes) -> Any:
+        return _read_legacy(part, budget, strangers=False)
+
+    first = read_object(io.BytesIO(data), _none, budget, inner, strangers=strangers)
+    if isinstance(first, dict):
+        return first
+    return _read_legacy(data, budget, strangers)
+
+
 def _read_legacy(data: bytes, budget: int, strangers: bool) -> Any:
     """Read the pickles, then the storages in the order of a list of their keys.
 
@@ -184,8 +197,8 @@ def _width(kind: Storage) -> int:
 
 def _plain(file: io.BytesIO) -> Any:
     """Read a pickle without tensors."""
+    return read_object(file, _none, 4096)
 
-    def none(identity: tuple[Any, ...]) -> np.ndarray:
-        raise ValueError("a tensor in the wrong place")
 
-    return read_object(file, none, 4096)
+def _none(identity: tuple[Any, ...]) -> np.ndarray:
+    raise ValueError("a tensor in the wrong place")

@@ -43,6 +43,7 @@ _NAMES = {
     "torch._utils _rebuild_tensor_v2": "tensor",
     "torch._utils _rebuild_parameter": "parameter",
     "torch Size": "tuple",
+    "torch.storage _load_from_bytes": "file",
     "numpy ndarray": "array type",
     "numpy dtype": "dtype",
     "_codecs encode": "bytes",
@@ -107,7 +108,12 @@ class _Array:
 
 
 def read_object(
-    file: io.BytesIO, storages: Storages, max_bytes: int, *, strangers: bool = False
+    file: io.BytesIO,
+    storages: Storages,
+    max_bytes: int,
+    inner: Callable[[bytes], Any] | None = None,
+    *,
+    strangers: bool = False,
 ) -> Any:
     """Return the object of one pickle, whose end the file is left at.
 
@@ -115,6 +121,8 @@ def read_object(
       file: at the beginning of a pickle.
       storages: returns the elements of a tensor's storage.
       max_bytes: copies may take together, in bytes.
+      inner: reads a file of torch.save that is part of the pickle: `pickle.dump` keeps
+        the storage of a tensor in one. None refuses them.
       strangers: a `Stranger` stands for what is not known, where it would be refused;
         entries of dicts under keys of other kinds than strings and integers are left
         out.
@@ -127,12 +135,19 @@ def read_object(
       Refused: for an operation or a name that is not known.
       ValueError, LookupError, TypeError, ...: for a damaged pickle.
     """
-    return _Machine(storages, max_bytes, strangers).run(file)
+    return _Machine(storages, max_bytes, inner, strangers).run(file)
 
 
 class _Machine:
-    def __init__(self, storages: Storages, max_bytes: int, strangers: bool):
+    def __init__(
+        self,
+        storages: Storages,
+        max_bytes: int,
+        inner: Callable[[bytes], Any] | None,
+        strangers: bool,
+    ):
         self._storages = storages
+        self._inner = inner
         self._strangers = strangers
         self._left = max_bytes
         self._stack: list[Any] = []
@@ -244,6 +259,10 @@ class _Machine:
             if encoding not in ("latin1", "latin-1"):
                 raise Refused("bytes in another encoding than latin1")
             return text.encode("latin1")
+        if what == "file" and self._inner is not None:
+            data = _typed(arguments[0], bytes)
+            self._charge(len(data))
+            return self._inner(data)
         if what == "number":
             kind, data = arguments
             return np.frombuffer(_typed(data, bytes), _typed(kind, _Dtype).dtype, 1)[0]

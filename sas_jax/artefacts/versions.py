@@ -44,6 +44,8 @@ LIBRARIES: dict[str, tuple[tuple[str, ...], int]] = {
         ),
         2,
     ),
+    # Its lexicon decides which words of a caption stay.
+    "textblob": (("textblob",), 2),
     # Every release, the third number too, compiles with another XLA.
     "jax": (("jaxlib",), 3),
     # Where a ray hits decides what a rendered frame shows.

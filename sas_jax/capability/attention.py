@@ -4,6 +4,8 @@ M = softmax(Q K^T / sqrt(d)) with queries from the noisy image and keys from the
 prompt's tokens (Eq. 1); M_x^{y,z} is the map of token x in U-Net layer y at step z,
 averaged over heads. The same code serves Stable Diffusion and the small model: both
 are U-Nets of diffusers whose cross-attentions are the modules named `attn2`.
+Two sums per layer are kept, nothing per step; self-attention, half a gigabyte in every
+large layer, is not recorded.
 B images, L tokens, h x w one layer's grid, S edge of the result.
 """
 
@@ -104,8 +106,10 @@ class RecordingProcessor:
         batch = hidden_states.shape[0]
         mask = attn.prepare_attention_mask(attention_mask, text.shape[1], batch)
         weights = attn.get_attention_scores(query, key, mask)
-        mean = weights.detach().view(batch, attn.heads, *weights.shape[1:]).mean(1)
-        self._store.add(self._layer, mean.chunk(2)[1] if self._guided else mean)
+        heads = weights.detach().view(batch, attn.heads, *weights.shape[1:])
+        shown = heads.chunk(2)[1] if self._guided else heads
+        # in half precision a mean over heads would lose what Eq. 2 divides by
+        self._store.add(self._layer, shown.float().mean(1))
         mixed = attn.batch_to_head_dim(torch.bmm(weights, value))
         return attn.to_out[1](attn.to_out[0](mixed))
 
@@ -121,6 +125,9 @@ def recording(unet, *, guided: bool) -> Iterator[CrossAttention]:
 
     Yields:
       The store that fills up; the U-Net's own processors are back afterwards.
+
+    Raises:
+      InputError: from the U-Net, when the images are not square.
     """
     before = dict(unet.attn_processors)
     store = CrossAttention()
@@ -129,12 +136,24 @@ def recording(unet, *, guided: bool) -> Iterator[CrossAttention]:
         for name in before
         if name.endswith("attn2.processor")
     }
+    watched = unet.register_forward_pre_hook(_check_square, with_kwargs=True)
     try:
         # set_attn_processor empties the dictionary that it is given
         unet.set_attn_processor({**before, **cross})
         yield store
     finally:
+        watched.remove()
         unet.set_attn_processor(before)
+
+
+def _check_square(unet, args, kwargs) -> None:
+    # a layer sees pixels in a row: 4 x 16 of them would pass for 8 x 8
+    height, width = (args[0] if args else kwargs["sample"]).shape[-2:]
+    if height != width:
+        raise InputError(
+            f"attention: images must be square, got a latent grid of {height} x "
+            f"{width}. Synthesize square images."
+        )
 
 
 @dataclasses.dataclass(frozen=True)

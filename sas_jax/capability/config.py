@@ -1,6 +1,7 @@
 """How images are painted, cut into masks, and teachers measured on them."""
 
 import dataclasses
+from typing import Literal
 
 from sas_jax.checks import in_range
 from sas_jax.registry import Compat
@@ -35,18 +36,24 @@ class SynthesisConfig:
 
     Attributes:
       synthesizer: what paints the images, a name of its registry.
-      diffusion_weights: file or folder of its weights; None takes its own.
+      diffusion_weights: file or folder of its weights, or `random:<seed>` to try Stable
+        Diffusion without them; None takes its own.
       diffusion_steps: denoising steps; None takes its own number.
+      diffusion_scheduler: how Stable Diffusion denoises; None takes its own.
+      diffusion_px: edge of Stable Diffusion's images; None takes that of its training.
       guidance: scale of classifier-free guidance; None takes its own.
       attention_threshold: on the attention map, for the coarse mask; None takes its
         own.
       point_prompter: what refines masks by points, a name of its registry.
-      sam_weights: folder of a prompter's weights; None looks into the cache.
+      sam_weights: folder of a prompter's weights, or `random:<seed>`; None looks where
+        weights are kept.
     """
 
     synthesizer: str = "small"
     diffusion_weights: str | None = None
     diffusion_steps: int | None = None
+    diffusion_scheduler: Literal["pndm", "ddim", "dpm", "euler"] | None = None
+    diffusion_px: int | None = None
     guidance: float | None = None
     attention_threshold: float | None = None
     point_prompter: str = "grabcut"
@@ -54,4 +61,5 @@ class SynthesisConfig:
 
     def __post_init__(self) -> None:
         in_range("synthesis", "diffusion_steps", self.diffusion_steps, 1)
+        in_range("synthesis", "diffusion_px", self.diffusion_px, 8)
         in_range("synthesis", "attention_threshold", self.attention_threshold, 0, 1)

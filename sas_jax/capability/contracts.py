@@ -61,11 +61,15 @@ class SynthesizerOptions(LoadOptions):
       compat: which recipe the attention maps follow.
       steps: denoising steps.
       guidance: scale of classifier-free guidance.
+      image_px: edge of the images.
+      scheduler: how it denoises, a name that the model knows.
     """
 
     compat: Compat = "paper"
     steps: int | None = None
     guidance: float | None = None
+    image_px: int | None = None
+    scheduler: str | None = None
 
 
 class Synthesizer(Protocol):
@@ -77,12 +81,15 @@ class Synthesizer(Protocol):
       one_thread: whether it works on one thread of the CPU, so that several processes
         may each paint classes of their own.
       judge: name of what can judge its pseudo masks (see `registry.JUDGES`), or None.
+      images_at_once: how many images it paints in one go. A run that is killed loses
+        these at most; None paints and keeps a class as a whole.
     """
 
     spec: dict
     masks: MaskConfig
     one_thread: bool
     judge: str | None
+    images_at_once: int | None
 
     def synthesize(self, prompt: str, word: str, seeds: Sequence[int]) -> Synthesized:
         """Paint one image per seed.

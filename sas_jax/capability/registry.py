@@ -22,6 +22,7 @@ SYNTHESIZERS: dict[str, str] = {
 PROMPTERS: dict[str, str] = {
     "grabcut": "sas_jax.capability.grabcut:load",
     "sam": "sas_jax.capability.sam:load",
+    "sam2": "sas_jax.capability.sam2:load",
 }
 """Name -> `module:function`, called with `LoadOptions`."""
 

@@ -1,7 +1,7 @@
 """The capability stage: images and pseudo masks once, then every teacher's table.
 
-Each finished class is on disk before the next begins; what is current is not made
-again.
+Each finished image is on disk before the next begins, where the synthesizer paints one
+at a time; what is current is not made again.
 """
 
 import dataclasses
@@ -35,13 +35,17 @@ Progress = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """One class that is to be painted."""
+    """One class that is to be painted; `models` is the key of who does it."""
 
     folder: files.PathLike
     name: str
     prompt: str
     seeds: tuple[int, ...]
-    key: str
+    models: str
+
+    def key(self, seeds: Sequence[int]) -> str:
+        """Return the content key of the images of some seeds."""
+        return files.content_key([self.models, self.prompt, self.name, tuple(seeds)])
 
 
 def make_images(
@@ -60,7 +64,7 @@ def make_images(
       vocabulary: classes.
       recipe: models and rules.
       config: how many images, which prompts.
-      progress: called with each class's name when it is done.
+      progress: called with the class's name for every image that is there.
       workers: processes at most, for a recipe of one thread; each holds its models in
         memory (0.6 GB with the small synthesizer). Others are run here.
 
@@ -78,15 +82,18 @@ def make_images(
     made_by = decided_by(
         __name__, module_of(recipe.synthesizer), module_of(recipe.prompter)
     )
-    models = [recipe.synthesizer.spec, recipe.prompter.spec, recipe.masks, made_by]
+    models = files.content_key(
+        [recipe.synthesizer.spec, recipe.prompter.spec, recipe.masks, made_by]
+    )
     jobs = []
     for name in names:
-        prompt = image_prompt(name, config.compat)
-        key = files.content_key([models, prompt, name, seeds])
-        if files.is_current(store.images_path(folder, name), key):
-            progress(name)
+        job = _Job(folder, name, image_prompt(name, config.compat), seeds, models)
+        if files.is_current(store.images_path(folder, name), job.key(seeds)):
+            store.remove_parts(folder, name)  # a run may have been killed before it
+            for _ in seeds:
+                progress(name)
         else:
-            jobs.append(_Job(folder, name, prompt, seeds, key))
+            jobs.append(job)
     workers = workers if recipe.one_thread else 1
     for name in _paint_all(recipe, jobs, workers):
         progress(name)
@@ -94,16 +101,18 @@ def make_images(
 
 
 def _paint_all(recipe: Recipe, jobs: list[_Job], workers: int) -> Iterator[str]:
-    """Paint classes here or in processes; yield their names in order."""
+    """Paint here or in processes; yield the class of every image, classes in order."""
     workers = min(workers, len(jobs))
     if workers < 2:
-        yield from map(functools.partial(_paint, recipe), jobs)
+        for job in jobs:
+            yield from _paint(recipe, job)
         return
     # as bytes: PyTorch would hand every tensor over in shared memory
     paint = functools.partial(_paint_packed, pickle.dumps(recipe))
     with worker_pool(workers) as pool:
         try:
-            yield from pool.map(paint, jobs)
+            for names in pool.map(paint, jobs):
+                yield from names
         except BrokenProcessPool as error:
             raise InputError(
                 "capability: processes that paint must live, got one that was killed, "
@@ -115,23 +124,45 @@ def _paint_all(recipe: Recipe, jobs: list[_Job], workers: int) -> Iterator[str]:
             raise
 
 
-def _paint_packed(recipe: bytes, job: _Job) -> str:
+def _paint_packed(recipe: bytes, job: _Job) -> list[str]:
     # Ctrl-C reaches every process: the one that waits for this one answers it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return _paint(pickle.loads(recipe), job)
+    return list(_paint(pickle.loads(recipe), job))
 
 
-def _paint(recipe: Recipe, job: _Job) -> str:
-    """Make and write the images and pseudo masks of one class; return its name."""
-    made = recipe.synthesizer.synthesize(job.prompt, job.name, job.seeds)
+def _paint(recipe: Recipe, job: _Job) -> Iterator[str]:
+    """Make and write the images and pseudo masks of one class; yield its name for each.
+
+    Images are painted in the same company, whether a run was stopped or not: what else
+    is in a batch moves the last bits of an image.
+    """
+    at_once = recipe.synthesizer.images_at_once or len(job.seeds)
+    parts = []
+    for i in range(0, len(job.seeds), at_once):
+        seeds = job.seeds[i : i + at_once]
+        parts.append(_part(recipe, job, seeds))
+        yield from [job.name] * len(seeds)
+    arrays = ("images", "attention", "coarse", "refined")
+    whole = {name: np.concatenate([getattr(p, name) for p in parts]) for name in arrays}
+    entry = ClassImages(job.name, job.prompt, **whole, key=job.key(job.seeds))
+    store.write_images(job.folder, entry)
+    store.remove_parts(job.folder, job.name)
+
+
+def _part(recipe: Recipe, job: _Job, seeds: tuple[int, ...]) -> ClassImages:
+    """Paint what one go of the synthesizer gives, or read what a stopped run left."""
+    key, alone = job.key(seeds), seeds == job.seeds
+    path = store.images_path(job.folder, job.name, seeds[0])
+    if not alone and files.is_current(path, key):
+        return store.read_images(job.folder, job.name, seeds[0])
+    made = recipe.synthesizer.synthesize(job.prompt, job.name, seeds)
     # what is stored is what is used: a resumed run must see the same maps
     heat = made.attention.astype(np.float16).astype(np.float32)
     coarse, refined = pseudo_masks(made.images, heat, recipe.prompter, recipe.masks)
-    entry = ClassImages(
-        job.name, job.prompt, made.images, heat, coarse, refined, job.key
-    )
-    store.write_images(job.folder, entry)
-    return job.name
+    entry = ClassImages(job.name, job.prompt, made.images, heat, coarse, refined, key)
+    if not alone:
+        store.write_images(job.folder, entry, seeds[0])
+    return entry
 
 
 def measure_teacher(

@@ -1,53 +1,39 @@
 """The point prompter SAM, for photographs; it needs the points only."""
 
-import functools
-
 import numpy as np
 import torch
 import transformers
 from jaxtyping import Bool, Float, Int, UInt8
+from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
-from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.capability.prompted import Prompted, load_network
 from sas_jax.registry import LoadOptions
-from sas_jax.teachers.weights_id import settings_of, weights_id
+from sas_jax.teachers.checkpoint import built
+from sas_jax.teachers.weights_id import settings_of
+from sas_jax.weights.find import find_folder, seed_of
 
-SAM = "facebook/sam-vit-huge"
+NAME = "sam"
 
 
-class SamPrompter:
-    """Outline with SAM through transformers; the weights are read when first needed.
+class SamPrompter(Prompted):
+    """Outline with SAM through transformers, by its own processor of images.
 
     The authors' code gives SAM images in BGR order although it expects RGB; here they
-    are RGB.
+    are RGB, whatever `compat` says: plain errors are not reproduced.
     """
-
-    one_thread = False
 
     def __init__(
         self,
-        source: str = SAM,
+        model: transformers.SamModel,
+        processor: transformers.SamProcessor,
         device: str = "cpu",
-        model: transformers.SamModel | None = None,
-        processor: transformers.SamProcessor | None = None,
+        weights: str | None = None,
     ) -> None:
-        """Name a folder or hub id, or hand over a loaded model with its processor."""
-        self._source, self._device = source, device
-        self._model, self._processor = model, processor
-
-    @functools.cached_property
-    def spec(self) -> dict:
-        """Everything that changes the masks; reads the weights.
-
-        Raises:
-          WeightsMissing: when the weights are not on this machine.
-        """
-        model, processor = self._load()
-        return {
-            "model": "sam",
-            "weights": weights_id(sam=model),
-            "network": settings_of(model.config.to_dict()),
-            "images": settings_of(processor.image_processor.to_dict()),
-        }
+        """Take a network with its processor; see `Prompted`."""
+        super().__init__(model, device, weights)
+        self._processor = processor
+        images = settings_of(processor.image_processor.to_dict())
+        self.spec = {"model": NAME, **self.identity, "images": images}
 
     @torch.no_grad()
     def mask(
@@ -56,53 +42,54 @@ class SamPrompter:
         points: Int[np.ndarray, "n 2"],
         hint: Float[np.ndarray, "H W"] | None = None,
     ) -> Bool[np.ndarray, "H W"]:
-        """See `PointPrompter`; the hint is not used.
-
-        Raises:
-          WeightsMissing: when the weights are not on this machine.
-        """
-        model, processor = self._load()
+        """See `PointPrompter`; the hint is not used."""
         spots = [[[[int(column), int(row)] for row, column in points]]]
-        inputs = processor(
+        inputs = self._processor(
             image,
             input_points=spots,
             input_labels=[[[1] * len(points)]],
             return_tensors="pt",
-        ).to(self._device)
-        output = model(**inputs, multimask_output=False)
-        masks = processor.image_processor.post_process_masks(
+        )
+        pixels = inputs.pop("pixel_values")
+        output = self.model(
+            image_embeddings=self.embedded(image, pixels),
+            input_points=inputs["input_points"].float().to(self.device),
+            input_labels=inputs["input_labels"].to(self.device),
+            multimask_output=False,
+        )
+        masks = self._processor.image_processor.post_process_masks(
             output.pred_masks.cpu(),
-            inputs["original_sizes"].cpu(),
-            inputs["reshaped_input_sizes"].cpu(),
+            inputs["original_sizes"],
+            inputs["reshaped_input_sizes"],
         )
         return masks[0][0, 0].numpy().astype(bool)
 
-    def _load(self) -> tuple[transformers.SamModel, transformers.SamProcessor]:
-        if self._model is None or self._processor is None:
-            try:
-                model, report = transformers.SamModel.from_pretrained(
-                    self._source, local_files_only=True, output_loading_info=True
-                )
-                self._processor = transformers.SamProcessor.from_pretrained(
-                    self._source, local_files_only=True
-                )
-            except OSError as error:
-                raise WeightsMissing(
-                    f"sam: weights must be on this machine (2.6 GB, Apache-2.0), got "
-                    f"none ({self._source}). Run `hf download {SAM}` or give a folder; "
-                    "without them use the GrabCut prompter."
-                ) from error
-            # transformers would fill absent tensors with random numbers
-            if report["missing_keys"]:
-                raise InputError(
-                    f"sam: the checkpoint must fill the network, got none for "
-                    f"{sorted(report['missing_keys'])[:3]} ({self._source}). "
-                    "Download it again."
-                )
-            self._model = model.eval().to(self._device)
-        return self._model, self._processor
+
+def random_sam(seed: int) -> transformers.SamModel:
+    """Build SAM's ViT-H with weights that follow from a seed; 2.6 GB."""
+    vision = transformers.SamVisionConfig(
+        hidden_size=1280,
+        num_hidden_layers=32,
+        num_attention_heads=16,
+        mlp_dim=5120,
+        global_attn_indexes=[7, 15, 23, 31],
+    )
+    config = transformers.SamConfig(vision_config=vision.to_dict())
+    return built(lambda: transformers.SamModel(config), seed)
 
 
 def load(options: LoadOptions) -> SamPrompter:
-    """Return the prompter for the registry."""
-    return SamPrompter(options.weights or SAM, options.device)
+    """Load the prompter for the registry.
+
+    Raises:
+      WeightsMissing: when the weights are not on this machine.
+      InputError: for files that do not fill the network.
+    """
+    seed = seed_of(options.weights)
+    if seed is not None:
+        processor = transformers.SamProcessor(SamImageProcessorPil())
+        return SamPrompter(random_sam(seed), processor, options.device, options.weights)
+    folder = find_folder(NAME, options.weights, download=options.download)
+    model = load_network(transformers.SamModel, NAME, folder)
+    processor = transformers.SamProcessor.from_pretrained(folder, local_files_only=True)
+    return SamPrompter(model, processor, options.device)

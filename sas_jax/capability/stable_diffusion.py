@@ -1,4 +1,4 @@
-"""The synthesizer Stable Diffusion, 1.x or 2.x, through diffusers."""
+"""The synthesizer Stable Diffusion, 1.x, 2.x or XL, through diffusers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ import numpy as np
 import torch
 
 from sas_jax.artefacts import files
-from sas_jax.capability import attention
+from sas_jax.capability import (
+    attention,
+    diffusion_pipelines,
+    prompt_tokens,
+    random_diffusion,
+)
 from sas_jax.capability.attention import AttentionConfig
 from sas_jax.capability.contracts import MaskConfig, Synthesized, SynthesizerOptions
-from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.checks import in_range
+from sas_jax.errors import InputError
 from sas_jax.registry import said
-from sas_jax.teachers.text import word_tokens
-from sas_jax.teachers.weights_id import settings_of, weights_id
+from sas_jax.weights.find import find_folder, seed_of
 
 if TYPE_CHECKING:
     import diffusers
 
-STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+NAME = "stable-diffusion"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,26 +34,39 @@ class StableDiffusionConfig:
     """How Stable Diffusion is run.
 
     Attributes:
-      model: folder or hub id.
       steps: denoising steps; 50 in the authors' code.
       guidance: 7.0 is what the authors' code passes (it declares 7.5 and ignores it).
-      image_size: edge of the images, pixels.
+      image_size: edge of the images, pixels; None takes that which the U-Net was
+        trained for (512 for 1.x, 512 or 768 for 2.x, 1024 for XL).
+      scheduler: one of `diffusion_pipelines.SCHEDULERS`; None takes the pipeline's.
       batch: images per run.
       device: `cpu` or `cuda:<n>`.
-      dtype: `float32`, `float16` or `bfloat16`.
+      dtype: `float32`, `float16` or `bfloat16`; None takes `float16` on a GPU, and
+        `float32` on the CPU.
     """
 
-    model: str = STABLE_DIFFUSION
     steps: int = 50
     guidance: float = 7.0
-    image_size: int = 512
+    image_size: int | None = None
+    scheduler: str | None = None
     batch: int = 1
     device: str = "cpu"
-    dtype: str = "float32"
+    dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        in_range("stable diffusion", "steps", self.steps, 1)
+        in_range("stable diffusion", "batch", self.batch, 1)
+        in_range("stable diffusion", "image_size", self.image_size, 1)
+        known = diffusion_pipelines.SCHEDULERS
+        if self.scheduler not in (None, *known):
+            raise InputError(
+                f"stable diffusion: a scheduler must be one of {', '.join(known)}, got "
+                f"{self.scheduler}. Correct --diffusion_scheduler."
+            )
 
 
 class StableDiffusionSynthesizer:
-    """Paint with Stable Diffusion (1.x or 2.x) from local files.
+    """Paint with a pipeline of diffusers.
 
     Deterministic: for one device and, on the CPU, one number of threads.
     """
@@ -59,32 +77,46 @@ class StableDiffusionSynthesizer:
 
     def __init__(
         self,
+        pipeline: diffusers.DiffusionPipeline,
         config: StableDiffusionConfig | None = None,
         maps: AttentionConfig | None = None,
-        pipeline: diffusers.StableDiffusionPipeline | None = None,
+        weights: str | None = None,
     ) -> None:
-        """Load the pipeline, or take one that is already there.
+        """Take a pipeline, which is moved to the device and changed.
+
+        Args:
+          pipeline: of Stable Diffusion 1.x, 2.x or XL.
+          config: how it is run.
+          maps: how its attention becomes one map.
+          weights: what stands for its weights in keys; None hashes them.
 
         Raises:
-          WeightsMissing: when the weights are not on this machine.
-          InputError: when the tokenizer does not fit the text encoder.
+          InputError: when the pipeline has no attention to words, the tokenizer does
+            not fit the text encoder, or the images' size does not fit the decoder.
         """
-        self._config = config or StableDiffusionConfig()
+        diffusion_pipelines.check_pipeline(pipeline)
+        self._config = _resolved(config or StableDiffusionConfig(), pipeline)
         self._maps = maps or AttentionConfig()
-        self._pipeline = pipeline or load_pipeline(self._config)
-        _check_tokenizer(self._pipeline)
-        self._pipeline.set_progress_bar_config(disable=True)
+        if self._config.scheduler is not None:
+            diffusion_pipelines.set_scheduler(pipeline, self._config.scheduler)
         self.spec = {
             "model": "stable_diffusion",
-            "config": files.canonical(
-                dataclasses.replace(self._config, device="", model="")
-            ),
-            **_parts(self._pipeline),
+            "config": files.canonical(dataclasses.replace(self._config, device="")),
+            **diffusion_pipelines.identity(pipeline, weights),
             "attention": files.canonical(self._maps),
         }
+        self._size = self.spec["config"]["image_size"]
+        dtype = getattr(torch, str(self._config.dtype))
+        self._pipeline = pipeline.to(self._config.device, dtype)
+        self._pipeline.set_progress_bar_config(disable=True)
+        self.images_at_once = self._config.batch
 
     def synthesize(self, prompt: str, word: str, seeds: Sequence[int]) -> Synthesized:
-        """See `Synthesizer`."""
+        """See `Synthesizer`.
+
+        Raises:
+          InputError: when the prompt lacks the word, or a number overflows.
+        """
         parts = [
             self._batch(prompt, word, seeds[i : i + self._config.batch])
             for i in range(0, len(seeds), self._config.batch)
@@ -93,97 +125,81 @@ class StableDiffusionSynthesizer:
         return Synthesized(images, maps, prompt, tuple(int(s) for s in seeds))
 
     def _batch(self, prompt, word, seeds) -> tuple[np.ndarray, np.ndarray]:
-        config, pipeline = self._config, self._pipeline
-        tokens = [prompt_tokens(pipeline.tokenizer, prompt, word)] * len(seeds)
-        generators = [
-            torch.Generator(config.device).manual_seed(int(seed)) for seed in seeds
-        ]
-        with attention.recording(pipeline.unet, guided=config.guidance > 1) as store:
-            images = pipeline(
+        config, size = self._config, self._size
+        tokens = [self._tokens(prompt, word)] * len(seeds)
+        with attention.recording(self._pipeline.unet, guided=self._guided) as store:
+            images = self._pipeline(
                 [prompt] * len(seeds),
                 num_inference_steps=config.steps,
                 guidance_scale=config.guidance,
-                generator=generators,
-                height=config.image_size,
-                width=config.image_size,
+                generator=[
+                    torch.Generator(config.device).manual_seed(int(seed))
+                    for seed in seeds
+                ],
+                height=size,
+                width=size,
                 output_type="np",
             ).images
-        maps = attention.class_maps(store, tokens, config.image_size, self._maps, word)
+        maps = attention.class_maps(store, tokens, size, self._maps, word)
+        if not (np.isfinite(images).all() and bool(maps.isfinite().all())):
+            raise InputError(
+                f"stable diffusion: finite numbers are required, got others in "
+                f"{config.dtype} for {prompt!r}. Run it on the CPU, in float32."
+            )
         return (images * 255).round().astype(np.uint8), maps.cpu().numpy()
 
+    @property
+    def _guided(self) -> bool:
+        """Whether diffusers puts an unconditional half first, by its own rule."""
+        distilled = self._pipeline.unet.config.time_cond_proj_dim is not None
+        return self._config.guidance > 1 and not distilled
 
-def load_pipeline(config: StableDiffusionConfig) -> diffusers.StableDiffusionPipeline:
-    """Load Stable Diffusion from a folder or the local hub cache; nothing is fetched.
-
-    Raises:
-      WeightsMissing: when it is not there.
-    """
-    # imported here: the class pulls in half of transformers, with its log lines
-    import diffusers
-
-    try:
-        pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
-            config.model,
-            local_files_only=True,
-            safety_checker=None,
-            requires_safety_checker=False,
-            low_cpu_mem_usage=False,  # the other way needs accelerate
-        )
-    except (OSError, ValueError) as error:  # ValueError: neither a folder nor an id
-        raise WeightsMissing(
-            f"stable diffusion: weights must be on this machine (4 GB, CreativeML Open "
-            f"RAIL-M), got none ({config.model}). Run `hf download {STABLE_DIFFUSION}` "
-            "or give a folder; without them use the small diffusion model."
-        ) from error
-    return pipeline.to(config.device, getattr(torch, config.dtype))
+    def _tokens(self, prompt: str, word: str) -> list[int]:
+        """Return the positions of a class's tokens, the same for every tokenizer."""
+        pairs = diffusion_pipelines.text_parts(self._pipeline)
+        found = [
+            prompt_tokens.positions(tokenizer, prompt, word, self._maps.compat)
+            for tokenizer, _ in pairs
+        ]
+        if any(row != found[0] for row in found):
+            raise InputError(
+                f"stable diffusion: both tokenizers must split {prompt!r} alike, got "
+                f"{word!r} at {found}. Give an unchanged folder of the model."
+            )
+        return found[0]
 
 
-def _parts(pipeline: diffusers.StableDiffusionPipeline) -> dict:
-    """Return the identity of all parts of a pipeline that decide an image."""
-    networks = {
-        "unet": pipeline.unet,
-        "decoder": pipeline.vae,
-        "text": pipeline.text_encoder,
-    }
-    text = pipeline.text_encoder.config.to_dict()
-    return {
-        "weights": weights_id(**networks),
-        "unet": settings_of(pipeline.unet.config),
-        "decoder": settings_of(pipeline.vae.config),
-        "text": settings_of(text),
-        "words": files.content_key(pipeline.tokenizer.get_vocab()),
-        "sampler": type(pipeline.scheduler).__name__,
-        "schedule": settings_of(pipeline.scheduler.config),
-    }
-
-
-def prompt_tokens(tokenizer, prompt: str, word: str) -> list[int]:
-    """Return the positions of a word's tokens in a prompt, for CLIP's tokenizer.
-
-    Raises:
-      InputError: when the prompt does not contain the word.
-    """
-    offsets = tokenizer(prompt, return_offsets_mapping=True)["offset_mapping"]
-    return word_tokens(prompt, word, [tuple(pair) for pair in offsets])
-
-
-def _check_tokenizer(pipeline) -> None:
-    # Without its files the tokenizer class builds an empty one and says nothing.
-    have = len(pipeline.tokenizer)
-    want = pipeline.text_encoder.config.vocab_size
-    if have != want:
+def _resolved(config: StableDiffusionConfig, pipeline) -> StableDiffusionConfig:
+    """Fill in what follows from the pipeline and the device."""
+    scale = pipeline.vae_scale_factor
+    size = config.image_size or pipeline.unet.config.sample_size * scale
+    if size % scale:
         raise InputError(
-            f"stable diffusion: the tokenizer must have {want} entries, got {have}. "
-            "Download the model's tokenizer folder too."
+            f"stable diffusion: image_size must be a multiple of {scale}, got {size}. "
+            "Correct --diffusion_px."
         )
+    dtype = config.dtype or ("float32" if config.device == "cpu" else "float16")
+    return dataclasses.replace(config, image_size=size, dtype=dtype)
 
 
 def load(options: SynthesizerOptions) -> StableDiffusionSynthesizer:
-    """Load the synthesizer for the registry; raises as its class."""
+    """Load the synthesizer for the registry.
+
+    Raises:
+      WeightsMissing: when its weights are not on this machine.
+      InputError: as the class, and for a folder that is no such pipeline.
+    """
     config = said(
         StableDiffusionConfig(device=options.device),
-        model=options.weights,
         steps=options.steps,
         guidance=options.guidance,
+        image_size=options.image_px,
+        scheduler=options.scheduler,
     )
-    return StableDiffusionSynthesizer(config, AttentionConfig(options.compat))
+    maps, seed = AttentionConfig(options.compat), seed_of(options.weights)
+    if seed is not None:
+        pipeline = random_diffusion.random_pipeline(seed)
+        return StableDiffusionSynthesizer(pipeline, config, maps, options.weights)
+    folder = find_folder(NAME, options.weights, download=options.download)
+    pipeline = diffusion_pipelines.load_pipeline(folder)
+    return StableDiffusionSynthesizer(pipeline, config, maps)

@@ -2,12 +2,14 @@
 
 Under the workspace's `capability/`: `images/<class>.safetensors` (made once, for all
 teachers) with a picture sheet `images/<class>.png`; `masks/<teacher>/<class>...` the
-teacher's class map; `<teacher>.json` the table. Each part carries the content key of
-what it was made from, so that a run that was stopped continues per class.
+teacher's class map; `<teacher>.json` the table. While a class is being painted its
+images lie in `images/<class>/<seed>.safetensors`. Each part carries the content key of
+what it was made from, so that a run that was stopped goes on with the next image.
 """
 
 import dataclasses
 import pathlib
+import shutil
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -72,9 +74,20 @@ def file_name(class_name: str) -> str:
     return class_name.replace(" ", "_").replace("/", "_")
 
 
-def images_path(folder: files.PathLike, class_name: str) -> pathlib.Path:
-    """Return where the images of a class lie."""
-    return pathlib.Path(folder) / "images" / f"{file_name(class_name)}.safetensors"
+def images_path(
+    folder: files.PathLike, class_name: str, seed: int | None = None
+) -> pathlib.Path:
+    """Return where the images of a class lie.
+
+    Args:
+      folder: the workspace's `capability` folder.
+      class_name: of the images.
+      seed: of the first of some images of a class that is being painted; None is the
+        whole class.
+    """
+    stem = pathlib.Path(folder) / "images" / file_name(class_name)
+    name = stem if seed is None else stem / str(seed)
+    return name.with_name(f"{name.name}.safetensors")
 
 
 def masks_path(folder: files.PathLike, teacher: str, class_name: str) -> pathlib.Path:
@@ -93,8 +106,10 @@ def quality_path(folder: files.PathLike) -> pathlib.Path:
     return pathlib.Path(folder) / "quality.json"
 
 
-def write_images(folder: files.PathLike, entry: ClassImages) -> None:
-    """Write the images and masks of one class."""
+def write_images(
+    folder: files.PathLike, entry: ClassImages, seed: int | None = None
+) -> None:
+    """Write images and masks of one class; arguments as `images_path`."""
     tensors = {
         "images": entry.images,
         "attention": entry.attention.astype(np.float16),
@@ -102,7 +117,7 @@ def write_images(folder: files.PathLike, entry: ClassImages) -> None:
         "refined": entry.refined.astype(np.uint8),
     }
     files.write_tensors(
-        images_path(folder, entry.name),
+        images_path(folder, entry.name, seed),
         tensors,
         key=entry.key,
         schema=IMAGES_SCHEMA,
@@ -110,9 +125,11 @@ def write_images(folder: files.PathLike, entry: ClassImages) -> None:
     )
 
 
-def read_images(folder: files.PathLike, class_name: str) -> ClassImages:
+def read_images(
+    folder: files.PathLike, class_name: str, seed: int | None = None
+) -> ClassImages:
     """Read what `write_images` wrote; raises like `files.read_tensors`."""
-    path = images_path(folder, class_name)
+    path = images_path(folder, class_name, seed)
     tensors, meta = files.read_tensors(path, schema=IMAGES_SCHEMA)
     return ClassImages(
         name=meta["class"],
@@ -123,6 +140,12 @@ def read_images(folder: files.PathLike, class_name: str) -> ClassImages:
         refined=tensors["refined"].astype(bool),
         key=meta["key"],
     )
+
+
+def remove_parts(folder: files.PathLike, class_name: str) -> None:
+    """Remove the images of a class that were kept while it was being painted."""
+    whole = pathlib.Path(images_path(folder, class_name))
+    shutil.rmtree(whole.with_suffix(""), ignore_errors=True)
 
 
 def write_masks(

@@ -41,7 +41,8 @@ def align(
       encoder: text tower of the shared space.
       compat: `paper` keeps the caption's whole sentence and swaps its noun, one
         sentence per mask. `official` (the authors' code) keeps only the adjectives,
-        as "a <adj and adj> <noun> in a scene", and takes the noun of every pixel from
+        of whatever in the caption and as often as they are said, as
+        "a <adj and adj> <noun> in a scene", and takes the noun of every pixel from
         the semantic map where there is one; void pixels then get a noun without
         adjectives.
 

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 from sas_jax.artefacts.files import content_key
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers.contracts import Image, Segments, check_image, check_segments
-from sas_jax.text.wording import with_article
+from sas_jax.text.articles import with_article
 
 COLOUR_WORDS = {
     "black": "black",

@@ -51,6 +51,7 @@ ENTRIES: dict[str, Entry] = {
         "mask", "sas_jax.rooms.teachers.mask:load", capability="rooms/teachers/tables"
     ),
     "lseg": Entry("dense", "sas_jax.teachers.lseg.teacher:load"),
+    "seem": Entry("mask", "sas_jax.teachers.seem.teacher:load"),
     "openseg": Entry(
         "dense", "sas_jax.teachers.openseg.teacher:load", needs=("torch",)
     ),
@@ -60,6 +61,11 @@ ENTRIES: dict[str, Entry] = {
         needs=("torch", "transformers", "diffusers"),
     ),
     "colour-size": Entry("captioner", "sas_jax.teachers.captions:load_colour_size"),
+    "tap": Entry(
+        "captioner",
+        "sas_jax.teachers.tap.captioner:load",
+        needs=("torch", "cv2", "sentencepiece"),
+    ),
     "none": Entry("captioner", "sas_jax.teachers.captions:load_none"),
 }
 """What `--teachers` and `--captioner` take -> what it is and where."""

@@ -251,7 +251,8 @@ def _missing(
     described: Card, part: WeightsFile, given: str | None, download: bool
 ) -> WeightsMissing:
     size = f"{part.size_gb:g} GB, " if part.size_gb else ""
-    places = [f"--weights={described.name}={given}" if given else "--weights"]
+    flag = _flag(described)
+    places = [f"{flag}{given}" if given else flag.partition("=")[0]]
     if given is None or part is not described.files[0]:
         places += [
             f"${VARIABLE}/{described.name}"
@@ -274,10 +275,14 @@ def _way_out(described: Card, part: WeightsFile, download: bool) -> str:
         ways.append("Nothing was fetched: --download does that.")
     if present := _present(described):
         ways.append(f"With weights here: {', '.join(present)}.")
-    ways.append(
-        f"Without weights, as a smoke test: --weights={described.name}=random:0."
-    )
+    ways.append(f"Without weights, as a smoke test: {_flag(described)}random:0.")
     return " ".join(ways)
+
+
+def _flag(described: Card) -> str:
+    """Return how the scripts are told the weights of a model, up to their place."""
+    alone = {"synthesizer": "--diffusion_weights=", "prompter": "--sam_weights="}
+    return alone.get(described.kind, f"--weights={described.name}=")
 
 
 def _present(described: Card) -> list[str]:

@@ -5,6 +5,7 @@ of their names (`tests/det_weights.py`), in a tiny network and at the published 
 """
 
 import json
+import re
 
 import det_weights
 import numpy as np
@@ -12,29 +13,39 @@ import pytest
 import torch
 from torch.nn import functional
 
-from sas_jax.teachers.seem import convert, panoptic
-from sas_jax.teachers.seem.config import SeemConfig, config_of
+from sas_jax.errors import InputError
+from sas_jax.teachers.seem import convert, panoptic, vocabulary
+from sas_jax.teachers.seem.architecture import Architecture, architecture_of
 from sas_jax.teachers.seem.network import Seem
 
+ANCHOR = "backbone.patch_embed.proj.weight"
+ONE = torch.ones(1)
 HALF_ULP = 2.0**-11
 """Of float16, relative: how large tensors of the full-size file are rounded."""
 
 
-def filled(folder, size):
-    """Return the network and the configuration that the original was built with."""
+SCALE = "sem_seg_head.predictor.lang_encoder.logit_scale"
+
+
+def published(folder, size):
+    """Return a checkpoint under its own names, and the original's configuration."""
     made = json.loads((folder / f"seem_{size}_keys.json").read_text())
     state = {
         name: torch.from_numpy(det_weights.tensor(name, shape, kind))
         for name, shape, kind in made["keys"]
     }
-    head = "sem_seg_head.predictor"
-    state[f"{head}.lang_encoder.logit_scale"] = torch.tensor(4.6052)
-    model = made["config"]["MODEL"]
+    return state | {SCALE: torch.tensor(4.6052)}, made["config"]
+
+
+def filled(folder, size):
+    """Return the network and the configuration that the original was built with."""
+    state, made = published(folder, size)
+    model = made["MODEL"]
     heads, text_heads = model["DECODER"]["NHEADS"], model["TEXT"]["HEADS"]
-    config = config_of(state, heads=heads, text_heads=text_heads, where=size)
+    config = architecture_of(state, heads=heads, text_heads=text_heads, where=size)
     network = Seem(config)
     network.load_state_dict(convert.convert(state))
-    return network.eval(), made["config"]
+    return network.eval(), made
 
 
 def padded(image, config):
@@ -93,7 +104,7 @@ def test_full_size_network_matches_the_original(golden):
     folder = golden / "teachers/seem"
     recorded = np.load(folder / "seem_full_recipe.npz")
     network, config = filled(folder, "full")
-    assert network.config == SeemConfig()
+    assert network.sizes == Architecture()
     for name, value in outputs(network, config, recorded).items():
         wanted = recorded[name].astype(np.float32)
         stored = recorded[name].dtype == np.float16
@@ -136,3 +147,75 @@ def test_semantic_map_matches_the_original(handmade):
     wanted = handmade["sem_seg"].astype(np.float32)
     np.testing.assert_allclose(got, wanted, rtol=HALF_ULP, atol=1e-6)
     np.testing.assert_array_equal(got.argmax(0), handmade["sem_argmax"])
+
+
+def test_the_paper_mode_keeps_sofas_and_drops_others(handmade):
+    names = vocabulary.default_vocabulary("paper")
+    logits = torch.from_numpy(handmade["class_logits"])
+    found = panoptic.panoptic(
+        logits,
+        torch.from_numpy(handmade["mask_logits"]).sigmoid(),
+        things=range(80),
+        void=names.names.index(names.void),
+    )
+    assert "sofa" in [names.names[number] for number in found.classes]
+    # said by query 6, which the original never asks
+    assert 6 in found.queries
+
+
+@pytest.fixture
+def tiny(golden):
+    return published(golden / "teachers/seem", "tiny")[0]
+
+
+def saved(state, path):
+    torch.save(state, path)
+    return path
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "module."])
+def test_a_file_with_more_in_it_is_read(tiny, tmp_path, prefix):
+    state = {prefix + name: value for name, value in tiny.items()}
+    state |= {"criterion.empty_weight": torch.ones(3), f"{prefix}dilation_kernel": ONE}
+    path = saved(state, tmp_path / "seem.pt")
+    network = convert.read_network(path, heads=4, text_heads=4)
+    assert not network.training
+    torch.testing.assert_close(network.logit_scale.detach(), tiny[SCALE])
+    got = network.text.text_projection.weight.detach().T
+    wanted = tiny["sem_seg_head.predictor.lang_encoder.lang_proj"]
+    torch.testing.assert_close(got, wanted, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("sem_seg_head.pixel_decoder.input_proj.bias", "pixel_decoder.input_proj.bias"),
+        ("sem_seg_head.predictor.query_feat.weight", "predictor.query_feat.weight"),
+        (ANCHOR, ANCHOR),
+    ],
+)
+def test_a_missing_tensor_is_named(tiny, tmp_path, name, told):
+    del tiny[name]
+    path = saved(tiny, tmp_path / "seem.pt")
+    with pytest.raises(InputError, match=rf"seem.*{re.escape(told)}.*seem\.pt"):
+        convert.read_network(path, heads=4, text_heads=4)
+
+
+def test_a_tensor_of_another_shape_is_named(tiny, tmp_path):
+    tiny["sem_seg_head.pixel_decoder.input_proj.bias"] = torch.zeros(7)
+    path = saved(tiny, tmp_path / "seem.pt")
+    with pytest.raises(InputError, match=r"input_proj\.bias \[7\] for \[64\]"):
+        convert.read_network(path, heads=4, text_heads=4)
+
+
+def test_a_file_that_was_cut_is_refused(tiny, tmp_path):
+    path = saved(tiny, tmp_path / "seem.pt")
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(InputError, match=r"seem\.pt"):
+        convert.read_network(path)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    path = saved({"layer.weight": torch.ones(2)}, tmp_path / "other.pt")
+    with pytest.raises(InputError, match=r"seem: .*got none.*other\.pt"):
+        convert.read_network(path)

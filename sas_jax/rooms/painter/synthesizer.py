@@ -45,6 +45,7 @@ class SmallSynthesizer:
     masks = SMALL_MASKS
     one_thread = True
     judge = "renders"
+    images_at_once = None  # a class takes seconds, and less in one batch
 
     def __init__(
         self,

@@ -152,7 +152,7 @@ def load(options: LoadOptions) -> LSeg:
       WeightsMissing: when there is no checkpoint.
       InputError: for one that is damaged or of another network.
     """
-    config = options.settings or LSegConfig()
+    config = options.settings or LSegConfig(compat=options.compat)
     if (seed := seed_of(options.weights)) is not None:
         network = built(lambda: LSegNet(Architecture()), seed)
         text = clip_text.load(TOWER, weights=options.weights)

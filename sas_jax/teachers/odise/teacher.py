@@ -22,7 +22,6 @@ from sas_jax.teachers.odise.diffusion import NOISE_SEED, STEP
 from sas_jax.teachers.odise.network import Odise, Trained
 from sas_jax.teachers.seem.panoptic import (
     Panoptic,
-    PanopticConfig,
     panoptic,
     semantic,
 )
@@ -142,7 +141,8 @@ class OdiseTeacher:
             masks,
             things={i for i, name in enumerate(asked.names) if name in asked.things},
             void=void,
-            config=PanopticConfig(0.0, self.settings.min_overlap),
+            min_score=0.0,
+            min_overlap=self.settings.min_overlap,
         )
         labels = semantic(logits, masks).argmax(0).to(torch.int32).cpu().numpy()
         return _segments(found, labels, asked, image.shape[:2])

@@ -7,25 +7,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import FocalNetConfig, FocalNetModel
 
-from sas_jax.teachers.seem.config import SeemConfig
+from sas_jax.teachers.seem.architecture import Architecture
 
 
 class Backbone(nn.Module):
     """Image to four maps at strides 4, 8, 16 and 32, each with a norm of its own."""
 
-    def __init__(self, config: SeemConfig):
+    def __init__(self, sizes: Architecture):
         """Build the four stages, untrained."""
         super().__init__()
-        channels = list(config.channels)
+        channels = list(sizes.channels)
         model = FocalNetModel(
             FocalNetConfig(
                 patch_size=4,
                 embed_dim=channels[0],
                 hidden_sizes=channels,
-                depths=list(config.depths),
-                focal_levels=list(config.focal_levels),
-                focal_windows=list(config.focal_windows),
-                mlp_ratio=config.mlp_ratio,
+                depths=list(sizes.depths),
+                focal_levels=list(sizes.focal_levels),
+                focal_windows=list(sizes.focal_windows),
+                mlp_ratio=sizes.mlp_ratio,
                 use_conv_embed=True,
                 use_layerscale=True,
                 use_post_layernorm=True,

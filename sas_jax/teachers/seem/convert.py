@@ -1,9 +1,14 @@
-"""From the names of SEEM's published files to those of `network.Seem`."""
+"""SEEM's published files, and their names as those of `network.Seem`."""
 
+import pathlib
 import re
 from collections.abc import Mapping
 
 from torch import Tensor
+
+from sas_jax.teachers.checkpoint import built, fill, read_state
+from sas_jax.teachers.seem.architecture import architecture_of
+from sas_jax.teachers.seem.network import Seem
 
 _ANCHOR = "backbone.patch_embed.proj.weight"
 
@@ -72,6 +77,23 @@ _RENAMES = (
 
 _PYRAMID = re.compile(r"^pixel_decoder\.(adapter|layer)_(\d)\.(norm\.)?(\w+)$")
 _JOINT = re.compile(rf"{_BLOCK}attn\.in_proj_(weight|bias)$")
+
+
+def read_network(path: pathlib.Path, *, heads: int = 8, text_heads: int = 8) -> Seem:
+    """Return the network of a published file, of whatever size it is.
+
+    Args:
+      path: `seem_focall_v0.pt`, or a safetensors file of the same names.
+      heads: see `architecture_of`.
+      text_heads: the same.
+
+    Raises:
+      InputError: naming what is missing or of another shape.
+    """
+    state = without_prefix(read_state(path))
+    sizes = architecture_of(state, heads=heads, text_heads=text_heads, where=path)
+    network = built(lambda: Seem(sizes), 0)
+    return fill(network, convert(state), what="seem", path=path)
 
 
 def without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

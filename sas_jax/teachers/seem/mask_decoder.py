@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sas_jax.teachers.seem.config import SeemConfig
+from sas_jax.teachers.seem.architecture import Architecture
 from sas_jax.teachers.seem.pixel_decoder import NUM_SCALES, Pixels, sine_positions
 
 
@@ -33,34 +33,34 @@ class Prediction(NamedTuple):
 class MaskDecoder(nn.Module):
     """Pixel features and embeddings of names to masks and their classes."""
 
-    def __init__(self, config: SeemConfig):
+    def __init__(self, sizes: Architecture):
         """Build it, untrained."""
         super().__init__()
-        dim = config.hidden_dim
+        dim = sizes.hidden_dim
         self.layers = nn.ModuleList(
-            DecoderLayer(dim, config.heads, config.ffn_dim)
-            for _ in range(config.decoder_layers)
+            DecoderLayer(dim, sizes.heads, sizes.ffn_dim)
+            for _ in range(sizes.decoder_layers)
         )
         # The original has these where sizes differ only.
         self.input_proj = nn.ModuleList(
-            nn.Conv2d(config.pixel_dim, dim, 1)
-            if config.pixel_dim != dim
+            nn.Conv2d(sizes.pixel_dim, dim, 1)
+            if sizes.pixel_dim != dim
             else nn.Identity()
             for _ in range(NUM_SCALES)
         )
-        self.query_feat = nn.Embedding(config.queries, dim)
-        self.query_embed = nn.Embedding(config.queries, dim)
+        self.query_feat = nn.Embedding(sizes.queries, dim)
+        self.query_embed = nn.Embedding(sizes.queries, dim)
         self.level_embed = nn.Embedding(NUM_SCALES, dim)
         self.decoder_norm = nn.LayerNorm(dim)
-        self.class_embed = nn.Parameter(torch.randn(dim, config.space_dim) * 0.02)
+        self.class_embed = nn.Parameter(torch.randn(dim, sizes.space_dim) * 0.02)
         self.mask_embed = nn.Sequential(
             nn.Linear(dim, dim),
             nn.ReLU(),
             nn.Linear(dim, dim),
             nn.ReLU(),
-            nn.Linear(dim, config.mask_dim),
+            nn.Linear(dim, sizes.mask_dim),
         )
-        self.heads = config.heads
+        self.heads = sizes.heads
 
     def forward(
         self,

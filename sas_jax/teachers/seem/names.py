@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from tqdm import tqdm
 
+from sas_jax.artefacts.files import content_key
 from sas_jax.artefacts.space import TextSpace
 from sas_jax.teachers.seem.network import Seem
-from sas_jax.teachers.seem.vocabulary import templates
 from sas_jax.text import kept_texts
 
 Tokenize = Callable[[Sequence[str]], Int64[np.ndarray, "n T"]]
@@ -19,13 +20,14 @@ class NameEncoder:
     """Encodes names with SEEM's own text tower.
 
     139 names in 81 sentences each take minutes on one CPU thread, so what has been
-    encoded with the same weights is read from disk.
+    encoded with the same weights and sentences is read from disk.
     """
 
     def __init__(
         self,
         network: Seem,
         tokenize: Tokenize,
+        sentences: Sequence[str],
         weights_id: str,
         folder: pathlib.Path | None = None,
     ):
@@ -34,23 +36,23 @@ class NameEncoder:
         Args:
           network: whose tower encodes.
           tokenize: sentences to tokens of that tower.
+          sentences: with one `{}` each, whose vectors are averaged.
           weights_id: of the network.
           folder: of files of vectors; None keeps them in memory only.
         """
         self._network, self._tokenize = network, tokenize
-        self._space = TextSpace("seem", weights_id, network.config.space_dim)
-        self._path = None
-        if folder is not None:
-            word = weights_id.removeprefix("sha256:")[:16].replace(":", "-")
-            self._path = folder / f"seem-{word}.safetensors"
+        self._sentences = tuple(sentences)
+        key = content_key({"weights": weights_id, "sentences": self._sentences})
+        self._space = TextSpace("seem", key, network.sizes.space_dim)
+        self._path = folder / f"seem-{key[:16]}.safetensors" if folder else None
         self._known: dict[str, np.ndarray] = {}
 
     def encode(self, names: Sequence[str]) -> Float[np.ndarray, "n P"]:
         """Return one unit vector per name, f32: the mean over all sentences."""
         self._find(names)
-        new = {
-            name: self._encode_one(name) for name in names if name not in self._known
-        }
+        absent = [name for name in names if name not in self._known]
+        bar = tqdm(absent, desc="names", unit="name", leave=False, disable=not absent)
+        new = {name: self._encode_one(name) for name in bar}
         self._known |= new
         if new and self._path is not None:
             kept_texts.add(self._path, self._space, new)
@@ -62,7 +64,7 @@ class NameEncoder:
 
     @torch.no_grad()
     def _encode_one(self, name: str) -> Float[np.ndarray, " P"]:
-        tokens = self._tokenize([sentence.format(name) for sentence in templates()])
+        tokens = self._tokenize([sentence.format(name) for sentence in self._sentences])
         lengths = tokens.argmax(1) + 1
         vectors = np.empty((len(tokens), self._space.dim), np.float32)
         device = self._network.logit_scale.device

@@ -7,8 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
+from sas_jax.teachers.checkpoint import built
+from sas_jax.teachers.seem.architecture import Architecture
 from sas_jax.teachers.seem.backbone import Backbone
-from sas_jax.teachers.seem.config import SeemConfig
 from sas_jax.teachers.seem.mask_decoder import MaskDecoder, Prediction
 from sas_jax.teachers.seem.pixel_decoder import PixelDecoder
 
@@ -16,19 +17,21 @@ SIZE_MULTIPLE = 32
 """Edges of an image must be multiples of this."""
 
 _TRAINED_SCALE = math.log(100)
+# Factors on the logits of names and pixels in `untrained`, found by trial.
+_SURE_OF_NAMES, _SURE_OF_PIXELS = 2, 40
 
 
 class Seem(nn.Module):
-    """SEEM for names; the defaults of `SeemConfig` are FocalNet-L's."""
+    """SEEM for names; the defaults of `Architecture` are FocalNet-L's."""
 
-    def __init__(self, config: SeemConfig | None = None):
+    def __init__(self, sizes: Architecture | None = None):
         """Build the network, untrained."""
         super().__init__()
-        self.config = config or SeemConfig()
-        self.backbone = Backbone(self.config)
-        self.pixel_decoder = PixelDecoder(self.config)
-        self.mask_decoder = MaskDecoder(self.config)
-        self.text = CLIPTextModelWithProjection(_text_config(self.config))
+        self.sizes = sizes or Architecture()
+        self.backbone = Backbone(self.sizes)
+        self.pixel_decoder = PixelDecoder(self.sizes)
+        self.mask_decoder = MaskDecoder(self.sizes)
+        self.text = CLIPTextModelWithProjection(_text_config(self.sizes))
         self.logit_scale = nn.Parameter(torch.tensor(_TRAINED_SCALE))
 
     def forward(
@@ -53,15 +56,15 @@ class Seem(nn.Module):
         return vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-7)
 
 
-def _text_config(config: SeemConfig) -> CLIPTextConfig:
+def _text_config(sizes: Architecture) -> CLIPTextConfig:
     return CLIPTextConfig(
-        vocab_size=config.text_vocabulary,
-        hidden_size=config.text_dim,
-        intermediate_size=4 * config.text_dim,
-        projection_dim=config.space_dim,
-        num_hidden_layers=config.text_layers,
-        num_attention_heads=config.text_heads,
-        max_position_embeddings=config.text_context,
+        vocab_size=sizes.text_vocabulary,
+        hidden_size=sizes.text_dim,
+        intermediate_size=4 * sizes.text_dim,
+        projection_dim=sizes.space_dim,
+        num_hidden_layers=sizes.text_layers,
+        num_attention_heads=sizes.text_heads,
+        max_position_embeddings=sizes.text_context,
         hidden_act="quick_gelu",
         layer_norm_eps=1e-12,
         # 2 makes transformers read the sentence at its highest token, the end.
@@ -69,3 +72,18 @@ def _text_config(config: SeemConfig) -> CLIPTextConfig:
         bos_token_id=0,
         pad_token_id=1,
     )
+
+
+def untrained(seed: int, sizes: Architecture | None = None) -> Seem:
+    """Return a network with random weights that finds masks all the same.
+
+    As they are initialised, queries see half of everything and no class in it. Here
+    they are sure of themselves, so that a smoke test has masks to go on with.
+    """
+    network = built(lambda: Seem(sizes), seed)
+    last = network.mask_decoder.mask_embed[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        network.logit_scale.add_(math.log(_SURE_OF_NAMES))
+        last.weight.mul_(_SURE_OF_PIXELS)
+    return network

@@ -14,19 +14,6 @@ from torch import Tensor
 from torch.nn import functional
 
 
-@dataclasses.dataclass(frozen=True)
-class PanopticConfig:
-    """Set which masks stay.
-
-    Attributes:
-      min_score: probability of its class that a mask must exceed.
-      min_overlap: share of its own pixels that a mask must win from the others.
-    """
-
-    min_score: float = 0.4
-    min_overlap: float = 0.8
-
-
 @dataclasses.dataclass
 class Panoptic:
     """Masks of an image.
@@ -89,7 +76,8 @@ def panoptic(
     *,
     things: Collection[int],
     void: int,
-    config: PanopticConfig | None = None,
+    min_score: float = 0.4,
+    min_overlap: float = 0.8,
 ) -> Panoptic:
     """Return the masks that no better one covers, each pixel in one at most.
 
@@ -99,11 +87,11 @@ def panoptic(
       things: classes whose objects are masks of their own; all masks of another class
         are one.
       void: class whose masks are dropped before they compete.
-      config: thresholds.
+      min_score: probability of its class that a mask must exceed.
+      min_overlap: share of its own pixels that a mask must win from the others.
     """
-    config = config or PanopticConfig()
     scores, classes = logits.softmax(-1).max(-1)
-    kept = torch.nonzero((classes != void) & (scores > config.min_score))[:, 0]
+    kept = torch.nonzero((classes != void) & (scores > min_score))[:, 0]
     found = Panoptic(np.zeros(tuple(masks.shape[1:]), np.int32), [], [], [])
     if not len(kept):
         return found
@@ -112,7 +100,7 @@ def panoptic(
     stuff: dict[int, int] = {}
     for row, query in enumerate(kept.tolist()):
         number = int(classes[query])
-        pixels = _won(owner == row, inside[row], config.min_overlap)
+        pixels = _won(owner == row, inside[row], min_overlap)
         if pixels is None:
             continue
         if number in stuff:

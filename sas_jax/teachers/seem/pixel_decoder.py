@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sas_jax.teachers.seem.config import SeemConfig
+from sas_jax.teachers.seem.architecture import Architecture
 
 NUM_SCALES = 3
 """How many maps the mask decoder looks at, the coarsest first."""
@@ -37,18 +37,18 @@ class Pixels(NamedTuple):
 class PixelDecoder(nn.Module):
     """Four maps of the backbone to pixel features and three scales."""
 
-    def __init__(self, config: SeemConfig):
+    def __init__(self, sizes: Architecture):
         """Build it, untrained."""
         super().__init__()
-        dim, channels = config.pixel_dim, config.channels
+        dim, channels = sizes.pixel_dim, sizes.channels
         self.input_proj = nn.Conv2d(channels[-1], dim, 1)
         self.encoder = nn.ModuleList(
-            EncoderLayer(dim, config.heads, config.ffn_dim)
-            for _ in range(config.encoder_layers)
+            EncoderLayer(dim, sizes.heads, sizes.ffn_dim)
+            for _ in range(sizes.encoder_layers)
         )
         self.lateral = nn.ModuleList(ConvNorm(edge, dim, 1) for edge in channels[:-1])
         self.output = nn.ModuleList(ConvNorm(dim, dim, 3) for _ in channels)
-        self.mask_features = nn.Conv2d(dim, config.mask_dim, 3, padding=1)
+        self.mask_features = nn.Conv2d(dim, sizes.mask_dim, 3, padding=1)
 
     def forward(self, maps: list[Float[Tensor, "B C h w"]]) -> Pixels:
         """Return pixel features and scales.

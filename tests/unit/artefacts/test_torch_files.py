@@ -300,6 +300,42 @@ def test_memory_is_bounded(tmp_path, monkeypatch):
         read_torch(path)
 
 
+def test_a_dictionary_that_pickle_wrote(tmp_path):
+    path = tmp_path / "file.pkl"
+    wanted = {
+        "array": np.arange(6, dtype=np.float16).reshape(2, 3),
+        "tensor": torch.arange(4.0)[1:],
+        "brain": torch.ones(3, dtype=torch.bfloat16),
+        "number": np.array(7),
+    }
+    path.write_bytes(pickle.dumps(wanted, protocol=4))
+    found = read_torch(path)
+    assert {name: (v.dtype.str, v.tolist()) for name, v in found.items()} == {
+        "array": ("<f2", [[0, 1, 2], [3, 4, 5]]),
+        "tensor": ("<f4", [1, 2, 3]),
+        "brain": ("<f4", [1, 1, 1]),
+        "number": ("<i8", 7),
+    }
+
+
+def test_files_within_a_pickle_are_read_once_and_one_deep(tmp_path):
+    path, name = tmp_path / "file.pkl", b"ctorch.storage\n_load_from_bytes\n"
+    stored = io.BytesIO()
+    torch.save(torch.zeros(9999), stored, _use_new_zipfile_serialization=False)
+    data = stored.getvalue()
+
+    def holding(part, times=1):
+        literal = b"B" + struct.pack("<I", len(part)) + part + b"q\0"
+        return b"\x80\x02](" + literal + (name + b"h\0\x85R") * times + b"e."
+
+    path.write_bytes(holding(data, times=50))
+    with pytest.raises(InputError, match="more bytes than the file has"):
+        read_torch(path)
+    path.write_bytes(holding(holding(data)))
+    with pytest.raises(InputError, match=r"torch file: .*file\.pkl\)"):
+        read_torch(path)
+
+
 @pytest.mark.parametrize("new", [True, False])
 def test_a_file_cut_short_anywhere_is_refused(tmp_path, new):
     path = tmp_path / "file.pt"

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from concurrent.futures.process import BrokenProcessPool
 
+import formulas
 import numpy as np
 import pytest
 from PIL import Image
@@ -84,9 +85,9 @@ class SquareSynthesizer:
 
     masks, one_thread, judge = MaskConfig(threshold=0.5), True, None
 
-    def __init__(self):
+    def __init__(self, images_at_once=None):
         self.spec = {"model": "squares"}
-        self.calls = []
+        self.calls, self.images_at_once = [], images_at_once
 
     def synthesize(self, prompt, word, seeds):
         self.calls.append(word)
@@ -119,6 +120,19 @@ def test_score_is_the_mean_of_ious_or_the_pooled_iou():
     assert union.tolist() == [12, 1]
     assert class_score(pseudo, teacher, "paper") == pytest.approx((1 / 3 + 1) / 2)
     assert class_score(pseudo, teacher, "official") == pytest.approx(5 / 13)
+
+
+@pytest.mark.parametrize("compat", ["paper", "official"])
+def test_scores_are_those_of_the_formula_pixel_by_pixel(compat):
+    rng = np.random.default_rng(0)
+    for images in (1, 4):
+        pseudo = rng.random((images, 7, 5)) < rng.random((images, 1, 1))
+        classes = rng.integers(-1, 3, (images, 7, 5))
+        pseudo[0], classes[0] = False, 2
+        for index in range(3):
+            wanted = formulas.capability(pseudo, classes, index, compat)
+            got = class_score(pseudo, classes == index, compat)
+            assert got == pytest.approx(wanted, abs=1e-12)
 
 
 def test_empty_masks_say_nothing():
@@ -273,11 +287,11 @@ def test_processes_leave_the_same_files_and_their_errors_are_told(tmp_path):
     folder, failing = tmp_path / "b", recipe_of(FailingSynthesizer())
     with pytest.raises(InputError, match=r"paint: no blue\."):
         stage.make_images(folder, VOCABULARY, failing, config, done.append, workers=2)
-    assert done == ["red", "green"]
+    assert done == ["red"] * 3 + ["green"] * 3
     assert failing.synthesizer.calls == []  # not in this process
     rest = recipe_of(SquareSynthesizer())
     stage.make_images(folder, VOCABULARY, rest, config, done.append)
-    assert sorted(done[2:]) == sorted(WORDS)
+    assert sorted(done[6:]) == sorted(WORDS * 3)
     assert set(rest.synthesizer.calls) <= {"blue", "other furniture"}
     for name in WORDS:
         one, two = (store.images_path(tmp_path / part, name) for part in "ab")

@@ -1,19 +1,14 @@
-"""Points inside coarse masks, GrabCut and SAM as point prompters."""
+"""Points inside coarse masks, and GrabCut as a point prompter."""
 
-import copy
-
+import formulas
 import numpy as np
 import pytest
-import torch
-import transformers
 from scipy import ndimage
-from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from sas_jax.capability.contracts import MaskConfig
 from sas_jax.capability.grabcut import GrabCutConfig, GrabCutPrompter
 from sas_jax.capability.prompt_masks import coarse_mask, pseudo_masks, sample_points
-from sas_jax.capability.sam import SamPrompter
-from sas_jax.errors import ContractError, WeightsMissing
+from sas_jax.errors import ContractError
 
 OPEN = MaskConfig(border_px=0)
 
@@ -146,81 +141,6 @@ def test_pseudo_masks_refine_every_image():
     assert iou(refined[1], disc[:, ::-1]) > 0.95
 
 
-def tiny_sam():
-    torch.manual_seed(0)
-    vision = transformers.SamVisionConfig(
-        hidden_size=32,
-        output_channels=16,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        image_size=64,
-        patch_size=8,
-        mlp_dim=64,
-        num_pos_feats=8,
-        window_size=4,
-        global_attn_indexes=[1],
-    )
-    prompt = transformers.SamPromptEncoderConfig(
-        hidden_size=16, image_size=64, patch_size=8, mask_input_channels=4
-    )
-    decoder = transformers.SamMaskDecoderConfig(
-        hidden_size=16,
-        mlp_dim=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        iou_head_hidden_dim=16,
-        iou_head_depth=2,
-    )
-    config = transformers.SamConfig(
-        vision_config=vision.to_dict(),
-        prompt_encoder_config=prompt.to_dict(),
-        mask_decoder_config=decoder.to_dict(),
-    )
-    processor = transformers.SamProcessor(
-        SamImageProcessorPil(
-            size={"longest_edge": 64},
-            pad_size={"height": 64, "width": 64},
-            mask_size={"longest_edge": 16},
-            mask_pad_size={"height": 16, "width": 16},
-        )
-    )
-    return transformers.SamModel(config).eval(), processor
-
-
-def test_sam_gets_rgb_and_points_as_x_y():
-    model, processor = tiny_sam()
-    image = np.random.default_rng(0).integers(0, 256, (48, 80, 3), np.uint8)
-    points = np.array([[12, 10], [20, 40], [30, 60]])
-    inputs = processor(
-        image,
-        input_points=[[[[10, 12], [40, 20], [60, 30]]]],
-        input_labels=[[[1, 1, 1]]],
-        return_tensors="pt",
-    )
-    with torch.no_grad():
-        output = model(**inputs, multimask_output=False)
-    wanted = processor.image_processor.post_process_masks(
-        output.pred_masks, inputs["original_sizes"], inputs["reshaped_input_sizes"]
-    )[0][0, 0]
-    seen = {}
-    model.vision_encoder.register_forward_pre_hook(
-        lambda module, args, kwargs: seen.update(pixels=args[0] if args else kwargs),
-        with_kwargs=True,
-    )
-    mask = SamPrompter(model=model, processor=processor).mask(image, points)
-    assert mask.shape == (48, 80)
-    assert mask.dtype == bool
-    assert (mask == wanted.numpy()).all()
-    torch.testing.assert_close(seen["pixels"], inputs["pixel_values"])
-
-
-def test_sam_without_weights_says_what_to_do(tmp_path):
-    prompter = SamPrompter(source=str(tmp_path / "nothing"))
-    image = np.zeros((8, 8, 3), np.uint8)
-    with pytest.raises(WeightsMissing, match="hf download"):
-        prompter.mask(image, np.array([[4, 4]]))
-
-
 @pytest.mark.parametrize("seed", [14, 43, 51])  # two pixels are equally deep in these
 def test_points_do_not_depend_on_where_the_mask_lies_in_memory(seed):
     noise = np.random.default_rng(seed).standard_normal((64, 64))
@@ -233,19 +153,43 @@ def test_points_do_not_depend_on_where_the_mask_lies_in_memory(seed):
     assert len(found) == 1
 
 
-def test_what_sam_is_follows_its_weights_and_not_its_name(tmp_path):
-    model, processor = tiny_sam()
-    first = SamPrompter(source="a", model=model, processor=processor).spec
-    assert SamPrompter(source="b", model=model, processor=processor).spec == first
-    other = copy.deepcopy(model)
-    with torch.no_grad():
-        next(other.parameters()).view(-1)[0] += 1
-    assert SamPrompter(source="a", model=other, processor=processor).spec != first
-    settings = copy.deepcopy(model)
-    settings.config.vision_config.hidden_act = "relu"
-    assert SamPrompter(source="a", model=settings, processor=processor).spec != first
-    images = copy.deepcopy(processor)
-    images.image_processor.do_normalize = not images.image_processor.do_normalize
-    assert SamPrompter(source="a", model=model, processor=images).spec != first
-    with pytest.raises(WeightsMissing, match="hf download"):
-        _ = SamPrompter(source=str(tmp_path / "nothing")).spec
+def blobs(seed, size, level):
+    noise = np.random.default_rng(seed).standard_normal((size, size))
+    smooth = ndimage.gaussian_filter(noise, size / 20)
+    return smooth > np.quantile(smooth, level)
+
+
+def literal(coarse, count=3):
+    scale = len(coarse) / 512
+    edge = max(1, round(2 * scale))
+    seeds = {
+        (int(y * scale) + i, int(x * scale) + j)
+        for y in (240, 270)
+        for x in (240, 270)
+        for i in range(edge)
+        for j in range(edge)
+    }
+    few = max(1, 10 * scale**2)
+    return formulas.point_prompts(coarse, count, round(70 * scale), few, seeds)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.95, 0.995])
+@pytest.mark.parametrize("size", [64, 96])
+def test_points_are_those_of_the_rules_written_out(size, level):
+    for seed in range(3):
+        coarse = blobs(seed, size, level)
+        assert sample_points(coarse).tolist() == [list(p) for p in literal(coarse)]
+
+
+@pytest.mark.parametrize("parts", range(5))
+def test_points_in_images_of_the_authors_size(parts):
+    coarse = np.zeros((512, 512), bool)
+    boxes = [(80, 90, 12, 15), (300, 200, 14, 9), (400, 430, 7, 8), (200, 350, 4, 4)]
+    for top, left, height, width in boxes[:parts]:
+        coarse[top : top + height, left : left + width] = True
+    coarse[:60, :60] = True  # all of it in the border
+    found = sample_points(coarse)
+    assert found.tolist() == [list(p) for p in literal(coarse)]
+    assert len(found) == 3 and (found >= 70).all() and (found < 442).all()
+    if not parts:  # the squares of 2 x 2 around the centre, one point in each of three
+        assert found.tolist() == [[240, 240], [240, 270], [270, 240]]

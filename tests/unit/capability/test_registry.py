@@ -13,7 +13,7 @@ from sas_jax.rooms.painter.small_diffusion import SamplingConfig
     ("names", "message"),
     [
         (("smal", "grabcut"), r"synthesizer must be one of small, .*got smal\."),
-        (("small", "samm"), r"prompter must be one of grabcut, sam, got samm\."),
+        (("small", "samm"), r"prompter must be one of grabcut, sam, sam2, got samm\."),
     ],
 )
 def test_an_unknown_name_lists_the_known_ones(names, message):
@@ -37,7 +37,9 @@ def test_what_is_not_on_this_machine_is_said(tmp_path):
     for name in registry.SYNTHESIZERS:
         with pytest.raises(WeightsMissing):
             registry.load_synthesizer(name, SynthesizerOptions(weights=absent))
-    sam = registry.load_prompter("sam", LoadOptions(absent))
-    assert not sam.one_thread and registry.load_prompter("grabcut").one_thread
-    with pytest.raises(WeightsMissing):
-        _ = sam.spec
+    for name in ("sam", "sam2"):
+        with pytest.raises(
+            WeightsMissing, match=f"{name} needs .*--sam_weights=random"
+        ):
+            registry.load_prompter(name, LoadOptions(absent))
+    assert registry.load_prompter("grabcut").one_thread

@@ -1,18 +1,12 @@
-"""Both synthesizers: determinism, guidance, token choice, weights on disk."""
+"""The small synthesizer: determinism, guidance, token choice, weights on disk."""
 
 import pickle
 
 import numpy as np
 import pytest
 import torch
-from tiny_diffusion import tiny_pipeline, tiny_tokenizer
 
 from sas_jax.capability import attention
-from sas_jax.capability.stable_diffusion import (
-    StableDiffusionConfig,
-    StableDiffusionSynthesizer,
-    prompt_tokens,
-)
 from sas_jax.errors import DamagedFile, InputError, WeightsMissing
 from sas_jax.rooms.painter import diffusion_net, small_diffusion
 from sas_jax.rooms.painter.diffusion_net import SmallDiffusionConfig
@@ -200,60 +194,3 @@ def test_token_states_equal_the_towers_first_hidden_states():
 def test_too_long_a_prompt_is_refused():
     with pytest.raises(InputError, match="at most 4 tokens"):
         load_token_states()([PROMPT], 4)
-
-
-@pytest.fixture(scope="module")
-def pipeline():
-    return tiny_pipeline()
-
-
-def test_stable_diffusion_paints_by_the_same_contract(pipeline):
-    config = StableDiffusionConfig(steps=2, image_size=64, batch=2)
-    synthesizer = StableDiffusionSynthesizer(config, pipeline=pipeline)
-    made = synthesizer.synthesize(PROMPT, "shower curtain", [1, 2, 3])
-    assert made.images.shape == (3, 64, 64, 3)
-    assert made.attention.shape == (3, 64, 64)
-    again = synthesizer.synthesize(PROMPT, "shower curtain", [3])
-    assert np.abs(again.images[0].astype(int) - made.images[2]).max() <= 1
-
-
-def test_clip_tokens_of_a_class_of_several_tokens():
-    tokenizer = tiny_tokenizer()
-    ids = tokenizer(PROMPT)["input_ids"]
-    words = [tokenizer.decode([i]).strip() for i in ids]
-    chosen = [words[i] for i in prompt_tokens(tokenizer, PROMPT, "shower curtain")]
-    assert "".join(chosen) == "showercurtain"
-    single = "a good photo of a chair in a room"
-    assert len(prompt_tokens(tokenizer, single, "chair")) == 1
-
-
-def test_an_empty_tokenizer_is_noticed(pipeline):
-    pipeline = tiny_pipeline()
-    pipeline.text_encoder.config.vocab_size += 1
-    with pytest.raises(InputError, match="tokenizer must have"):
-        StableDiffusionSynthesizer(pipeline=pipeline)
-
-
-def test_absent_stable_diffusion_says_what_to_do(tmp_path):
-    config = StableDiffusionConfig(model=str(tmp_path / "nothing"))
-    with pytest.raises(WeightsMissing, match="hf download"):
-        StableDiffusionSynthesizer(config)
-
-
-def test_what_a_pipeline_is_follows_its_parts_and_not_its_name():
-    def spec(pipeline, **config):
-        config = StableDiffusionConfig(**{"image_size": 64, "steps": 2, **config})
-        return StableDiffusionSynthesizer(config, pipeline=pipeline).spec
-
-    first = spec(tiny_pipeline())
-    assert spec(tiny_pipeline(), model="elsewhere") == first
-    assert spec(tiny_pipeline(seed=1)) != first
-    sampler = tiny_pipeline()
-    sampler.scheduler = type(sampler.scheduler).from_config(
-        sampler.scheduler.config, beta_end=0.5
-    )
-    assert spec(sampler) != first
-    assert spec(tiny_pipeline(), steps=3) != first
-    other = tiny_pipeline()
-    other.unet.register_to_config(norm_eps=1e-3)
-    assert spec(other) != first

@@ -197,12 +197,12 @@ def test_a_mesh_alone_is_answered_by_the_student(root, tmp_path):
 def test_teachers_that_are_not_there_have_their_own_word(root, tmp_path):
     capture = write_capture(tmp_path / "scan1")
     query = root / "experiments" / "query.py"
-    wanted = (f"--scene={capture}", "--text=a chair", "--teachers=lseg,seem")
+    wanted = (f"--scene={capture}", "--text=a chair", "--teachers=lseg")
     done = call(root, tmp_path, query, *wanted, "--source=fused")
     assert done.returncode == 1
-    assert "lseg is made of" in done.stderr.splitlines()[-1]
+    assert "lseg needs demo_e200.ckpt" in done.stderr.splitlines()[-1]
     output = call(root, tmp_path, query, *wanted).stdout
-    assert "there is no teacher lseg and no seem: the student answers" in output
+    assert "no weights of lseg here: the student answers" in output
 
 
 def test_the_tables_that_come_with_the_teachers_are_current(root, tmp_path):

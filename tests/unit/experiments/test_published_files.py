@@ -13,9 +13,11 @@ from fresh_student import init_student
 from scene_files import write_ply
 
 from sas_jax.artefacts.features import load_features
+from sas_jax.artefacts.files import read_json, write_json
 from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.artefacts.torch_files import read_torch
 from sas_jax.artefacts.torch_write import write_torch
+from sas_jax.capability.store import TABLE_SCHEMA
 from sas_jax.classes import vocabulary
 from sas_jax.errors import InputError
 from sas_jax.evaluation import protocol
@@ -175,6 +177,68 @@ def test_imported_capabilities_fuse(data, stage):
     weight = 1 / (1 + np.exp(-0.3 / 0.05))
     expected = weight * lseg.astype(np.float32) + (1 - weight) * seem
     np.testing.assert_allclose(fused.feat, expected, atol=2e-3)
+
+
+def test_tables_from_elsewhere_fuse_without_painting(data, stage, capsys):
+    teachers = ("lseg", "seem")
+    tables = {"capabilities": [f"{t}={data / t}_miou.npy" for t in teachers]}
+    texts = {"text_features": imported(data)["text_features"]}
+    points = {"point_features": [f"{t}={data / t}" for t in teachers]}
+    theirs, name = data / "their_run", SCENES["val"]
+    stage("import_features", **tables, workspace=str(theirs))
+    stage("import_features", **points, **texts)
+    files = [str(theirs / "capability" / f"{t}.json") for t in teachers]
+    seen = set()
+    for places in ([str(theirs)], [str(theirs / "capability")], files):
+        stage("fuse_features", strategy="capability", capability_from=places)
+        path = data / f"run/fused/capability/{name}.safetensors"
+        seen.add(path.read_bytes())
+        path.unlink()
+        assert not (data / "run/capability").exists()
+    stage("measure_capability", capability_from=[str(theirs)])
+    assert "lseg: measured elsewhere, " in capsys.readouterr().out
+    stage("import_features", **tables)
+    stage("fuse_features", strategy="capability")
+    seen.add((data / f"run/fused/capability/{name}.safetensors").read_bytes())
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"teacher": "odise"}, r"a table of lseg is required, got one of odise"),
+        ({"text_space": "minilm-l6-v2@1/384"}, "space"),
+        ({"miou": {"wall": 0.5}, "classes": ["wall"], "measured": []}, "every class"),
+        (
+            {"facts": {"teacher": {"weights_id": "sha256:b"}}},
+            r"weights of lseg.*sha256",
+        ),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused(data, stage, change, message):
+    theirs = data / "their_run"
+    tables = [f"lseg={data}/lseg_miou.npy"]
+    stage("import_features", capabilities=tables, workspace=str(theirs))
+    stage(
+        "import_features",
+        point_features=[f"lseg={data}/lseg"],
+        text_features=imported(data)["text_features"],
+    )
+    spec = {"teacher": {"weights_id": "sha256:a"}}
+    path = data / "run/features/lseg/config.json"
+    write_json(path, spec, key="lseg", schema="sas_jax.extract_config/1")
+    table = theirs / "capability/lseg.json"
+    stated = read_json(table, schema=TABLE_SCHEMA)
+    write_json(table, {**stated, **change}, key="changed", schema=TABLE_SCHEMA)
+    asked = {"strategy": "capability", "teachers": ["lseg"]}
+    with pytest.raises(InputError, match=message):
+        stage("fuse_features", **asked, capability_from=[str(theirs)])
+    for places, said in (
+        ([str(data / "nowhere")], "table of lseg is required, got none"),
+        ([str(data / "lseg_miou.npy")], "--capabilities=lseg="),
+    ):
+        with pytest.raises(InputError, match=said):
+            stage("fuse_features", **asked, capability_from=places)
 
 
 def test_what_cannot_be_imported_is_said(data, stage):

@@ -68,6 +68,22 @@ def test_official_takes_nouns_from_the_semantic_map_and_no_adjective_for_void():
     ]
 
 
+def test_the_paper_keeps_the_sentence_and_the_authors_code_the_adjectives():
+    pytest.importorskip("textblob")
+    caption = "two framed white mirrors above a white sink"
+    ids = np.array([[1, 1]], np.int32)
+    one = Segments(ids, ["mirror-stuff"], np.ones(1, np.float32), [caption])
+    said = {}
+    for compat in ("paper", "official"):
+        tower = LetterTower()
+        align(one, tower, compat=compat)
+        said[compat] = tower.texts
+    assert said == {
+        "paper": ["a framed white mirror above a white sink"],
+        "official": ["a white and white mirror in a scene"],
+    }
+
+
 def test_official_without_a_semantic_map_uses_the_labels():
     tower = LetterTower()
     coded = align(segments(), tower, compat="official")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import ContractError, InputError, WeightsMissing
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers import checkpoint, clip_text, registry
@@ -22,10 +23,10 @@ TINY = Architecture(
     taps=(0, 1, 2, 3),
     reassembled=(8, 16, 16, 16),
     decoder=16,
-    features=32,
+    features=512,
     grid=6,
 )
-TOWER = clip_weights.Size(dim=32, width=64, layers=1, heads=1)
+TOWER = clip_weights.Size(dim=512, width=64, layers=1, heads=1)
 SMALL = LSegConfig(base_size=96, crop_size=64)
 
 
@@ -88,7 +89,7 @@ def test_images_of_any_size(config):
     together = teacher.features(images)
     for given, found in zip(images, together, strict=True):
         assert found.dtype == np.float16 and found.flags.c_contiguous
-        assert max(found.shape[:2]) == 48 and found.shape[2] == 32
+        assert max(found.shape[:2]) == 48 and found.shape[2] == 512
         lengths = np.linalg.norm(found.astype(np.float32), axis=2)
         assert np.isfinite(found).all() and (lengths < 2.01).all()
         if config.normalise:
@@ -145,6 +146,21 @@ def test_settings_stand_in_the_spec():
     assert load("random:0").spec != load("random:0", changed).spec
 
 
+def test_the_recipe_is_that_of_the_options():
+    official = lseg.load(LoadOptions("random:0", compat="official"))
+    assert official.config == LSegConfig(compat="official")
+
+
+def test_a_misplaced_crop_is_said_once(caplog):
+    lseg._misplaced.cache_clear()
+    teacher = load("random:0", LSegConfig("official", 64, 64))
+    assert teacher.features([image(24, 32)])[0].shape == (24, 32, 512)
+    assert not caplog.records
+    teacher.features([image(48, 64), image(48, 64)])
+    (said,) = caplog.messages
+    assert "--lseg_base_size=128 --lseg_crop_size=128" in said
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -177,12 +193,10 @@ def test_a_checkpoint_of_something_else_is_refused(stored, tmp_path, change, nam
 
 
 def test_features_of_another_length_than_the_texts_are_refused(network):
-    size = dataclasses.replace(TOWER, dim=16)
-    tower = clip_weights.random_tower(size, 0)
-    state = {name: torch.from_numpy(array) for name, array in tower.items()}
-    clip_weights.SIZES[lseg.TOWER] = size
-    with pytest.raises(InputError, match="got 32 numbers"):
-        lseg.LSeg(network, clip_text.from_state(lseg.TOWER, state, "here"), "")
+    tower = clip_weights.random_tower(dataclasses.replace(TOWER, dim=16), 0)
+    text = clip_text.TorchClipText(TextSpace(lseg.TOWER, "0", 16), tower)
+    with pytest.raises(InputError, match="got 512 numbers"):
+        lseg.LSeg(network, text, "")
 
 
 def test_a_file_that_is_cut_short_is_refused(stored, tmp_path):
@@ -221,7 +235,7 @@ def test_sizes_follow_from_the_checkpoint(network):
 @pytest.mark.parametrize("size", [(32, 32), (96, 64), (32, 160)])
 def test_the_network_takes_what_its_coarsest_map_divides(network, size):
     found = network(torch.zeros(2, 3, *size))
-    assert found.shape == (2, 32, size[0] // 2, size[1] // 2)
+    assert found.shape == (2, 512, size[0] // 2, size[1] // 2)
     torch.testing.assert_close(found.norm(dim=1), torch.ones(2, *found.shape[2:]))
     edges = [tuple(m.shape[2:]) for m in network.maps(torch.zeros(1, 3, *size))]
     assert edges == [(size[0] // n, size[1] // n) for n in (4, 8, 16, 32)]
