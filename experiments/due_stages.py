@@ -213,7 +213,9 @@ def _models() -> list[tuple[object, ...]]:
         options = settings.model_options(name)
         files = sorted(_files_of(name, module, options.weights))
         sums = memo.value(f"weights/{name}", files, lambda f=files: _sum(f))
-        found.append((name, options.weights, options.settings, sums))
+        found.append(
+            (name, options.weights, options.label_space, options.settings, sums)
+        )
     return found
 
 

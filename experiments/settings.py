@@ -29,6 +29,7 @@ from sas_jax.scenes.labels import LabelSet
 from sas_jax.stages import command
 from sas_jax.text import registry
 from sas_jax.text.prompts import prompts
+from sas_jax.weights.cards import card
 
 run = launch.run
 
@@ -262,8 +263,18 @@ def model_options(name: str) -> LoadOptions:
         stage_flags.DEVICE.value,
         stage_flags.DOWNLOAD.value,
         compat(),
+        stage_flags.LABEL_SPACE.value or _space_of_dense(),
         made.make(**common) if made else None,
     )
+
+
+def _space_of_dense() -> str | None:
+    """Return the text space of the first dense teacher, as its card says."""
+    for name in stage_flags.TEACHERS.value:
+        described = card(name)
+        if described and described.kind == "dense" and described.text_space:
+            return described.text_space
+    return None
 
 
 def model_weights() -> dict[str, str]:

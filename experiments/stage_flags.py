@@ -108,6 +108,11 @@ WEIGHTS = flags.DEFINE_list(
 DOWNLOAD = flags.DEFINE_bool(
     "download", False, "Fetch published weights that are not on this machine."
 )
+LABEL_SPACE = flags.DEFINE_string(
+    "label_space",
+    None,
+    "Text space of mask teachers' labels; default: that of the first dense teacher.",
+)
 CAPTIONER = flags.DEFINE_string("captioner", "colour-size", "Captioner of the masks.")
 MODELS = {
     "lseg": config_flags.define(

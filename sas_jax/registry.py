@@ -31,6 +31,8 @@ class LoadOptions:
       device: `cpu` or `cuda:<n>`.
       download: whether published weights that are not here may be fetched.
       compat: which recipe, for models where paper and authors' code differ.
+      label_space: text space that a mask teacher's labels are encoded in; None means
+        the model's own.
       settings: the model's configuration, of its own class; None means its defaults.
     """
 
@@ -38,6 +40,7 @@ class LoadOptions:
     device: str = "cpu"
     download: bool = False
     compat: Compat = "paper"
+    label_space: str | None = None
     settings: Any = None
 
 

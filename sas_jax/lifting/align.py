@@ -83,6 +83,8 @@ def _sentence(caption: str, label: str) -> str:
 
 
 def _official_sentences(segments: Segments) -> tuple[list[str], np.ndarray]:
+    if not segments.labels:  # the authors' code skips an image without a mask
+        return [], np.full(segments.ids.shape, VOID, np.int64)
     captions = ["", *(segments.captions or [""] * len(segments.labels))]
     if segments.label_map is None:
         sentences = [

@@ -49,6 +49,13 @@ class TorchTextTower:
             return np.zeros((0, self.space.dim), np.float32)
         return np.stack([self._known[t] for t in texts])
 
+    def to(self, device: str) -> "TorchTextTower":
+        """Stay on the CPU: texts are few, and the tower is everybody's."""
+        return self
+
+    def close(self) -> None:
+        """Keep the weights: the tower is everybody's."""
+
     def _encode_one(self, text: str) -> Float[np.ndarray, " 384"]:
         # Alone: in a batch its last bits would follow from the others' lengths, and a
         # resumed run meets texts in other company.

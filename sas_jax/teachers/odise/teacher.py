@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import PIL.Image
 import torch
-from jaxtyping import Float, Int32
+from jaxtyping import Float
 
 from sas_jax.registry import LoadOptions
-from sas_jax.teachers import clip_text
+from sas_jax.teachers import clip_text, towers
 from sas_jax.teachers.checkpoint import built, fill, read_state
 from sas_jax.teachers.clip_text import TorchClipText
 from sas_jax.teachers.contracts import Image, Segments, TeacherSpec, check_image
@@ -21,8 +21,8 @@ from sas_jax.teachers.odise.convert import convert
 from sas_jax.teachers.odise.diffusion import NOISE_SEED, STEP
 from sas_jax.teachers.odise.network import Odise, Trained
 from sas_jax.teachers.seem.panoptic import (
-    Panoptic,
     panoptic,
+    segments_of,
     semantic,
 )
 from sas_jax.teachers.seem.vocabulary import (
@@ -30,6 +30,7 @@ from sas_jax.teachers.seem.vocabulary import (
     default_vocabulary,
     vocabulary_of,
 )
+from sas_jax.teachers.towers import TorchTower
 from sas_jax.teachers.weights_id import weights_id
 from sas_jax.weights.find import find_file, seed_of
 
@@ -51,7 +52,7 @@ class OdiseTeacher:
         self,
         network: Odise,
         classes: TorchClipText,
-        shared: TorchClipText,
+        shared: TorchTower,
         network_id: str,
         settings: OdiseSettings | None = None,
     ):
@@ -145,7 +146,7 @@ class OdiseTeacher:
             min_overlap=self.settings.min_overlap,
         )
         labels = semantic(logits, masks).argmax(0).to(torch.int32).cpu().numpy()
-        return _segments(found, labels, asked, image.shape[:2])
+        return segments_of(found, labels, asked.names, image.shape[:2])
 
     def _classified(
         self,
@@ -191,9 +192,13 @@ def load(options: LoadOptions) -> OdiseTeacher:
             lambda: _assembled(config, lambda: frozen.untrained(config.window)), seed
         )
         network_id = text_weights = f"random:{seed}"
-    classes, shared = (
-        clip_text.load(name, weights=text_weights, download=options.download)
-        for name in (CLASS_SPACE, TEXT_SPACE)
+    classes = clip_text.load(
+        CLASS_SPACE, weights=text_weights, download=options.download
+    )
+    shared = towers.load(
+        options.label_space or TEXT_SPACE,
+        weights=text_weights,
+        download=options.download,
     )
     made = OdiseTeacher(network, classes, shared, network_id, options.settings)
     return made.to(options.device)
@@ -215,27 +220,3 @@ def to_input(image: Image, settings: OdiseSettings) -> Float[torch.Tensor, "3 h 
     size = (max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5)))
     resized = PIL.Image.fromarray(image).resize(size, PIL.Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(resized, np.float32) / 255).permute(2, 0, 1)
-
-
-def _segments(
-    found: Panoptic,
-    labels: Int32[np.ndarray, "h w"],
-    asked: Vocabulary,
-    image_hw: tuple[int, int],
-) -> Segments:
-    rows, columns = (
-        np.arange(new) * old // new
-        for new, old in zip(image_hw, labels.shape, strict=True)
-    )
-    ids = found.ids[rows[:, None], columns]
-    # A mask of a few pixels may be lost in a smaller image.
-    left = [number for number in np.unique(ids).tolist() if number]
-    new = np.zeros(len(found.classes) + 1, np.int32)
-    new[left] = np.arange(1, len(left) + 1)
-    return Segments(
-        ids=new[ids],
-        labels=[asked.names[found.classes[number - 1]] for number in left],
-        scores=np.array([found.scores[number - 1] for number in left], np.float32),
-        label_map=labels[rows[:, None], columns],
-        label_names=asked.names[:-1],
-    )

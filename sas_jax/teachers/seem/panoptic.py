@@ -5,13 +5,15 @@ Source: Cheng et al., MaskFormer (arXiv 2107.06278) section 3.4 and MaskFormer's
 """
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int32
 from torch import Tensor
 from torch.nn import functional
+
+from sas_jax.teachers.contracts import Segments
 
 
 @dataclasses.dataclass
@@ -124,3 +126,44 @@ def _won(
     if not pixels.any() or int(owned.sum()) / num_inside < min_overlap:
         return None
     return pixels.cpu().numpy()
+
+
+def segments_of(
+    found: Panoptic,
+    labels: Int32[np.ndarray, "h w"],
+    names: Sequence[str],
+    image_hw: tuple[int, int],
+) -> Segments:
+    """Return masks at an image's size, with names.
+
+    Args:
+      found: masks at the size that the network saw.
+      labels: the best class of every pixel there.
+      names: of all classes; the last is the void.
+      image_hw: of the image.
+
+    Returns:
+      Masks that have a pixel left: one of a few may be lost in a smaller image.
+    """
+    ids = _nearest(found.ids, image_hw)
+    left = [number for number in np.unique(ids).tolist() if number]
+    new = np.zeros(len(found.classes) + 1, np.int32)
+    new[left] = np.arange(1, len(left) + 1)
+    return Segments(
+        ids=new[ids],
+        labels=[names[found.classes[number - 1]] for number in left],
+        scores=np.array([found.scores[number - 1] for number in left], np.float32),
+        label_map=_nearest(labels, image_hw),
+        label_names=tuple(names[:-1]),
+    )
+
+
+def _nearest(
+    map_: Int32[np.ndarray, "h w"], size_hw: tuple[int, int]
+) -> Int32[np.ndarray, "H W"]:
+    """Return a map of numbers at another size, each pixel's upper left neighbour."""
+    rows, columns = (
+        np.arange(new) * old // new
+        for new, old in zip(size_hw, map_.shape, strict=True)
+    )
+    return map_[rows[:, None], columns]

@@ -3,28 +3,26 @@
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import PIL.Image
 import torch
-from jaxtyping import Float, Int32
+from jaxtyping import Float
 from torch.nn import functional
 
 from sas_jax.artefacts.cache import cache_folder
 from sas_jax.artefacts.files import content_key
-from sas_jax.artefacts.space import TextSpace
 from sas_jax.registry import LoadOptions
-from sas_jax.teachers import clip_text
+from sas_jax.teachers import towers
 from sas_jax.teachers.contracts import Image, Segments, TeacherSpec, check_image
 from sas_jax.teachers.seem.config import SeemConfig
 from sas_jax.teachers.seem.convert import read_network
 from sas_jax.teachers.seem.names import NameEncoder, Tokenize
 from sas_jax.teachers.seem.network import SIZE_MULTIPLE, Seem, untrained
 from sas_jax.teachers.seem.panoptic import (
-    Panoptic,
     full_size_masks,
     panoptic,
+    segments_of,
     semantic,
 )
 from sas_jax.teachers.seem.vocabulary import (
@@ -33,6 +31,7 @@ from sas_jax.teachers.seem.vocabulary import (
     templates,
     vocabulary_of,
 )
+from sas_jax.teachers.towers import TorchTower
 from sas_jax.teachers.weights_id import weights_id
 from sas_jax.text.clip_tokens import tokenize
 from sas_jax.weights.find import find_file, seed_of
@@ -45,25 +44,6 @@ FILE = "seem_focall_v0.pt"
 TEXT_SPACE = "clip-vit-b32"
 
 
-class SharedText(Protocol):
-    """The text tower that labels and captions are encoded with.
-
-    Attributes:
-      space: of its vectors.
-    """
-
-    space: TextSpace
-
-    def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "n C"]:
-        """Return unit vectors."""
-
-    def to(self, device: str) -> object:
-        """Move the weights."""
-
-    def close(self) -> None:
-        """Free the weights."""
-
-
 class SeemTeacher:
     """A `MaskTeacher` (see contracts.py) of any names.
 
@@ -74,7 +54,7 @@ class SeemTeacher:
     def __init__(
         self,
         network: Seem,
-        shared: SharedText,
+        shared: TorchTower,
         network_id: str,
         *,
         config: SeemConfig | None = None,
@@ -175,7 +155,7 @@ class SeemTeacher:
             min_overlap=self.config.min_overlap,
         )
         labels = semantic(logits, masks).argmax(0).to(torch.int32).cpu().numpy()
-        return _segments(found, labels, names, image.shape[:2])
+        return segments_of(found, labels, names.names, image.shape[:2])
 
 
 def load(options: LoadOptions) -> SeemTeacher:
@@ -194,8 +174,8 @@ def load(options: LoadOptions) -> SeemTeacher:
         network, network_id = untrained(seed), f"random:{seed}"
     teacher = SeemTeacher(
         network,
-        clip_text.load(
-            TEXT_SPACE,
+        towers.load(
+            options.label_space or TEXT_SPACE,
             weights=None if seed is None else network_id,
             download=options.download,
         ),
@@ -232,34 +212,3 @@ def to_input(
     below, right = (-edge % SIZE_MULTIPLE for edge in seen_hw)
     normal = (pixels - mean) / std
     return functional.pad(normal, (0, right, 0, below))[None], seen_hw
-
-
-def _segments(
-    found: Panoptic,
-    labels: Int32[np.ndarray, "h w"],
-    names: Vocabulary,
-    image_hw: tuple[int, int],
-) -> Segments:
-    ids = _nearest(found.ids, image_hw)
-    # A mask of a few pixels may be lost in a smaller image.
-    left = [number for number in np.unique(ids).tolist() if number]
-    new = np.zeros(len(found.classes) + 1, np.int32)
-    new[left] = np.arange(1, len(left) + 1)
-    return Segments(
-        ids=new[ids],
-        labels=[names.names[found.classes[number - 1]] for number in left],
-        scores=np.array([found.scores[number - 1] for number in left], np.float32),
-        label_map=_nearest(labels, image_hw),
-        label_names=names.names[:-1],
-    )
-
-
-def _nearest(
-    map_: Int32[np.ndarray, "h w"], size_hw: tuple[int, int]
-) -> Int32[np.ndarray, "H W"]:
-    """Return a map of numbers at another size, each pixel's upper left neighbour."""
-    rows, columns = (
-        np.arange(new) * old // new
-        for new, old in zip(size_hw, map_.shape, strict=True)
-    )
-    return map_[rows[:, None], columns]

@@ -69,7 +69,7 @@ def test_libraries_are_those_that_the_code_imports():
         return set(versions.decided_by(*code_versions.STAGES[stage])["libraries"])
 
     painters = {"torch", "diffusers", "opencv-python-headless"}
-    assert libraries("teachers") == painters | {"transformers"}
+    assert libraries("teachers") == painters | {"transformers", "textblob"}
     assert painters <= libraries("synthesizers")
     assert libraries("students") == {"jaxlib"}
     assert libraries("rooms") == {"embreex"}
