@@ -6,7 +6,7 @@ the size of the scans at hand, or of ScanNet's, with random targets.
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 import capability_tables
 import numpy as np
@@ -25,7 +25,9 @@ from sas_jax.distill.schedule import Schedule
 from sas_jax.errors import InputError
 from sas_jax.stages import command
 from sas_jax.teachers import registry as teachers
-from sas_jax.weights.find import found_files
+from sas_jax.text import registry as towers
+from sas_jax.text.known_texts import KnownTexts
+from sas_jax.weights.find import found_files, require_files, seed_of
 
 _POINTS = 150_000  # a scene of ScanNet has about as many
 _LOOKED_AT = 3  # scans whose size counts
@@ -103,7 +105,13 @@ def _inventory(split: str, scans: list[Scan] | None) -> Iterable[tuple[str, str]
     yield "data set", _data_set(split, scans)
     for name in stage_flags.TEACHERS.value:
         yield f"teacher {name}", _teacher(name)
-    yield "images for capability", _painter()
+    yield "labels' text tower", _tower()
+    yield "captions", _weights(stage_flags.CAPTIONER.value)
+    models = stage_flags.SYNTHESIS.make()
+    synthesizer = (models.synthesizer, models.diffusion_weights)
+    yield "images for capability", _weights(*synthesizer, painters.SYNTHESIZERS)
+    prompter = (models.point_prompter, models.sam_weights)
+    yield "their masks", _weights(*prompter, painters.PROMPTERS)
     workspace = settings.workspace()
     names = [scan.name for scan in scans or []]
     folders = {
@@ -164,13 +172,33 @@ def _teacher(name: str) -> str:
     return f"there, weights {', '.join(map(str, found or ())) or 'that come with it'}"
 
 
-def _painter() -> str:
-    models = stage_flags.SYNTHESIS.make()
+def _weights(
+    name: str, given: str | None = None, known: Container[str] | None = None
+) -> str:
+    """Return where a model's weights are, or what is missing of it."""
+    if known is not None and name not in known:
+        return f"missing: no model of this name, {name}"
+    if seed_of(given) is None:
+        try:
+            require_files(name, given)
+        except InputError as error:
+            return f"missing: {error}"
+    found = found_files(name)
+    where = given or ", ".join(map(str, found or ())) or "that come with it"
+    return f"{name}, weights {where}"
+
+
+def _tower() -> str:
+    name = settings.label_space()
+    if name is None:
+        return "each teacher's own"
     try:
-        painters.check(models.synthesizer, models.point_prompter)
+        tower = towers.load(name)
     except InputError as error:
         return f"missing: {error}"
-    return f"by {models.synthesizer}, masks by {models.point_prompter}"
+    if isinstance(tower, KnownTexts):
+        return f"missing: {name}, of which texts of imported files are known alone"
+    return name
 
 
 def _counted(paths: list[pathlib.Path], where: pathlib.Path, stage: str) -> str:

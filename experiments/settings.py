@@ -263,13 +263,18 @@ def model_options(name: str) -> LoadOptions:
         stage_flags.DEVICE.value,
         stage_flags.DOWNLOAD.value,
         compat(),
-        stage_flags.LABEL_SPACE.value or _space_of_dense(),
+        label_space(),
         made.make(**common) if made else None,
     )
 
 
-def _space_of_dense() -> str | None:
-    """Return the text space of the first dense teacher, as its card says."""
+def label_space() -> str | None:
+    """Return the text space of mask teachers' labels; None: each one's own.
+
+    By default that of the first dense teacher, as its card says.
+    """
+    if stage_flags.LABEL_SPACE.value:
+        return stage_flags.LABEL_SPACE.value
     for name in stage_flags.TEACHERS.value:
         described = card(name)
         if described and described.kind == "dense" and described.text_space:

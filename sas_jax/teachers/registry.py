@@ -15,7 +15,7 @@ from sas_jax.errors import InputError, WeightsMissing
 from sas_jax.extras import install_command
 from sas_jax.registry import LoadOptions, check_name, function_of
 from sas_jax.weights.cards import card
-from sas_jax.weights.find import find_file, find_folder, seed_of
+from sas_jax.weights.find import require_files, seed_of
 
 VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
@@ -160,11 +160,8 @@ def load(
 def _check_weights(name: str, options: LoadOptions) -> None:
     described, given = card(name), options.weights
     if described and described.files:
-        for part in () if options.download and given is None else described.files:
-            if part.is_folder:
-                find_folder(name, given)
-            elif not part.optional:
-                find_file(name, part.name, given)
+        if not options.download or given is not None:
+            require_files(name, given)
     elif given is not None and not pathlib.Path(given).exists():
         raise WeightsMissing(
             f"registry: {name} needs its weights, got no file ({given}). Give "

@@ -106,6 +106,16 @@ def found_files(model: str, given: str | None = None) -> list[pathlib.Path] | No
     return found
 
 
+def require_files(model: str, given: str | None = None) -> None:
+    """Raise WeightsMissing, as `find_file` does, for a file that a model needs."""
+    described = card(model)
+    for part in described.files if described else ():
+        if part.is_folder:
+            find_folder(model, given)
+        elif not part.optional:
+            find_file(model, part.name, given)
+
+
 def _card(model: str) -> Card:
     found = card(model)
     if found is None or not found.files:
