@@ -51,6 +51,7 @@ ENTRIES: dict[str, Entry] = {
         "mask", "sas_jax.rooms.teachers.mask:load", capability="rooms/teachers/tables"
     ),
     "lseg": Entry("dense", "sas_jax.teachers.lseg.teacher:load"),
+    "imagenet": Entry("dense", "sas_jax.teachers.imagenet.teacher:load"),
     "colour-size": Entry("captioner", "sas_jax.teachers.captions:load_colour_size"),
     "none": Entry("captioner", "sas_jax.teachers.captions:load_none"),
 }
