@@ -60,6 +60,7 @@ ENTRIES: dict[str, Entry] = {
         "sas_jax.teachers.odise.teacher:load",
         needs=("torch", "transformers", "diffusers"),
     ),
+    "imagenet": Entry("dense", "sas_jax.teachers.imagenet.teacher:load"),
     "colour-size": Entry("captioner", "sas_jax.teachers.captions:load_colour_size"),
     "tap": Entry(
         "captioner",
