@@ -62,7 +62,6 @@ ENTRIES: dict[str, Entry] = {
         "sas_jax.teachers.odise.teacher:load",
         needs=("torch", "transformers", "diffusers"),
     ),
-    "imagenet": Entry("dense", "sas_jax.teachers.imagenet.teacher:load"),
     "colour-size": Entry(
         "captioner", "sas_jax.teachers.captions:load_colour_size", has_weights=False
     ),
@@ -71,7 +70,6 @@ ENTRIES: dict[str, Entry] = {
         "sas_jax.teachers.imagenet.teacher:load",
         capability="teachers/imagenet/tables",
     ),
-    "colour-size": Entry("captioner", "sas_jax.teachers.captions:load_colour_size"),
     "tap": Entry(
         "captioner",
         "sas_jax.teachers.tap.captioner:load",
