@@ -6,6 +6,9 @@ from typing import Literal
 from sas_jax.checks import in_range
 from sas_jax.registry import Compat
 
+_LARGEST_SEED = 2**31
+"""Generators take no longer ones, or take several for the same."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CapabilityConfig:
@@ -27,6 +30,7 @@ class CapabilityConfig:
 
     def __post_init__(self) -> None:
         in_range("capability", "images_per_class", self.images_per_class, 1)
+        in_range("capability", "capability_seed", self.seed, 0, _LARGEST_SEED)
         in_range("capability", "teacher_px", self.teacher_px, 0)
 
 
@@ -62,4 +66,5 @@ class SynthesisConfig:
     def __post_init__(self) -> None:
         in_range("synthesis", "diffusion_steps", self.diffusion_steps, 1)
         in_range("synthesis", "diffusion_px", self.diffusion_px, 8)
+        in_range("synthesis", "guidance", self.guidance, 0)
         in_range("synthesis", "attention_threshold", self.attention_threshold, 0, 1)

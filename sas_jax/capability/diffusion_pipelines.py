@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 
 from sas_jax.artefacts import files
 from sas_jax.errors import InputError
+from sas_jax.teachers.pretrained import load_pretrained, reading
 from sas_jax.teachers.weights_id import settings_of, weights_id
+from sas_jax.text import clip_tokens
 
 if TYPE_CHECKING:
     import diffusers
@@ -34,6 +35,7 @@ SCHEDULERS = {
 """Name -> class of diffusers. `pndm` is that of the authors: 51 calls of the U-Net for
 50 steps."""
 
+_WHAT = "stable diffusion"
 _NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2")
 # What only a picture as a prompt, or a censor, would ask for.
 _LEFT_OUT = {
@@ -64,12 +66,10 @@ def load_pipeline(folder: pathlib.Path) -> diffusers.DiffusionPipeline:
     family = index["_class_name"]
     parts = {name: _network(folder, name, index) for name in _NETWORKS if name in index}
     diffusers.utils.logging.disable_progress_bar()
-    try:
+    with reading(folder, _WHAT):
         return getattr(diffusers, family).from_pretrained(
             folder, local_files_only=True, **parts, **_LEFT_OUT[family]
         )
-    except (OSError, ValueError) as error:
-        raise _unreadable(folder, error) from error
 
 
 def _index(folder: pathlib.Path) -> dict[str, Any]:
@@ -97,46 +97,17 @@ def _network(folder: pathlib.Path, name: str, index: dict) -> torch.nn.Module:
     import diffusers
     import transformers
 
-    library, kind = index[name]
+    with reading(folder / "model_index.json", _WHAT):
+        library, kind = index[name]
     if library not in ("diffusers", "transformers"):
         raise InputError(
             f"stable diffusion: {name} must be a class of diffusers or transformers, "
             f"got {library}.{kind} ({folder}). Give an unchanged folder."
         )
     module = {"diffusers": diffusers, "transformers": transformers}[library]
-    # the other way of diffusers needs accelerate
-    extra = {"low_cpu_mem_usage": False} if library == "diffusers" else {}
-    try:
-        network, report = getattr(module, kind).from_pretrained(
-            folder,
-            subfolder=name,
-            variant=_variant(folder / name),
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-            **extra,
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise _unreadable(folder / name, error) from error
-    if absent := [*report["missing_keys"], *report["mismatched_keys"]]:
-        raise InputError(
-            f"stable diffusion: the files must fill {name}, got none for "
-            f"{', '.join(map(str, absent[:3]))} ({folder / name}). Download it again."
-        )
-    return network.eval().float()
-
-
-def _variant(folder: pathlib.Path) -> str | None:
-    """Return `fp16` where the weights lie there in half precision only."""
-    names = [path.name for path in folder.glob("*.safetensors")]
-    return "fp16" if names and all(".fp16" in name for name in names) else None
-
-
-def _unreadable(folder: pathlib.Path, error: Exception) -> InputError:
-    return InputError(
-        f"stable diffusion: a complete folder is required, got one that cannot be read "
-        f"({folder}: {error}). Download it again."
-    )
+    with reading(folder / "model_index.json", _WHAT):
+        found = getattr(module, kind)
+    return load_pretrained(found, folder, what=_WHAT, subfolder=name)
 
 
 def check_pipeline(pipeline: diffusers.DiffusionPipeline) -> None:
@@ -160,6 +131,26 @@ def check_pipeline(pipeline: diffusers.DiffusionPipeline) -> None:
                 f"stable diffusion: the tokenizer must have {want} entries, got "
                 f"{have}. Download the model's tokenizer folder too."
             )
+        longest = encoder.config.max_position_embeddings
+        if tokenizer.model_max_length != longest:
+            raise InputError(
+                f"stable diffusion: a tokenizer that cuts texts at {longest} tokens is "
+                f"required, got one at {tokenizer.model_max_length}. Download the "
+                "model's tokenizer_config.json too."
+            )
+        if want == clip_tokens.NUM_TOKENS:
+            # One with fewer merges has as many entries, and splits words otherwise.
+            _check_words(tokenizer)
+
+
+def _check_words(tokenizer: Any) -> None:
+    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+    lines = [m.encode() if isinstance(m, str) else " ".join(m).encode() for m in merges]
+    if not clip_tokens.are_merges(lines):
+        raise InputError(
+            f"stable diffusion: CLIP's own merges of letters are required, got "
+            f"{len(lines)} or others. Download the model's tokenizer folder again."
+        )
 
 
 def text_parts(pipeline: diffusers.DiffusionPipeline) -> list[tuple[Any, Any]]:

@@ -1,14 +1,10 @@
 """What SAM and its successor share: an image is encoded once, and prompted often."""
 
-import pathlib
-
 import numpy as np
 import torch
 import transformers
 from jaxtyping import Float, UInt8
-from safetensors import SafetensorError
 
-from sas_jax.errors import InputError
 from sas_jax.teachers.weights_id import settings_of, weights_id
 
 
@@ -56,32 +52,3 @@ class Prompted:
             encoded = self.model.get_image_embeddings(pixels.to(self.device))
             self._last = image.copy(), encoded
         return self._last[1]
-
-
-def load_network(
-    kind: type[transformers.PreTrainedModel], name: str, folder: pathlib.Path
-) -> transformers.PreTrainedModel:
-    """Load a network from a folder as transformers writes it; nothing is unpickled.
-
-    Raises:
-      InputError: for a folder that cannot be read, or files that do not fill the
-        network, which transformers would leave random.
-    """
-    try:
-        model, report = kind.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(
-            f"{name}: a complete folder is required, got one that cannot be read "
-            f"({folder}: {error}). Download it again."
-        ) from error
-    if absent := [*report["missing_keys"], *report["mismatched_keys"]]:
-        raise InputError(
-            f"{name}: the files must fill the network, got none for "
-            f"{', '.join(map(str, absent[:3]))} ({folder}). Download it again."
-        )
-    return model

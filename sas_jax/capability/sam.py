@@ -6,9 +6,10 @@ import transformers
 from jaxtyping import Bool, Float, Int, UInt8
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
-from sas_jax.capability.prompted import Prompted, load_network
+from sas_jax.capability.prompted import Prompted
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers.checkpoint import built
+from sas_jax.teachers.pretrained import load_pretrained, reading
 from sas_jax.teachers.weights_id import settings_of
 from sas_jax.weights.find import find_folder, seed_of
 
@@ -48,6 +49,8 @@ class SamPrompter(Prompted):
             image,
             input_points=spots,
             input_labels=[[[1] * len(points)]],
+            # Told: of an image three pixels high it would take rows for channels.
+            input_data_format="channels_last",
             return_tensors="pt",
         )
         pixels = inputs.pop("pixel_values")
@@ -90,6 +93,9 @@ def load(options: LoadOptions) -> SamPrompter:
         processor = transformers.SamProcessor(SamImageProcessorPil())
         return SamPrompter(random_sam(seed), processor, options.device, options.weights)
     folder = find_folder(NAME, options.weights, download=options.download)
-    model = load_network(transformers.SamModel, NAME, folder)
-    processor = transformers.SamProcessor.from_pretrained(folder, local_files_only=True)
+    model = load_pretrained(transformers.SamModel, folder, what=NAME)
+    with reading(folder, NAME):
+        processor = transformers.SamProcessor.from_pretrained(
+            folder, local_files_only=True
+        )
     return SamPrompter(model, processor, options.device)

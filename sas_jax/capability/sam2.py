@@ -9,9 +9,10 @@ import torch
 import transformers
 from jaxtyping import Bool, Float, Int, UInt8
 
-from sas_jax.capability.prompted import Prompted, load_network
+from sas_jax.capability.prompted import Prompted
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers.checkpoint import built
+from sas_jax.teachers.pretrained import load_pretrained
 from sas_jax.weights.find import find_folder, seed_of
 
 NAME = "sam2"
@@ -112,5 +113,5 @@ def load(options: LoadOptions) -> Sam2Prompter:
     if seed is not None:
         return Sam2Prompter(random_sam2(seed), options.device, options.weights)
     folder = find_folder(NAME, options.weights, download=options.download)
-    model = load_network(transformers.Sam2Model, NAME, folder)
+    model = load_pretrained(transformers.Sam2Model, folder, what=NAME)
     return Sam2Prompter(model, options.device)

@@ -18,7 +18,7 @@ from sas_jax.capability import (
 )
 from sas_jax.capability.attention import AttentionConfig
 from sas_jax.capability.contracts import MaskConfig, Synthesized, SynthesizerOptions
-from sas_jax.checks import in_range
+from sas_jax.checks import in_range, one_of
 from sas_jax.errors import InputError
 from sas_jax.registry import said
 from sas_jax.weights.find import find_folder, seed_of
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import diffusers
 
 NAME = "stable-diffusion"
+
+_DTYPES = (None, "float32", "float16", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +56,11 @@ class StableDiffusionConfig:
     dtype: str | None = None
 
     def __post_init__(self) -> None:
-        in_range("stable diffusion", "steps", self.steps, 1)
+        in_range("stable diffusion", "diffusion_steps", self.steps, 1)
         in_range("stable diffusion", "batch", self.batch, 1)
-        in_range("stable diffusion", "image_size", self.image_size, 1)
+        in_range("stable diffusion", "diffusion_px", self.image_size, 1)
+        in_range("stable diffusion", "guidance", self.guidance, 0)
+        one_of("stable diffusion", "dtype", self.dtype, _DTYPES)
         known = diffusion_pipelines.SCHEDULERS
         if self.scheduler not in (None, *known):
             raise InputError(
@@ -172,7 +176,14 @@ class StableDiffusionSynthesizer:
 def _resolved(config: StableDiffusionConfig, pipeline) -> StableDiffusionConfig:
     """Fill in what follows from the pipeline and the device."""
     scale = pipeline.vae_scale_factor
-    size = config.image_size or pipeline.unet.config.sample_size * scale
+    trained, most = pipeline.unet.config.sample_size, _most_steps(pipeline)
+    if config.image_size is None and not isinstance(trained, int):
+        raise InputError(
+            f"stable diffusion: a U-Net that says its edge is required, got {trained}. "
+            "Give --diffusion_px."
+        )
+    in_range("stable diffusion", "diffusion_steps", config.steps, 1, most)
+    size = config.image_size or trained * scale
     if size % scale:
         raise InputError(
             f"stable diffusion: image_size must be a multiple of {scale}, got {size}. "
@@ -180,6 +191,11 @@ def _resolved(config: StableDiffusionConfig, pipeline) -> StableDiffusionConfig:
         )
     dtype = config.dtype or ("float32" if config.device == "cpu" else "float16")
     return dataclasses.replace(config, image_size=size, dtype=dtype)
+
+
+def _most_steps(pipeline) -> int:
+    """Return how many levels of noise there are; more steps would repeat some."""
+    return pipeline.scheduler.config.num_train_timesteps
 
 
 def load(options: SynthesizerOptions) -> StableDiffusionSynthesizer:

@@ -5,14 +5,17 @@ initialised, and only log it: a network with a random part then answers as if no
 had happened. Here a network is filled completely, or the names are in the error.
 """
 
+import contextlib
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 import safetensors.torch
 import torch
+from torch import Tensor
 
+from sas_jax.artefacts.plain_files import plain
 from sas_jax.artefacts.torch_files import read_torch
 from sas_jax.errors import InputError
 
@@ -22,7 +25,7 @@ _HOLDERS = ("state_dict", "model")
 Network = TypeVar("Network", bound=torch.nn.Module)
 
 
-def read_state(path: pathlib.Path) -> dict[str, torch.Tensor]:
+def read_state(path: pathlib.Path) -> dict[str, Tensor]:
     """Return the tensors of a checkpoint by their names in it.
 
     Args:
@@ -35,8 +38,8 @@ def read_state(path: pathlib.Path) -> dict[str, torch.Tensor]:
     """
     if path.suffix == ".safetensors":
         try:
-            return safetensors.torch.load_file(path)
-        except (OSError, safetensors.SafetensorError) as error:
+            return safetensors.torch.load_file(plain(path))
+        except (OSError, ValueError, LookupError, safetensors.SafetensorError) as error:
             raise InputError(
                 f"checkpoint: complete safetensors are required, got {error} ({path}). "
                 "Copy or download the file again."
@@ -44,15 +47,17 @@ def read_state(path: pathlib.Path) -> dict[str, torch.Tensor]:
     return tensors_of(read_torch(path, strangers=True), path)
 
 
-def tensors_of(stored: Any, path: pathlib.Path) -> dict[str, torch.Tensor]:
+def tensors_of(stored: Any, path: pathlib.Path) -> dict[str, Tensor]:
     """Return the tensors of an object as `read_torch` returns it.
 
     Raises:
       InputError: without any, naming the file.
     """
-    for name in _HOLDERS:
-        if isinstance(stored, Mapping) and isinstance(stored.get(name), Mapping):
-            stored = stored[name]
+    while isinstance(stored, Mapping):
+        held = [stored[n] for n in _HOLDERS if isinstance(stored.get(n), Mapping)]
+        if not held:
+            break
+        stored = held[0]
     found = {}
     if isinstance(stored, Mapping):
         for name, value in stored.items():
@@ -69,7 +74,7 @@ def tensors_of(stored: Any, path: pathlib.Path) -> dict[str, torch.Tensor]:
 
 def fill(
     network: Network,
-    state: Mapping[str, torch.Tensor],
+    state: Mapping[str, Tensor],
     *,
     what: str,
     path: pathlib.Path | str,
@@ -89,13 +94,20 @@ def fill(
     """
     wanted, beginnings = network.state_dict(), tuple(unused)
     given = {k: v for k, v in state.items() if not k.startswith(beginnings)}
+    known = {name: given[name] for name in wanted if name in given}
     faults = {
         "missing": sorted(wanted.keys() - given.keys()),
         "left over": sorted(given.keys() - wanted.keys()),
         "of another shape": [
-            f"{name} {list(given[name].shape)} for {list(tensor.shape)}"
-            for name, tensor in wanted.items()
-            if name in given and given[name].shape != tensor.shape
+            f"{name} {list(tensor.shape)} for {list(wanted[name].shape)}"
+            for name, tensor in known.items()
+            if tensor.shape != wanted[name].shape
+        ],
+        # Quantised weights mean nothing without what they were divided by.
+        "of whole numbers": [
+            f"{name} {tensor.dtype}"
+            for name, tensor in known.items()
+            if wanted[name].is_floating_point() and not tensor.is_floating_point()
         ],
     }
     if any(faults.values()):
@@ -110,7 +122,70 @@ def fill(
             f"{told} ({path}). Is this the published file, and of this model?"
         )
     network.load_state_dict(given, strict=True)
+    check_finite(network, what=what, path=path)
     return network
+
+
+def check_finite(
+    network: torch.nn.Module, *, what: str, path: pathlib.Path | str
+) -> None:
+    """Raise InputError, naming them, where weights are no finite numbers.
+
+    A network with one answers as if nothing had happened, or sees nothing at all.
+    """
+    bad = [
+        name
+        for name, tensor in network.state_dict().items()
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all()
+    ]
+    if bad:
+        raise InputError(
+            f"{what}: finite weights are required, got others in {len(bad)} tensors: "
+            f"{', '.join(bad[:_SHOWN])} ({path}). Copy or download it again."
+        )
+
+
+def without_prefix(state: Mapping[str, Tensor], anchor: str) -> dict[str, Tensor]:
+    """Return a checkpoint under the names that its network was published with.
+
+    Files saved from a wrapped network have a prefix on all names (`net.`, `module.`);
+    it is whatever stands before the name of a tensor that every file holds. What has
+    no such prefix is not the network's.
+
+    Args:
+      state: tensors by their names in a file.
+      anchor: published name of that tensor.
+    """
+    for name in state:
+        if name.endswith(anchor):
+            prefix = name.removesuffix(anchor)
+            return {
+                key.removeprefix(prefix): value
+                for key, value in state.items()
+                if key.startswith(prefix)
+            }
+    return dict(state)
+
+
+@contextlib.contextmanager
+def sized(what: str, path: pathlib.Path | str) -> Iterator[None]:
+    """Turn what shapes that no network has raise, while one is built, into InputError.
+
+    Sizes are read off a checkpoint's tensors before they are compared with a network.
+
+    Args:
+      what: the model's name.
+      path: of the checkpoint.
+    """
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{what}: tensors of the shapes of its network are required, got others "
+            f"({path}: {error}). Is this the published file, and of this model?"
+        ) from error
 
 
 def built(make: Callable[[], Network], seed: int) -> Network:

@@ -117,7 +117,10 @@ def from_state(
     Raises:
       InputError: naming tensors that are missing or of another shape.
     """
-    arrays = {key: value.float().cpu().numpy() for key, value in state.items()}
+    arrays = {
+        key: (value.float() if value.is_floating_point() else value).cpu().numpy()
+        for key, value in state.items()
+    }
     tower = clip_weights.text_tower(arrays, where, clip_weights.SIZES[name])
     return TorchClipText(clip_files.space_of(name, tower), tower, device=device)
 

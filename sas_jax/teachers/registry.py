@@ -35,12 +35,14 @@ class Entry:
       needs: modules that must be importable.
       capability: folder in this package of its measured table, see
         `capability.shipped`; None has none.
+      has_weights: whether it was trained at all.
     """
 
     contract: str
     loader: str
     needs: tuple[str, ...] = _NEEDS
     capability: str | None = None
+    has_weights: bool = True
 
 
 ENTRIES: dict[str, Entry] = {
@@ -60,18 +62,22 @@ ENTRIES: dict[str, Entry] = {
         "sas_jax.teachers.odise.teacher:load",
         needs=("torch", "transformers", "diffusers"),
     ),
+    "colour-size": Entry(
+        "captioner", "sas_jax.teachers.captions:load_colour_size", has_weights=False
+    ),
     "imagenet": Entry(
         "dense",
         "sas_jax.teachers.imagenet.teacher:load",
         capability="teachers/imagenet/tables",
     ),
-    "colour-size": Entry("captioner", "sas_jax.teachers.captions:load_colour_size"),
     "tap": Entry(
         "captioner",
         "sas_jax.teachers.tap.captioner:load",
         needs=("torch", "cv2", "sentencepiece"),
     ),
-    "none": Entry("captioner", "sas_jax.teachers.captions:load_none"),
+    "none": Entry(
+        "captioner", "sas_jax.teachers.captions:load_none", has_weights=False
+    ),
 }
 """What `--teachers` and `--captioner` take -> what it is and where."""
 
@@ -131,15 +137,18 @@ def check(
             f"registry: one of {', '.join(names(*contracts))} is required, got {name}, "
             f"a {row.contract}. Correct the flag."
         )
+    _check_needs(name, row)
+    _check_device(options.device)
+    _check_weights(name, row, options)
+
+
+def _check_needs(name: str, row: Entry) -> None:
     if missing := missing_needs(row):
         raise InputError(
             f"registry: {name} needs {', '.join(row.needs)}, got no "
             f"{', '.join(missing)} in this environment. "
             f"Run: {install_command('teachers')}"
         )
-    _check_device(options.device)
-    if seed_of(options.weights) is None:
-        _check_weights(name, options)
 
 
 def load(
@@ -162,8 +171,15 @@ def load(
     return function_of(entry(name).loader)(options)
 
 
-def _check_weights(name: str, options: LoadOptions) -> None:
+def _check_weights(name: str, row: Entry, options: LoadOptions) -> None:
     described, given = card(name), options.weights
+    if given is not None and not row.has_weights:
+        raise InputError(
+            f"registry: {name} is a model without weights, got {given}. Leave them out "
+            "of --weights."
+        )
+    if seed_of(given) is not None:
+        return
     if described and described.files:
         if not options.download or given is not None:
             require_files(name, given)

@@ -141,6 +141,11 @@ def load_tokenizer(folder: pathlib.Path | None = None) -> tokenizers.Tokenizer:
     return tokenizer
 
 
+def are_merges(lines: Sequence[bytes]) -> bool:
+    """Tell whether lines are the merges of CLIP's vocabulary, in order."""
+    return hashlib.sha256(b"\n".join(lines)).hexdigest() == _MERGES_SHA256
+
+
 def spell(token: str) -> str:
     """Return the letters of a token; parts of letters are replaced by U+FFFD."""
     numbers = _numbers()
@@ -152,7 +157,7 @@ def _merges(folder: pathlib.Path | None) -> list[tuple[str, str]]:
     """Return the merges of the first file that is there, verified."""
     for path in _files(folder):
         lines = _lines(path)
-        if hashlib.sha256(b"\n".join(lines)).hexdigest() != _MERGES_SHA256:
+        if not are_merges(lines):
             raise InputError(
                 f"clip tokens: CLIP's own {_NUM_MERGES} merges are required, got "
                 f"{len(lines)} or others ({path}). Give the tokenizer of OpenAI's "

@@ -118,14 +118,26 @@ def text_tower(state: State, where: object, size: Size | None = None) -> Tower:
         for part, shape in expected.items()
         if part in state and np.shape(state[part]) != shape
     ]
+    # Quantised weights mean nothing without what they were divided by.
+    wrong += [
+        f"{part} of {state[part].dtype}"
+        for part in expected
+        if part in state and state[part].dtype.kind != "f"
+    ]
     if missing or wrong:
         got = f"none for {missing[:3]}" if missing else "; ".join(wrong[:3])
         raise InputError(
             f"clip text: all {len(expected)} tensors of the text tower are required in "
-            f"their shapes, got {got} ({where}). Give the whole checkpoint of this "
-            "model."
+            f"their shapes and as floating point, got {got} ({where}). Give the whole "
+            "checkpoint of this model."
         )
-    return {name: file.read(state, name) for name in wanted}
+    tower = {name: file.read(state, name) for name in wanted}
+    if bad := [name for name, array in tower.items() if not np.isfinite(array).all()]:
+        raise InputError(
+            f"clip text: finite weights are required, got others in {len(bad)} "
+            f"tensors: {', '.join(bad[:3])} ({where}). Copy or download the file again."
+        )
+    return tower
 
 
 def size_of(tower: State, heads: int | None = None) -> Size:

@@ -6,11 +6,11 @@ that holds it, the cache of the Hugging Face hub. With `download`, and only then
 is published under a plain address or on the hub is fetched.
 """
 
+import http.client
 import importlib.util
 import os
 import pathlib
 import re
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
@@ -25,16 +25,30 @@ from sas_jax.weights.cards import Card, WeightsFile, card, cards
 VARIABLE = "SAS_JAX_WEIGHTS"
 """Names the folder of everybody's weights."""
 
-_RANDOM = re.compile(r"random:(\d+)")
+_RANDOM = "random:"
+_SEED = re.compile(r"[0-9]{1,9}")
 _CHUNK = 1 << 20
+_PATIENCE_SECONDS = 60
 # What transformers and diffusers write beside weights.
 _SETTINGS = ("config.json", "model_index.json")
 
 
 def seed_of(weights: str | None) -> int | None:
-    """Return the seed of `random:<seed>`, None for anything else."""
-    found = _RANDOM.fullmatch(weights or "")
-    return int(found[1]) if found else None
+    """Return the seed of `random:<seed>`, None for what does not begin so.
+
+    Raises:
+      InputError: for `random:` and no whole number from 0 to 999999999. PyTorch's
+        generators take no longer ones, or take several for the same.
+    """
+    if weights is None or not weights.startswith(_RANDOM):
+        return None
+    seed = weights.removeprefix(_RANDOM)
+    if not _SEED.fullmatch(seed):
+        raise InputError(
+            "weights: random: and a whole number of at most 9 digits is required, got "
+            f"{weights[:80]}. Smoke tests take random:0."
+        )
+    return int(seed)
 
 
 def find_file(
@@ -243,7 +257,7 @@ def _stream(address: str, path: pathlib.Path, part: WeightsFile) -> None:
     """Fetch a file; what is there afterwards is whole, and the published one."""
     try:
         with (
-            urllib.request.urlopen(address) as source,
+            urllib.request.urlopen(address, timeout=_PATIENCE_SECONDS) as source,
             atomic_path(path) as temporary,
             temporary.open("wb") as file,
         ):
@@ -263,7 +277,7 @@ def _stream(address: str, path: pathlib.Path, part: WeightsFile) -> None:
                     f"weights: the published {part.name} is required, got a file with "
                     f"another checksum ({address}). Get it by hand: {part.url}"
                 )
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise WeightsMissing(
             f"weights: {part.name} must come from {address}, got {error}. Is this "
             f"machine online? By hand: {part.url}"
@@ -278,9 +292,7 @@ def _missing(
     places = [f"{flag}{given}" if given else flag.partition("=")[0]]
     if given is None or part is not described.files[0]:
         places += [
-            f"${VARIABLE}/{described.name}"
-            if os.environ.get(VARIABLE)
-            else f"${VARIABLE} (not set)",
+            _everybodys(described.name),
             str(cache_folder() / "weights" / described.name),
             *([f"the package {part.package}"] if part.package else []),
             *(["the cache of the hub"] if part.hub else []),
@@ -289,6 +301,15 @@ def _missing(
         f"weights: {described.name} needs {part.title} ({size}{part.licence}), got "
         f"none in {', '.join(places)}. {_way_out(described, part, download)}"
     )
+
+
+def _everybodys(model: str) -> str:
+    """Return where the variable leads."""
+    folder = os.environ.get(VARIABLE)
+    if not folder:
+        return f"${VARIABLE} (not set)"
+    is_there = pathlib.Path(folder).is_dir()
+    return f"${VARIABLE}/{model} ({folder}{'' if is_there else ' is no folder'})"
 
 
 def _way_out(described: Card, part: WeightsFile, download: bool) -> str:

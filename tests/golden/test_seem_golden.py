@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from sas_jax.errors import InputError
+from sas_jax.teachers.checkpoint import without_prefix
 from sas_jax.teachers.seem import convert, panoptic, vocabulary
 from sas_jax.teachers.seem.architecture import Architecture, architecture_of
 from sas_jax.teachers.seem.network import Seem
@@ -24,6 +25,7 @@ HALF_ULP = 2.0**-11
 """Of float16, relative: how large tensors of the full-size file are rounded."""
 
 
+TEXT = "sem_seg_head.predictor.lang_encoder.lang_encoder"
 SCALE = "sem_seg_head.predictor.lang_encoder.logit_scale"
 
 
@@ -117,7 +119,7 @@ def test_published_names_with_a_prefix_are_found(golden):
     made = json.loads((golden / "teachers/seem/seem_full_keys.json").read_text())
     names = [name for name, _, _ in made["keys"]]
     wrapped = {f"module.model.{name}": torch.empty(0) for name in names}
-    assert list(convert.without_prefix(wrapped)) == names
+    assert list(without_prefix(wrapped, ANCHOR)) == names
 
 
 @pytest.fixture
@@ -205,6 +207,24 @@ def test_a_tensor_of_another_shape_is_named(tiny, tmp_path):
     tiny["sem_seg_head.pixel_decoder.input_proj.bias"] = torch.zeros(7)
     path = saved(tiny, tmp_path / "seem.pt")
     with pytest.raises(InputError, match=r"input_proj\.bias \[7\] for \[64\]"):
+        convert.read_network(path, heads=4, text_heads=4)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sem_seg_head.predictor.query_feat.weight",
+        "sem_seg_head.predictor.class_embed",
+        "sem_seg_head.pixel_decoder.mask_features.weight",
+        f"{TEXT}.resblocks.0.attn.in_proj_bias",
+        "backbone.layers.0.blocks.0.modulation.focal_layers.0.0.weight",
+        ANCHOR,
+    ],
+)
+@pytest.mark.parametrize("shape", [(), (0,), (7, 65)])
+def test_shapes_that_no_network_has_are_told(tiny, tmp_path, name, shape):
+    path = saved({**tiny, name: torch.zeros(shape)}, tmp_path / "seem.pt")
+    with pytest.raises(InputError, match=r"seem: .*seem\.pt"):
         convert.read_network(path, heads=4, text_heads=4)
 
 

@@ -135,6 +135,7 @@ def architecture_of(
     *,
     heads: int | None = None,
     taps: tuple[int, ...] | None = None,
+    where: object = "a checkpoint",
 ) -> Architecture:
     """Return the size of the network that a checkpoint was saved from.
 
@@ -145,6 +146,7 @@ def architecture_of(
       state: tensors under the published file's names.
       heads: of the attention; else 64 channels each.
       taps: blocks that the decoder gets; else the last of each quarter.
+      where: names the file in errors.
 
     Raises:
       InputError: for a checkpoint of something else, naming what it lacks.
@@ -155,8 +157,8 @@ def architecture_of(
         if len(found) != axes:
             raise InputError(
                 "lseg: a checkpoint of LSeg on a vision transformer is required, got "
-                f"{list(found) if name in state else 'nothing'} for {name}. Give "
-                "demo_e200.ckpt of the authors."
+                f"{list(found) if name in state else 'nothing'} for {name} "
+                f"({where}). Give demo_e200.ckpt of the authors."
             )
         return found
 

@@ -16,7 +16,13 @@ from jaxtyping import Float, Float16
 from sas_jax.errors import InputError
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers import clip_text
-from sas_jax.teachers.checkpoint import built, fill, read_state
+from sas_jax.teachers.checkpoint import (
+    built,
+    fill,
+    read_state,
+    sized,
+    without_prefix,
+)
 from sas_jax.teachers.contracts import Image, TeacherSpec, check_image
 from sas_jax.teachers.lseg.config import SIDE_MULTIPLE, LSegConfig
 from sas_jax.teachers.lseg.evaluate import evaluate
@@ -27,7 +33,7 @@ from sas_jax.weights.find import find_file, seed_of
 FILE = "demo_e200.ckpt"
 TOWER = "clip-vit-b32"
 
-_LIGHTNING = "net."
+_ANCHOR = "pretrained.model.pos_embed"
 _CLIP = "clip_pretrained."
 _UNUSED = ("pretrained.model.head.", "pretrained.model.head_drop.")
 
@@ -173,13 +179,10 @@ def from_checkpoint(
     Raises:
       InputError: for a damaged file, and for one of another network, naming tensors.
     """
-    state = {
-        name.removeprefix(_LIGHTNING): tensor
-        for name, tensor in read_state(path).items()
-    }
+    state = without_prefix(read_state(path), _ANCHOR)
     tower = {name: state.pop(name) for name in list(state) if name.startswith(_CLIP)}
-    with torch.device("meta"):
-        network = LSegNet(architecture_of(state))
+    with sized("lseg", path), torch.device("meta"):
+        network = LSegNet(architecture_of(state, where=path))
     network.to_empty(device="cpu").eval()
     fill(network, state, what="lseg", path=path, unused=_UNUSED)
     text = (

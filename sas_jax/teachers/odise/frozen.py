@@ -1,6 +1,6 @@
 """The models that ODISE leaves as they are: Stable Diffusion 1.3 and CLIP's images."""
 
-import pathlib
+import functools
 from typing import Any
 
 import torch
@@ -8,10 +8,10 @@ import transformers
 from jaxtyping import Float
 from torch import Tensor
 
-from sas_jax.errors import InputError
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers.odise.diffusion import STEP, DiffusionFeatures
 from sas_jax.teachers.odise.mask_clip import MaskClip
+from sas_jax.teachers.pretrained import load_pretrained, reading
 from sas_jax.weights.find import find_folder
 
 TOKENS = 77
@@ -32,14 +32,18 @@ def load(
     # imported here: each class pulls in half of diffusers, with its log lines
     import diffusers
 
+    read = functools.partial(load_pretrained, what="odise")
     folder = find_folder("odise", download=options.download)
-    unet = _read(diffusers.UNet2DConditionModel, folder, subfolder="unet")
-    vae = _read(diffusers.AutoencoderKL, folder, subfolder="vae")
-    text = _read(transformers.CLIPTextModel, folder, subfolder="text_encoder")
-    settings = diffusers.DDIMScheduler.from_pretrained(folder, subfolder="scheduler")
-    signal = float(settings.alphas_cumprod[STEP])
+    unet = read(diffusers.UNet2DConditionModel, folder, subfolder="unet")
+    vae = read(diffusers.AutoencoderKL, folder, subfolder="vae")
+    text = read(transformers.CLIPTextModel, folder, subfolder="text_encoder")
+    with reading(folder / "scheduler", "odise"):
+        settings = diffusers.DDIMScheduler.from_pretrained(
+            folder, subfolder="scheduler", local_files_only=True
+        )
+        signal = float(settings.alphas_cumprod[STEP])
     clip = find_folder("clip-vit-l14-336", download=options.download)
-    tower = _read(transformers.CLIPVisionModelWithProjection, clip)
+    tower = read(transformers.CLIPVisionModelWithProjection, clip)
     taps = DiffusionFeatures(unet, vae, signal, window)
     return taps, MaskClip(tower), empty_caption(text)
 
@@ -81,29 +85,3 @@ def untrained(
     )
     taps = DiffusionFeatures(unet, vae, _SIGNAL, window)
     return taps, MaskClip(tower), torch.randn(1, TOKENS, 768)
-
-
-def _read(kind: Any, folder: pathlib.Path, **where: Any) -> Any:
-    """Return a network of a folder, all of whose tensors are in its file."""
-    quick = (
-        {}
-        if issubclass(kind, transformers.PreTrainedModel)
-        else {
-            "low_cpu_mem_usage": False  # the other way needs accelerate
-        }
-    )
-    try:
-        network, report = kind.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True, **quick, **where
-        )
-    except OSError as error:
-        raise InputError(
-            f"odise: a folder with {kind.__name__} is required, got {error} "
-            f"({folder}). Download it again."
-        ) from error
-    if absent := [*report["missing_keys"], *report["mismatched_keys"]]:
-        raise InputError(
-            f"odise: the files must fill {kind.__name__}, got none for "
-            f"{sorted(map(str, absent))[:3]} ({folder}). Download them again."
-        )
-    return network.eval()

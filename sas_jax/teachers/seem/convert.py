@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sas_jax.teachers.checkpoint import built, fill, read_state
+from sas_jax.teachers.checkpoint import built, fill, read_state, sized, without_prefix
 from sas_jax.teachers.seem.architecture import architecture_of
 from sas_jax.teachers.seem.network import Seem
 
@@ -90,27 +90,11 @@ def read_network(path: pathlib.Path, *, heads: int = 8, text_heads: int = 8) -> 
     Raises:
       InputError: naming what is missing or of another shape.
     """
-    state = without_prefix(read_state(path))
-    sizes = architecture_of(state, heads=heads, text_heads=text_heads, where=path)
-    network = built(lambda: Seem(sizes), 0)
-    return fill(network, convert(state), what="seem", path=path)
-
-
-def without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a checkpoint under the names that SEEM was published with.
-
-    Files saved from a wrapped network have a prefix on all names (`model.`,
-    `module.`); it is whatever stands before the first layer's name.
-    """
-    for name in state:
-        if name.endswith(_ANCHOR):
-            prefix = name.removesuffix(_ANCHOR)
-            return {
-                key.removeprefix(prefix): value
-                for key, value in state.items()
-                if key.startswith(prefix)
-            }
-    return dict(state)
+    state = without_prefix(read_state(path), _ANCHOR)
+    with sized("seem", path):
+        sizes = architecture_of(state, heads=heads, text_heads=text_heads, where=path)
+        network, ours = built(lambda: Seem(sizes), 0), convert(state)
+    return fill(network, ours, what="seem", path=path)
 
 
 def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -120,7 +104,7 @@ def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     sound, and what training alone needed.
 
     Args:
-      state: of `without_prefix`.
+      state: of `checkpoint.without_prefix`.
     """
     out: dict[str, Tensor] = {}
     for name, value in state.items():

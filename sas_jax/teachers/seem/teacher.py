@@ -12,9 +12,11 @@ from torch.nn import functional
 
 from sas_jax.artefacts.cache import cache_folder
 from sas_jax.artefacts.files import content_key
+from sas_jax.errors import InputError
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers import towers
 from sas_jax.teachers.contracts import Image, Segments, TeacherSpec, check_image
+from sas_jax.teachers.seem.architecture import Architecture
 from sas_jax.teachers.seem.config import SeemConfig
 from sas_jax.teachers.seem.convert import read_network
 from sas_jax.teachers.seem.names import NameEncoder, Tokenize
@@ -33,12 +35,15 @@ from sas_jax.teachers.seem.vocabulary import (
 )
 from sas_jax.teachers.towers import TorchTower
 from sas_jax.teachers.weights_id import weights_id
-from sas_jax.text.clip_tokens import tokenize
+from sas_jax.text.clip_tokens import MAX_TOKENS, NUM_TOKENS, tokenize
 from sas_jax.weights.find import find_file, seed_of
 
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 """Of red, green and blue in 0..255."""
+
+_LONGEST = 8
+"""Shorter sides: a strip of one pixel and 2000 would become half a million."""
 
 FILE = "seem_focall_v0.pt"
 TEXT_SPACE = "clip-vit-b32"
@@ -88,6 +93,7 @@ class SeemTeacher:
                 "config": dataclasses.asdict(config),
                 "network": dataclasses.asdict(network.sizes),
                 "resize": "PIL bicubic, the longer side cut to whole pixels",
+                "longest": _LONGEST,
                 "mean": MEAN,
                 "std": STD,
                 "pad": f"zeros after normalisation to multiples of {SIZE_MULTIPLE}",
@@ -169,6 +175,7 @@ def load(options: LoadOptions) -> SeemTeacher:
     if seed is None:
         path = find_file("seem", FILE, options.weights, download=options.download)
         network = read_network(path)
+        check_text(network.sizes, path)
         network_id = weights_id(seem=network)
     else:
         network, network_id = untrained(seed), f"random:{seed}"
@@ -188,6 +195,16 @@ def load(options: LoadOptions) -> SeemTeacher:
     return teacher.to(options.device)
 
 
+def check_text(sizes: Architecture, path: pathlib.Path) -> None:
+    """Raise InputError unless a text tower takes all that CLIP's tokenizer gives."""
+    found = sizes.text_vocabulary, sizes.text_context
+    if found != (NUM_TOKENS, MAX_TOKENS):
+        raise InputError(
+            f"seem: a text tower of {NUM_TOKENS} tokens and {MAX_TOKENS} places is "
+            f"required, got {found[0]} and {found[1]} ({path}). Give {FILE}."
+        )
+
+
 def to_input(
     image: Image, short_side: int
 ) -> tuple[Float[torch.Tensor, "1 3 H W"], tuple[int, int]]:
@@ -195,15 +212,20 @@ def to_input(
 
     Args:
       image: uint8 RGB [h, w, 3].
-      short_side: pixels that the shorter side is brought to.
+      short_side: pixels that the shorter side is brought to; of a strip that is more
+        than eight times as long as it is wide, an eighth of the longer side.
 
     Returns:
       Normalised pixels, right and below padded with zeros to multiples of 32, and the
       (rows, columns) before padding.
     """
     height, width = image.shape[:2]
-    longer = short_side * max(height, width) // min(height, width)
-    seen_hw = (short_side, longer) if height <= width else (longer, short_side)
+    shorter, longer = min(height, width), max(height, width)
+    if longer > _LONGEST * shorter:
+        seen = max(1, _LONGEST * short_side * shorter // longer), _LONGEST * short_side
+    else:
+        seen = short_side, short_side * longer // shorter
+    seen_hw = seen if height <= width else seen[::-1]
     resized = PIL.Image.fromarray(image).resize(
         seen_hw[::-1], PIL.Image.Resampling.BICUBIC
     )

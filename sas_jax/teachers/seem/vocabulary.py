@@ -57,16 +57,17 @@ def vocabulary_of(names: Sequence[str]) -> Vocabulary:
     What COCO calls stuff is merged, every other name is a thing.
 
     Raises:
-      InputError: for no name, or one that stands twice.
+      InputError: for no name but that one, an empty one, or one that stands twice.
     """
     clean = tuple(clean_label(name) for name in names)
     twice = [name for i, name in enumerate(clean) if name in clean[:i]]
-    if not clean or twice:
+    asked = (*(name for name in clean if name != _BACKGROUND), _BACKGROUND)
+    if twice or len(asked) == 1 or not all(name.strip() for name in clean):
+        none = "none" if len(asked) == 1 else "an empty one"
         raise InputError(
             f"seem: a vocabulary of different names is required, got "
-            f"{f'{twice[0]} twice' if twice else 'none'}. Correct the list of classes."
+            f"{f'{twice[0]} twice' if twice else none}. Correct the list of classes."
         )
-    asked = (*(name for name in clean if name != _BACKGROUND), _BACKGROUND)
     return Vocabulary(asked, frozenset(asked) - _stuff(), void=_BACKGROUND)
 
 

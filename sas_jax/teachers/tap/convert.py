@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 import torch
 
-from sas_jax.teachers.checkpoint import built, fill, read_state
+from sas_jax.teachers.checkpoint import built, fill, read_state, sized, without_prefix
 from sas_jax.teachers.tap.network import Tap, sizes_of
 
 # What follows from the sizes, or projects to concepts that captions do not need.
 _UNUSED = ("concept_projector.",)
+_ANCHOR = "image_encoder.patch_embed.proj.weight"
 _INDEX = ".rel_pos_embed.index"
 
 
@@ -32,6 +33,11 @@ def network_of(state: Mapping[str, torch.Tensor], path: pathlib.Path | str) -> T
     Raises:
       InputError: as `read_network`.
     """
-    state = {name: t for name, t in state.items() if not name.endswith(_INDEX)}
-    network = built(functools.partial(Tap, sizes_of(state, path)), seed=0)
+    state = {
+        name: tensor
+        for name, tensor in without_prefix(state, _ANCHOR).items()
+        if not name.endswith(_INDEX)
+    }
+    with sized("tap", path):
+        network = built(functools.partial(Tap, sizes_of(state, path)), seed=0)
     return fill(network, state, what="tap", path=path, unused=_UNUSED)

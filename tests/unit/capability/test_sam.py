@@ -1,6 +1,7 @@
 """SAM and SAM 2: equal to the library's own way, encoded once, weights that fill."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -160,6 +161,43 @@ def test_an_image_is_encoded_once(name):
     assert (alone.mask(image, points[:1]) == one).all()
     assert (prompter.mask(image, points) == first).all()
     assert not prompter.one_thread
+
+
+@pytest.mark.parametrize("name", ["sam", "sam2"])
+@pytest.mark.parametrize("size", [(3, 60), (1, 1), (60, 3)])
+def test_images_of_three_rows_are_images_too(name, size):
+    image, points = picture(size, 2)
+    assert prompters()[name].mask(image, points).shape == size
+
+
+@pytest.mark.parametrize("name", ["sam", "sam2"])
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("config.json", {"vision_config": "x"}, "cannot be read"),
+        ("config.json", {"dtype": "float99"}, "cannot be read"),
+        ("config.json", [], "cannot be read"),
+        ("processor_config.json", [], "cannot be read"),
+        ("config.json", {"dtype": "float16"}, None),
+    ],
+)
+def test_settings_that_lie(name, file, content, said, tmp_path):
+    if (name, file) == ("sam2", "processor_config.json"):
+        pytest.skip("has no processor")
+    here, module = prompters()[name], {"sam": sam, "sam2": sam2}[name]
+    here.model.save_pretrained(tmp_path)
+    tiny_sam()[1].save_pretrained(tmp_path)
+    path = tmp_path / file
+    if isinstance(content, dict):
+        content = {**json.loads(path.read_text()), **content}
+    path.write_text(json.dumps(content))
+    if said is None:
+        loaded = module.load(LoadOptions(str(tmp_path)))
+        assert loaded.model.dtype == torch.float32
+        assert loaded.mask(*picture((48, 80), 2)).shape == (48, 80)
+    else:
+        with pytest.raises(InputError, match=f"{name}: a complete folder .*{said}"):
+            module.load(LoadOptions(str(tmp_path)))
 
 
 @pytest.mark.parametrize("name", ["sam", "sam2"])

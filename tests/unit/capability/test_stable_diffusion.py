@@ -23,6 +23,9 @@ MAKE = {"1.5": tiny_pipeline, "xl": tiny_xl_pipeline}
 SMALL = StableDiffusionConfig(steps=2, image_size=64)
 
 
+SCHEDULE, WORDS = "scheduler/scheduler_config", "tokenizer/tokenizer"
+
+
 def run(pipeline, seeds, **how):
     prompts = [PROMPT, "a photo of a chair in a room"][: len(seeds)]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -164,8 +167,32 @@ def test_a_prompt_without_the_class_is_refused():
 def test_settings_out_of_range_are_refused():
     with pytest.raises(InputError, match="pndm, ddim, dpm, euler, got heun"):
         StableDiffusionConfig(scheduler="heun")
-    with pytest.raises(InputError, match="steps"):
-        StableDiffusionConfig(steps=0)
+    for setting in ({"steps": 0}, {"guidance": float("nan")}, {"guidance": -1.0}):
+        with pytest.raises(InputError, match=next(iter(setting))):
+            StableDiffusionConfig(**setting)
+    with pytest.raises(InputError, match="dtype must be one of"):
+        StableDiffusionConfig(dtype="float99")
+    with pytest.raises(InputError, match=r"diffusion_steps .*<= 1000"):
+        StableDiffusionSynthesizer(tiny_pipeline(), StableDiffusionConfig(steps=1001))
+
+
+@pytest.mark.parametrize("merges", [48894, 48893])
+def test_a_tokenizer_that_splits_words_otherwise_is_noticed(merges):
+    """One with fewer merges has as many entries as CLIP's."""
+    pipeline = tiny_pipeline()
+    whole = random_diffusion.clip_tokenizer()
+    known = json.loads(whole.backend_tokenizer.to_str())["model"]
+    pipeline.tokenizer = type(whole)(
+        vocab=known["vocab"],
+        merges=[tuple(pair) for pair in known["merges"][:merges]],
+        model_max_length=77,
+    )
+    pipeline.text_encoder.config.vocab_size = len(pipeline.tokenizer)
+    if merges == len(known["merges"]):
+        diffusion_pipelines.check_pipeline(pipeline)
+    else:
+        with pytest.raises(InputError, match=r"own merges .* got 48893 or others"):
+            diffusion_pipelines.check_pipeline(pipeline)
 
 
 def test_an_empty_tokenizer_is_noticed():
@@ -212,10 +239,21 @@ def test_a_folder_in_half_precision_is_read(tmp_path):
         (lambda f: (f / "model_index.json").unlink(), "no|none with a model_index"),
         (lambda f: family(f, "FluxPipeline"), "1.x, 2.x or XL"),
         (lambda f: family(f, "StableDiffusion3Pipeline"), "got StableDiffusion3"),
-        (lambda f: forget(f, "conv_in.bias"), r"fill unet, got none for conv_in.bias"),
+        (lambda f: forget(f, "conv_in.bias"), "fill UNet2D.* none for conv_in.bias"),
         (lambda f: weights(f).unlink(), "complete folder"),
         (lambda f: weights(f).write_bytes(b"cut"), "complete folder"),
         (lambda f: empty_words(f), "complete folder|tokenizer must have"),
+        (lambda f: change(f, "model_index", unet="x"), "cannot be read.*model_index"),
+        (lambda f: change(f, "model_index", unet=["diffusers", "No"]), "cannot be rea"),
+        (lambda f: change(f, "model_index", unet=["os", "system"]), "got os.system"),
+        (lambda f: change(f, "unet/config", attention_head_dim=0), "ZeroDivision"),
+        (lambda f: change(f, "unet/config", sample_size=None), "edge is required"),
+        (lambda f: change(f, "text_encoder/config", hidden_act="no"), "cannot be read"),
+        (lambda f: change(f, SCHEDULE, beta_schedule="no"), "no is not implemented"),
+        (lambda f: (f / f"{SCHEDULE}.json").write_text("[]"), "cannot be read"),
+        (lambda f: (f / f"{WORDS}_config.json").unlink(), "cuts texts at 77"),
+        (lambda f: (f / f"{WORDS}.json").write_text("[]"), "cannot be read"),
+        (lambda f: spread(f, "conv_in.bias"), "finite weights.*conv_in.bias.*unet"),
     ],
 )
 def test_what_is_wrong_with_a_folder_is_said(spoil, message, tmp_path):
@@ -226,12 +264,24 @@ def test_what_is_wrong_with_a_folder_is_said(spoil, message, tmp_path):
 
 
 def family(folder, name):
-    index = json.loads((folder / "model_index.json").read_text())
-    (folder / "model_index.json").write_text(json.dumps({**index, "_class_name": name}))
+    change(folder, "model_index", _class_name=name)
 
 
 def weights(folder):
     return folder / "unet/diffusion_pytorch_model.safetensors"
+
+
+def change(folder, name, **values):
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def spread(folder, name):
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(weights(folder))
+    state[name][-1] = torch.nan
+    save_file(state, weights(folder))
 
 
 def forget(folder, name):

@@ -11,7 +11,13 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import save_file  # noqa: E402
 
 from sas_jax.errors import InputError  # noqa: E402
-from sas_jax.teachers.checkpoint import built, fill, read_state  # noqa: E402
+from sas_jax.teachers.checkpoint import (  # noqa: E402
+    built,
+    fill,
+    read_state,
+    sized,
+    without_prefix,
+)
 
 
 class Callback:
@@ -52,6 +58,7 @@ def test_tensors_of_plain_files(tmp_path):
     state = built(network, 0).state_dict()
     torch.save(state, tmp_path / "a.pt")
     torch.save({"model": state}, tmp_path / "a.pth")
+    torch.save({"model": {"state_dict": state}}, tmp_path / "b.pth")
     save_file(state, tmp_path / "a.safetensors")
     for path in tmp_path.iterdir():
         found = read_state(path)
@@ -94,6 +101,9 @@ def test_a_network_is_filled_completely():
         ({"0.bias": None}, r"1 missing: 0\.bias"),
         ({"2.bias": torch.zeros(3)}, r"1 left over: 2\.bias"),
         ({"0.bias": torch.zeros(4)}, r"0\.bias \[4\] for \[3\]"),
+        ({"0.bias": torch.zeros(3, dtype=torch.int8)}, r"1 of whole numbers: 0\.bias"),
+        ({"0.bias": torch.tensor([0, 1.0, torch.nan])}, r"finite.* 1 tensors: 0\.bias"),
+        ({"1.running_var": torch.full((3,), torch.inf)}, r"finite.*1\.running_var"),
     ],
 )
 def test_what_does_not_fit_is_named(change, message):
@@ -109,3 +119,28 @@ def test_random_weights_are_of_their_seed_alone():
     first, second, other = (built(network, seed)[0].weight for seed in (0, 0, 1))
     assert torch.equal(first, second) and not torch.equal(first, other)
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("prefix", ["", "net.", "module.model."])
+def test_names_of_a_wrapped_network(prefix):
+    held = {f"{prefix}{name}": torch.zeros(1) for name in ("a.weight", "b.weight")}
+    others = {"loss.scale": torch.zeros(1)} if prefix else {}
+    assert [*without_prefix({**others, **held}, "a.weight")] == ["a.weight", "b.weight"]
+    assert without_prefix(held, "c.weight") == held
+
+
+def test_sizes_that_no_network_has_are_told_with_the_file():
+    with (
+        pytest.raises(InputError, match=r"net: tensors of the shapes.*\(p: .*zero"),
+        sized("net", "p"),
+    ):
+        raise ZeroDivisionError("by zero")
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.safetensors"])
+def test_a_folder_or_a_pipe_in_place_of_a_file_is_refused(tmp_path, name):
+    (tmp_path / name).mkdir()
+    os.mkfifo(tmp_path / f"pipe-{name}")  # which nobody writes to
+    for path in (tmp_path / name, tmp_path / f"pipe-{name}"):
+        with pytest.raises(InputError, match="instead of a file"):
+            read_state(path)

@@ -101,6 +101,17 @@ def test_what_is_missing_or_misshapen_is_named(tiny, layout):
             clip_weights.text_tower(state, "some.file", TINY)
 
 
+@pytest.mark.parametrize("layout", [as_transformers, as_lseg])
+def test_weights_that_are_no_numbers_are_refused(tiny, layout):
+    for name, array in tiny.items():
+        state = layout({**tiny, name: np.full_like(array, np.nan)})
+        with pytest.raises(InputError, match=rf"finite.*{re.escape(name)} \(a\.file"):
+            clip_weights.text_tower(state, "a.file", TINY)
+        state = layout({**tiny, name: array.astype(np.int8)})
+        with pytest.raises(InputError, match=r"floating point, got .* of int8.*a\.fil"):
+            clip_weights.text_tower(state, "a.file", TINY)
+
+
 def test_a_random_tower_is_a_function_of_its_seed():
     one, two, other = (clip_weights.random_tower(TINY, seed) for seed in (0, 0, 1))
     assert clip_weights.digest(one) == clip_weights.digest(two)

@@ -22,6 +22,7 @@ from sas_jax.teachers.contracts import check_segments
 from sas_jax.teachers.odise import frozen
 from sas_jax.teachers.odise.config import OdiseSettings
 from sas_jax.teachers.odise.teacher import OdiseTeacher, to_input
+from sas_jax.teachers.pretrained import load_pretrained
 from sas_jax.teachers.seem.vocabulary import vocabulary_of
 
 
@@ -173,10 +174,10 @@ def saved(tmp_path_factory):
 
 def test_networks_of_a_folder_are_read_whole(saved):
     folder, network = saved
-    tower = frozen._read(transformers.CLIPVisionModelWithProjection, folder / "clip")
-    unet = frozen._read(
-        diffusers.UNet2DConditionModel, folder / "odise", subfolder="unet"
-    )
+    kind = transformers.CLIPVisionModelWithProjection
+    tower = load_pretrained(kind, folder / "clip", what="odise")
+    kind = diffusers.UNet2DConditionModel
+    unet = load_pretrained(kind, folder / "odise", what="odise", subfolder="unet")
     for read, made in ((tower, network.clip.tower), (unet, network.diffusion.unet)):
         wanted = made.state_dict()
         assert all(torch.equal(v, wanted[k]) for k, v in read.state_dict().items())
@@ -189,4 +190,4 @@ def test_a_folder_that_lacks_a_tensor_is_refused(saved, tmp_path):
     state.pop("visual_projection.weight")
     safetensors.torch.save_file(state, path, metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"got none for.*visual_projection"):
-        frozen._read(transformers.CLIPVisionModelWithProjection, copy)
+        load_pretrained(transformers.CLIPVisionModelWithProjection, copy, what="odise")

@@ -91,8 +91,10 @@ def test_every_row_loads_with_what_it_says(name):
         (
             "rooms-dense",
             {"options": LoadOptions("random:x")},
-            r"weights=rooms-dense=",
+            r"whole number of at most 9 digits",
         ),
+        ("none", {"options": LoadOptions("random:0")}, "none is a model without weig"),
+        ("colour-size", {"options": LoadOptions("/")}, "without weights, got /"),
     ],
 )
 def test_what_cannot_be_loaded_is_refused_before_loading(name, asked, message):

@@ -131,7 +131,13 @@ def test_other_names_are_asked_for_when_wanted(names):
 
 
 @pytest.mark.parametrize(
-    ("names", "told"), [([], "got none"), (["sofa", "bed", "sofa"], "sofa twice")]
+    ("names", "told"),
+    [
+        ([], "got none"),
+        (["background"], "got none"),
+        (["sofa", " "], "got an empty one"),
+        (["sofa", "bed", "sofa"], "sofa twice"),
+    ],
 )
 def test_unusable_vocabularies_are_refused(names, told):
     with pytest.raises(InputError, match=f"seem: a vocabulary.*{told}"):
@@ -152,6 +158,24 @@ def test_the_network_sees_the_short_side_at_its_size():
     assert seen_hw == (106, 64) and x.shape == (1, 3, 128, 64)
     offset = torch.tensor([0.675 / 58.395, 0.28 / 57.12, 0.53 / 57.375])
     torch.testing.assert_close(x[0, :, 50, 50], -offset)
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "seen_hw"),
+    [((1, 8), (64, 512)), ((1, 9), (56, 512)), ((1, 2000), (1, 512))],
+)
+def test_strips_do_not_become_endless(size_hw, seen_hw):
+    assert to_input(picture(*size_hw), 64)[1] == seen_hw
+    x, turned = to_input(picture(*size_hw[::-1]), 64)
+    assert turned == seen_hw[::-1] and x.shape[2] == 512
+
+
+def test_a_text_tower_that_is_cut_is_refused():
+    known = Architecture()
+    seem_teacher.check_text(known, "a.pt")
+    for cut in ({"text_vocabulary": 49407}, {"text_context": 76}):
+        with pytest.raises(InputError, match=r"49408 tokens.*\(a\.pt\)"):
+            seem_teacher.check_text(dataclasses.replace(known, **cut), "a.pt")
 
 
 def test_both_recipes_of_the_void():

@@ -149,11 +149,48 @@ def test_an_address_without_the_file(model, server, tmp_path):
         find.find_file("web", "gone.pt", download=True)
 
 
+def test_a_server_that_stops_in_the_middle_is_told(model, monkeypatch, tmp_path):
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path == "/stalls.pt":
+                stalled.wait(30)
+            self.wfile.write(b"no HTTP at all\r\n\r\n")
+
+        def log_message(self, *args):
+            """Say nothing."""
+
+    stalled = threading.Event()
+    monkeypatch.setattr(find, "_PATIENCE_SECONDS", 0.2)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        for name in ("stalls.pt", "talks.pt"):
+            published(f"http://127.0.0.1:{serving.server_port}", name)
+            with pytest.raises(WeightsMissing, match=f"{name} must come from"):
+                find.find_file("web", name, download=True)
+        stalled.set()
+        serving.shutdown()
+
+
 def test_seeds():
     assert find.seed_of("random:12") == 12
-    assert (
-        find.seed_of("random:x") is find.seed_of("a.pt") is find.seed_of(None) is None
-    )
+    assert find.seed_of("a.pt") is find.seed_of("a/random:0") is None
+    assert find.seed_of(None) is None
+
+
+@pytest.mark.parametrize("seed", ["", "x", "-1", "1.5", " 1", "9" * 10, "9" * 5000])
+def test_what_is_no_seed_is_told(seed):
+    with pytest.raises(InputError, match=r"random: and a whole number.*random:0"):
+        find.seed_of(f"random:{seed}")
+
+
+@pytest.mark.parametrize("place", ["file", "nowhere"])
+def test_a_variable_that_leads_to_no_folder_is_told(
+    model, monkeypatch, tmp_path, place
+):
+    put(tmp_path / "file")
+    monkeypatch.setenv(find.VARIABLE, str(tmp_path / place))
+    with pytest.raises(WeightsMissing, match=f"WEIGHTS/duo .*{place} is no folder"):
+        find.find_file("duo", "duo.pt")
 
 
 def test_a_folder_may_be_another_part_than_what_is_given(model, monkeypatch, tmp_path):

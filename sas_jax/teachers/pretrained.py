@@ -1,0 +1,76 @@
+"""Networks in folders as transformers and diffusers write them: complete, or refused.
+
+Both libraries leave what the files lack as it was initialised, and only log it. What
+they raise for a configuration that no network can be built of is anything at all.
+"""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from sas_jax.errors import InputError
+from sas_jax.teachers.checkpoint import check_finite
+
+
+def load_pretrained(
+    kind: Any, folder: pathlib.Path, *, what: str, subfolder: str = ""
+) -> Any:
+    """Return a network of a folder in f32, ready to evaluate; nothing is unpickled.
+
+    Args:
+      kind: class of transformers or diffusers.
+      folder: of the model.
+      what: the model's name, for errors.
+      subfolder: of the network in it.
+
+    Raises:
+      InputError: for a folder that cannot be read, files that do not fill the network,
+        and weights that are no numbers.
+    """
+    place = folder / subfolder
+    with reading(place, what):
+        # The other way of diffusers needs accelerate.
+        is_diffusers = kind.__module__.startswith("diffusers")
+        quick = {"low_cpu_mem_usage": False} if is_diffusers else {}
+        network, report = kind.from_pretrained(
+            folder,
+            subfolder=subfolder,
+            variant=_variant(place),
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            **quick,
+        )
+    if absent := [*report["missing_keys"], *report["mismatched_keys"]]:
+        raise InputError(
+            f"{what}: the files must fill {kind.__name__}, got none for "
+            f"{', '.join(map(str, absent[:3]))} ({place}). Download it again."
+        )
+    check_finite(network, what=what, path=place)
+    return network.eval().float()
+
+
+@contextlib.contextmanager
+def reading(place: pathlib.Path, what: str) -> Iterator[None]:
+    """Turn whatever these libraries raise while they read a folder into an InputError.
+
+    Args:
+      place: that is read.
+      what: the model's name.
+    """
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{what}: a complete folder is required, got one that cannot be read "
+            f"({place}: {type(error).__name__}: {error}). Download it again."
+        ) from error
+
+
+def _variant(folder: pathlib.Path) -> str | None:
+    """Return `fp16` where the weights lie there in half precision only."""
+    names = [path.name for path in folder.glob("*.safetensors")]
+    return "fp16" if names and all(".fp16" in name for name in names) else None
