@@ -229,7 +229,7 @@ def test_teachers_that_are_not_there_have_their_own_word(root, tmp_path):
     assert "no weights of lseg here: the student answers" in output
 
 
-@pytest.mark.parametrize("teachers", [TEACHERS])
+@pytest.mark.parametrize("teachers", [TEACHERS, ("imagenet",)])
 def test_the_tables_that_come_with_the_teachers_are_current(root, tmp_path, teachers):
     alone = "imagenet" in teachers
     if alone and find_spec(PACKAGE) is None:
