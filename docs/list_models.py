@@ -22,7 +22,7 @@ HEAD = """\
 
 **Weights** are never part of this package (but those of the procedural rooms). They are looked for, in this order: where
 `--weights=<name>=<file or folder>` says, in `$SAS_JAX_WEIGHTS/<name>` and `$SAS_JAX_WEIGHTS`, in `~/.cache/sas_jax/weights/<name>`, in the
-cache of the Hugging Face hub. With `--download`, and only then, what is published on the hub is fetched. Files are read, never unpickled; a
+package of the Python index that a card names, in the cache of the Hugging Face hub. With `--download`, and only then, what is published on the hub is fetched. Files are read, never unpickled; a
 file that does not fill its network completely is refused, with the names of what is missing. `--weights=<name>=random:0` runs a model without
 weights: the real network and its real size, with random numbers; for a smoke test of a whole pipeline.
 

@@ -130,11 +130,20 @@ def _has_weights(name: str) -> bool:
     return bool(wanted) or found_files(name) is not None
 
 
+def were_brought(scan: Scan) -> bool:
+    """Tell whether a scan's fused features come from elsewhere: no teacher has any."""
+    workspace = settings.workspace()
+    if not workspace.fused(settings.fused_name(), scan.name).exists():
+        return False
+    own = (workspace.features(name, scan.name) for name in workspace.teachers())
+    return not any(path.exists() for path in own)
+
+
 def fuse_scan(scan: Scan, named: str) -> None:
     """Make the fused features of a scan, and all that they take, where due.
 
-    Fused features without any of a teacher were brought from elsewhere, and where the
-    teachers cannot run there is nothing to compare with: these stay as they are.
+    Fused features that were brought from elsewhere, and those of teachers that cannot
+    run here, have nothing to be compared with: these stay as they are.
 
     Args:
       scan: that is asked.
@@ -146,7 +155,7 @@ def fuse_scan(scan: Scan, named: str) -> None:
     workspace, teachers = settings.workspace(), stage_flags.TEACHERS.value
     fused = workspace.fused(settings.fused_name(), scan.name)
     features = [workspace.features(name, scan.name) for name in teachers]
-    if fused.exists() and not any(path.exists() for path in features):
+    if were_brought(scan):
         print("fused features: taken as they are, no teacher's are in this workspace")
         return
     if fused.exists() and (why := hindrance()):

@@ -65,6 +65,11 @@ ENTRIES: dict[str, Entry] = {
     "colour-size": Entry(
         "captioner", "sas_jax.teachers.captions:load_colour_size", has_weights=False
     ),
+    "imagenet": Entry(
+        "dense",
+        "sas_jax.teachers.imagenet.teacher:load",
+        capability="teachers/imagenet/tables",
+    ),
     "tap": Entry(
         "captioner",
         "sas_jax.teachers.tap.captioner:load",

@@ -25,6 +25,7 @@ class WeightsFile:
       url: page where people get it.
       hub: repository of the Hugging Face hub that holds it, or nothing.
       download: address of the file itself, or nothing.
+      package: of the Python index that holds it, `name==version`, or nothing.
       sha256: of the published file, where it is known.
       optional: whether the model works without it.
     """
@@ -36,6 +37,7 @@ class WeightsFile:
     url: str = ""
     hub: str = ""
     download: str = ""
+    package: str = ""
     sha256: str = ""
     optional: bool = False
 

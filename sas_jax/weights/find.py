@@ -1,12 +1,13 @@
 """Where the files of a model lie on this machine.
 
 In this order: the path that the user gives, `$SAS_JAX_WEIGHTS/<model>` and
-`$SAS_JAX_WEIGHTS`, the folder `weights/<model>` of the user's cache, the cache of the
-Hugging Face hub. With `download`, and only then, what is published under a plain
-address or on the hub is fetched.
+`$SAS_JAX_WEIGHTS`, the folder `weights/<model>` of the user's cache, the Python package
+that holds it, the cache of the Hugging Face hub. With `download`, and only then, what
+is published under a plain address or on the hub is fetched.
 """
 
 import http.client
+import importlib.util
 import os
 import pathlib
 import re
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from sas_jax.artefacts.cache import cache_folder
 from sas_jax.artefacts.files import atomic_path, sha256_file
 from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.extras import PIP
 from sas_jax.weights.cards import Card, WeightsFile, card, cards
 
 VARIABLE = "SAS_JAX_WEIGHTS"
@@ -150,6 +152,8 @@ def _file(described: Card, part: WeightsFile, given: str | None) -> pathlib.Path
     for folder in _folders(described.name):
         if (folder / part.name).is_file():
             return folder / part.name
+    if part.package and (found := _in_package(part)):
+        return found
     return _kept_by_hub(part.hub, part.name) if part.hub else None
 
 
@@ -184,6 +188,15 @@ def _folders(model: str) -> Iterator[pathlib.Path]:
         yield pathlib.Path(everybody) / model
         yield pathlib.Path(everybody)
     yield cache_folder() / "weights" / model
+
+
+def _in_package(part: WeightsFile) -> pathlib.Path | None:
+    """Return a file of an installed package, which is located and never imported."""
+    module = part.package.partition("==")[0].replace("-", "_")
+    spec = importlib.util.find_spec(module)
+    places = spec.submodule_search_locations if spec else None
+    folders = [pathlib.Path(place) for place in places or ()]
+    return next((f for folder in folders for f in folder.rglob(part.name)), None)
 
 
 def _is_model(folder: pathlib.Path) -> bool:
@@ -282,6 +295,7 @@ def _missing(
         places += [
             _everybodys(described.name),
             str(cache_folder() / "weights" / described.name),
+            *([f"the package {part.package}"] if part.package else []),
             *(["the cache of the hub"] if part.hub else []),
         ]
     return WeightsMissing(
@@ -301,7 +315,9 @@ def _everybodys(model: str) -> str:
 
 def _way_out(described: Card, part: WeightsFile, download: bool) -> str:
     ways = []
-    if part.url or part.hub:
+    if part.package:
+        ways.append(f"Run: {PIP} {part.package}")
+    elif part.url or part.hub:
         ways.append(f"Get it: {part.url or f'https://huggingface.co/{part.hub}'}.")
     if not download and (part.hub or part.download):
         ways.append("Nothing was fetched: --download does that.")

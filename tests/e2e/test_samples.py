@@ -1,5 +1,6 @@
 """Small real captures that lie beside the checkout: each opens, answers and is kept."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 
 from sas_jax.errors import WeightsMissing
 from sas_jax.text import minilm_files
+from sas_jax.weights.find import found_files
 
 pytest.importorskip("torch", reason="the teachers need the extra [teachers]")
 try:
@@ -63,3 +65,18 @@ def test_a_sample_answers_and_is_kept(root, tmp_path, sample, source):
     second = ask(root, tmp_path, capture, "a table", *flags)
     assert '"a table"' in second and "being made" not in second
     assert made(tmp_path) == before
+
+
+def test_a_desk_lights_the_desk(root, tmp_path, sample):
+    """Of the first frame's pixels: those of the desk are no other region's."""
+    capture, flags = sample
+    if capture.name != "tum_desk" or found_files("imagenet") is None:
+        pytest.skip("needs the desk, and the weights of imagenet")
+    said = ask(root, tmp_path, capture, "a desk", *flags, "--source=fused")
+    assert "by imagenet" in said
+    (answer,) = (tmp_path / "runs/query/queries").rglob("a_desk.json")
+    best = json.loads(answer.read_text())["regions"][0]
+    # The camera is the origin and looks along y; the desk stands at 1.5 to 2.6 m, its
+    # top 0.85 m below.
+    _, y, z = best["center_m"]
+    assert best["relevancy"] > 0.9 and 1.4 < y < 2.7 and -1.8 < z < -0.6, best

