@@ -286,7 +286,7 @@ def model_weights() -> dict[str, str]:
     """Return the weights of the teachers and the captioner that --weights names.
 
     Raises:
-      InputError: for weights of one not asked for.
+      InputError: for weights of one not asked for, or of one twice.
     """
     known = [*stage_flags.TEACHERS.value, stage_flags.CAPTIONER.value]
     pairs = [item.partition("=") for item in stage_flags.WEIGHTS.value]
@@ -297,7 +297,12 @@ def model_weights() -> dict[str, str]:
                 f"and the captioner ({', '.join(known)}), got {name}={path}. Correct "
                 "the flag."
             )
-    return {name: path for name, _, path in pairs}
+    if len(made := {name: path for name, _, path in pairs}) < len(pairs):
+        raise InputError(
+            "flags: --weights must name a model once, got "
+            f"{','.join(stage_flags.WEIGHTS.value)}. Correct the flag."
+        )
+    return made
 
 
 def text_encoder(space: TextSpace) -> Callable[[Sequence[str]], TextFeatures]:
