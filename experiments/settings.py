@@ -239,6 +239,24 @@ def check_teachers() -> None:
     models.check(captioner, model_options(captioner), contracts=("captioner",))
 
 
+def check_one_text_space() -> None:
+    """Refuse dense teachers that cannot be fused, before any of them looks.
+
+    Raises:
+      InputError: for cards of several text spaces.
+    """
+    from sas_jax.weights.cards import card
+
+    described = filter(None, map(card, stage_flags.TEACHERS.value))
+    dense = {each.name: each.text_space for each in described if each.kind == "dense"}
+    if len(set(dense.values())) > 1 and stage_flags.strategy() != "single":
+        told = ", ".join(f"{name} in {space}" for name, space in dense.items())
+        raise InputError(
+            f"flags: dense teachers of one text space are required to be fused, got "
+            f"{told}. Name those of one in --teachers."
+        )
+
+
 def load_model(name: str):
     """Load a teacher or captioner as the flags say.
 

