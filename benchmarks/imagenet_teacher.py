@@ -70,7 +70,6 @@ BOXES = {
         "window": ((0, 20, 170, 380),),
         "wall": ((300, 10, 470, 100),),
         "floor": ((60, 400, 600, 475),),
-        "cabinet": ((608, 215, 638, 360),),
     },
 }
 QUESTIONS = {
@@ -90,7 +89,6 @@ QUESTIONS = {
         "a window": "window",
         "a sliding door": "window",
         "the floor": "floor",
-        "a cabinet": "cabinet",
     },
 }
 SETTINGS = {"tum_desk": {"depth_scale": 5000.0}, "living_room": {}}
