@@ -22,9 +22,23 @@ HEAD = """\
 
 **Weights** are never part of this package (but those of the procedural rooms). They are looked for, in this order: where
 `--weights=<name>=<file or folder>` says, in `$SAS_JAX_WEIGHTS/<name>` and `$SAS_JAX_WEIGHTS`, in `~/.cache/sas_jax/weights/<name>`, in the
-package of the Python index that a card names, in the cache of the Hugging Face hub. With `--download`, and only then, what is published on the hub is fetched. Files are read, never unpickled; a
-file that does not fill its network completely is refused, with the names of what is missing. `--weights=<name>=random:0` runs a model without
-weights: the real network and its real size, with random numbers; for a smoke test of a whole pipeline.
+package of the Python index that a card names, in the cache of the Hugging Face hub. With `--download`, and only then, what is published on the
+hub or under a plain address is fetched; LSeg, SEEM, TAP and ODISE are fetched by hand. Files keep the names that the sections below give them:
+
+```sh
+export SAS_JAX_WEIGHTS=$HOME/weights     # lseg/demo_e200.ckpt, seem/seem_focall_v0.pt, clip-vit-b32/config.json, ...
+python -m sas_jax.teachers               # says "here" of each
+python -m pytest tests/published --weights -rs   # each on two photographs (after `make test`, which installs pytest)
+python experiments/query.py --scene=my/scan --teachers=lseg,seem --source=fused --strategy=add --text="a desk"
+```
+
+Without `--strategy=add` the last one first measures both teachers' capability, on 160 painted images: hours on a CPU; `--capability_from`
+takes a table instead. A folder of the hub goes into `$SAS_JAX_WEIGHTS/<name>/` itself, with its `config.json` or `model_index.json`.
+
+Files are read, never unpickled; a file that does not fill its network completely is refused, with the names of what is missing.
+`--weights=<name>=random:0` runs a model without weights: the real network and its real size, with random numbers; for a smoke test of a whole
+pipeline. `--diffusion_weights=random:0` and `--sam_weights=random:0` are the same for synthesizer and prompter. Several at once are
+`--weights=lseg=random:0,seem=random:0`.
 
 **Text spaces** never mix: fusion refuses teachers of two. The mask teachers' labels are encoded by the text tower of the space.
 

@@ -197,7 +197,11 @@ def _tower() -> str:
     except InputError as error:
         return f"missing: {error}"
     if isinstance(tower, KnownTexts):
-        return f"missing: {name}, of which texts of imported files are known alone"
+        return (
+            f"missing: {name}; its texts can be asked where a teacher's checkpoint or "
+            "imported features bring them. python -m sas_jax.teachers says where to "
+            "get it"
+        )
     return name
 
 

@@ -162,6 +162,7 @@ def fuse_scan(scan: Scan, named: str) -> None:
         print(f"fused features: taken unchecked, {why}")
         return
     settings.check_teachers()
+    settings.check_one_text_space()
     _extraction(scan, named, features).run()
     if stage_flags.strategy() == "capability" and not capability_tables.elsewhere():
         _capability().run()

@@ -239,6 +239,24 @@ def check_teachers() -> None:
     models.check(captioner, model_options(captioner), contracts=("captioner",))
 
 
+def check_one_text_space() -> None:
+    """Refuse dense teachers that cannot be fused, before any of them looks.
+
+    Raises:
+      InputError: for cards of several text spaces.
+    """
+    from sas_jax.weights.cards import card
+
+    described = filter(None, map(card, stage_flags.TEACHERS.value))
+    dense = {each.name: each.text_space for each in described if each.kind == "dense"}
+    if len(set(dense.values())) > 1 and stage_flags.strategy() != "single":
+        told = ", ".join(f"{name} in {space}" for name, space in dense.items())
+        raise InputError(
+            f"flags: dense teachers of one text space are required to be fused, got "
+            f"{told}. Name those of one in --teachers."
+        )
+
+
 def load_model(name: str):
     """Load a teacher or captioner as the flags say.
 
@@ -286,7 +304,7 @@ def model_weights() -> dict[str, str]:
     """Return the weights of the teachers and the captioner that --weights names.
 
     Raises:
-      InputError: for weights of one not asked for.
+      InputError: for weights of one not asked for, or of one twice.
     """
     known = [*stage_flags.TEACHERS.value, stage_flags.CAPTIONER.value]
     pairs = [item.partition("=") for item in stage_flags.WEIGHTS.value]
@@ -297,7 +315,12 @@ def model_weights() -> dict[str, str]:
                 f"and the captioner ({', '.join(known)}), got {name}={path}. Correct "
                 "the flag."
             )
-    return {name: path for name, _, path in pairs}
+    if len(made := {name: path for name, _, path in pairs}) < len(pairs):
+        raise InputError(
+            "flags: --weights must name a model once, got "
+            f"{','.join(stage_flags.WEIGHTS.value)}. Correct the flag."
+        )
+    return made
 
 
 def text_encoder(space: TextSpace) -> Callable[[Sequence[str]], TextFeatures]:

@@ -15,7 +15,7 @@ VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
 
 _KINDS = ("dense", "mask", "heat", "captioner", "text", "synthesizer", "prompter")
-_HEAD = ("name", "contract", "text space", "licence", "installed", "weights", "from")
+_HEAD = ("name", "contract", "text space", "installed", "weights")
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -33,34 +33,50 @@ def _row(name: str, kind: str) -> tuple[str, ...]:
     else:
         needs = described.needs
         missing = [need for need in needs if importlib.util.find_spec(need) is None]
-    first = described.files[0] if described.files else None
     found = found_files(name)
     return (
         name,
         kind,
         described.text_space or "-",
-        first.licence if first else described.code_licence or "-",
         f"no: {', '.join(missing)}" if missing else "yes",
-        str(found[0]) if found else "with the package" if first is None else "missing",
-        (first.url or f"https://huggingface.co/{first.hub}") if first else "-",
+        "missing" if found is None else "here" if found else "with the package",
     )
 
 
+def places() -> list[str]:
+    """Return, of every model with files, where they lie or how to get them."""
+    lines = []
+    for described in cards().values():
+        found = found_files(described.name)
+        lines += [f"  {described.name}: {path}" for path in found or ()]
+        for part in described.files if found is None else ():
+            if part.optional:
+                continue
+            size = f"{part.size_gb:g} GB, " if part.size_gb else ""
+            lines.append(
+                f"  {described.name} needs {part.title} ({size}{part.licence})"
+            )
+            lines.append(f"    {part.url or f'https://huggingface.co/{part.hub}'}")
+    return lines
+
+
 def main() -> None:
-    """Print the table, and where weights are looked for."""
+    """Print the table, the files, and where they are looked for."""
     lines = [_HEAD, *rows()]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = zip(line, widths, strict=True)
         print("  ".join(f"{cell:<{width}}" for cell, width in cells).rstrip())
-    places = (
+    print("\nFiles", *places(), sep="\n")
+    looked = (
         f"Weights are looked for where --weights=<name>=<path> says, in "
         f"${VARIABLE}/<name>, ${VARIABLE}, {cache_folder() / 'weights'}/<name> and the "
-        "cache of the Hugging Face hub. --download fetches those of the hub. "
+        "cache of the Hugging Face hub, under the names above. --download fetches what "
+        "the hub has; others are fetched by hand. "
         "--weights=<name>=random:0 runs a model without any, as a smoke test. "
         "docs/teachers.md says more of each."
     )
-    print(f"\n{textwrap.fill(places, 88)}")
+    print(f"\n{textwrap.fill(looked, 88)}")
 
 
 if __name__ == "__main__":

@@ -94,6 +94,7 @@ def load(
         space = TextSpace(name, f"random:{seed}", size.dim)
         return TextWeights(space, lambda: clip_weights.random_tower(size, seed))
     path = _find(name, weights, download)
+    _check_settings(path, size)
     read = functools.cache(lambda: read_tower(path, size))
     memo = Memo(cache_folder() / "verified")
     sources = [path, KnownTexts(_PUBLISHED[name]).path]
@@ -161,6 +162,31 @@ def _find_copy(name: str, folder: pathlib.Path) -> pathlib.Path:
         f"clip text: {' or '.join(_MODELS)} is required beside config.json, got none "
         f"({folder}). Copy or download the folder again."
     )
+
+
+def _check_settings(path: pathlib.Path, size: clip_weights.Size) -> None:
+    """Refuse a copy that says of itself that it computes otherwise than OpenAI's.
+
+    CLIPs of other authors have tensors of the same names and shapes.
+    """
+    file = path.with_name("config.json")
+    if path.name not in _MODELS or not file.is_file():
+        return
+    try:
+        stated = json.loads(file.read_text(encoding="utf-8"))
+        text = {**stated, **(stated.get("text_config") or {})}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            "clip text: settings as transformers writes them are required, got "
+            f"{error} ({file}). Copy or download the folder again."
+        ) from error
+    wanted = {"hidden_act": "quick_gelu", "num_attention_heads": size.heads}
+    for setting, value in wanted.items():
+        if (found := text.get(setting, value)) != value:
+            raise InputError(
+                f"clip text: {setting} must be {value}, as in OpenAI's model, got "
+                f"{found} ({file}). Give a copy of OpenAI's weights."
+            )
 
 
 def _tensors(stored: Any) -> dict[str, np.ndarray]:

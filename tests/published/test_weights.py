@@ -3,8 +3,8 @@
   python -m pytest tests/published --weights
 
 The photographs are scikit-learn's: a flower before leaves, and a temple under the sky.
-Nothing here was ever run where the project is built, which has no weights; it is what
-somebody who has them should run first.
+Where the project is built there are weights of `imagenet` alone; somebody who has
+others should run this first.
 """
 
 import numpy as np
@@ -19,6 +19,8 @@ from sas_jax.text.registry import load as load_tower
 from sas_jax.weights.cards import cards
 from sas_jax.weights.find import found_files
 
+# It knows things, and no sky: see its card.
+ONLY_THINGS = {"imagenet"}
 CLASSES = ["flower", "building", "sky", "car", "sofa", "dog", "book"]
 # Photograph -> (row, column) as shares of its size, and what stands there.
 PLACES = {
@@ -75,6 +77,8 @@ def test_a_teacher_sees_what_is_there(here):
     for name, places in PLACES.items():
         image = photograph(name)
         for share, wanted in places:
+            if wanted == "sky" and here in ONLY_THINGS:
+                continue
             assert class_at(teacher, image, share) == wanted, (name, share)
     teacher.close()
 

@@ -7,6 +7,7 @@ moment, however that ends.
 import contextlib
 import os
 import selectors
+import signal
 import struct
 import subprocess
 import tempfile
@@ -24,6 +25,8 @@ VERSION = 0
 _MOST = 1 << 34
 _HEADER = struct.Struct("<cQ")
 _PATIENCE_AT_END = 5.0
+_LOOK_AFTER = 1.0
+"""Seconds after which a silent worker is looked after."""
 
 
 class Worker:
@@ -158,8 +161,12 @@ class Worker:
     def _wait(self, pipe: IO[bytes], event: int, until: float, what: str) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, event)
-            if selector.select(max(0.0, until - time.monotonic())):
-                return
+            while (left := until - time.monotonic()) > 0:
+                if selector.select(min(left, _LOOK_AFTER)):
+                    return
+                # The pipe stays open while anything that it started lives.
+                if self._process.poll() is not None and not selector.select(0):
+                    raise self._ended()
         self._process.kill()
         self.close()
         raise InputError(
@@ -205,4 +212,6 @@ def _stop(process: subprocess.Popen, log: IO[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)  # what it started and left
     log.close()

@@ -167,6 +167,11 @@ def load(options: LoadOptions) -> OpenSeg:
 def _folder(options: LoadOptions) -> pathlib.Path:
     """Return the folder of the SavedModel."""
     graph = find_file("openseg", _GRAPH, options.weights, download=options.download)
+    if graph.name != _GRAPH:
+        raise InputError(
+            f"openseg: the folder of a SavedModel, or its {_GRAPH}, is required, got "
+            f"another file ({graph}). Correct --weights=openseg=."
+        )
     if options.weights is None:
         for part in cards()["openseg"].files:
             find_file("openseg", part.name, download=options.download)

@@ -229,6 +229,17 @@ def test_teachers_that_are_not_there_have_their_own_word(root, tmp_path):
     assert "no weights of lseg here: the student answers" in output
 
 
+def test_teachers_of_two_text_spaces_are_refused_before_they_look(root, tmp_path):
+    capture = write_capture(tmp_path / "scan1")
+    query = root / "experiments" / "query.py"
+    wanted = (f"--scene={capture}", "--text=a chair", "--source=fused")
+    random = "--weights=lseg=random:0,openseg=random:0"
+    done = call(root, tmp_path, query, *wanted, "--teachers=lseg,openseg", random)
+    assert done.returncode == 1
+    assert "teachers of one text space" in done.stderr.splitlines()[-1]
+    assert not list((tmp_path / "runs" / "query").rglob("features/*/*"))
+
+
 @pytest.mark.parametrize("teachers", [TEACHERS, ("imagenet",)])
 def test_the_tables_that_come_with_the_teachers_are_current(root, tmp_path, teachers):
     alone = "imagenet" in teachers

@@ -123,6 +123,11 @@ def test_a_missing_extra_is_named_in_one_line(root, tmp_path, script):
         ("measure_capability", ["--teachers=clop"], "clop"),
         ("extract_features", ["--captioner=rooms-dense"], "a dense"),
         ("extract_features", ["--weights=foo"], "--weights"),
+        (
+            "extract_features",
+            ["--weights=rooms-mask=a,rooms-mask=b"],
+            "--weights must name a model once",
+        ),
         ("measure_capability", ["--weights=room-dense=x"], "--weights"),
         ("extract_features", ["--image_size=320"], "--image_size"),
         ("measure_capability", ["--synthesizer=smal"], "--synthesizer"),

@@ -146,6 +146,12 @@ def test_an_absent_saved_model_is_named(tmp_path):
         registry.load("openseg", LoadOptions(str(tmp_path)))
 
 
+def test_another_file_than_the_graph_is_refused(tmp_path):
+    (tmp_path / "model.pb").touch()
+    with pytest.raises(InputError, match=r"saved_model\.pb, is required.*model\.pb"):
+        registry.load("openseg", LoadOptions(str(tmp_path / "model.pb")))
+
+
 def test_its_id_follows_names_and_bytes(tmp_path):
     (tmp_path / "variables").mkdir()
     (tmp_path / "saved_model.pb").write_bytes(b"graph")

@@ -128,6 +128,16 @@ def test_a_worker_that_never_gets_ready_is_ended():
         _worker("mute", seconds=0.05)
 
 
+def test_what_a_wrapper_started_and_left_is_ended(tmp_path):
+    """It holds the pipe, so that its end is not seen there."""
+    script = tmp_path / "wrapper"
+    script.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/pid\nexit 3\n")
+    script.chmod(0o755)
+    with pytest.raises(InputError, match=r"its end \(status 3"):
+        Worker("openseg", [str(script)], os.environ, start_seconds=60)
+    assert _gone(int((tmp_path / "pid").read_text()))
+
+
 def test_no_interpreter_is_told(tmp_path):
     with pytest.raises(InputError, match=r"that can be started.*OPENSEG_PYTHON"):
         Worker("openseg", [str(tmp_path / "none")], {}, start_seconds=1)

@@ -254,3 +254,26 @@ def test_questions_without_a_known_word_are_refused(small, caplog):
         tower.check(["a chair \U0001fa91", "chair " * 100])
     unknown, long = (record.getMessage() for record in caplog.records)
     assert "does not know" in unknown and "takes 77 tokens, got 102" in long
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"text_config": {"hidden_act": "gelu"}},
+            "must be quick_gelu.* got gelu",
+        ),
+        ({"num_attention_heads": 3}, "must be .* got 3"),
+        ([], "settings as transformers"),
+        ({"text_config": "x"}, "settings as transformers"),
+        ({"text_config": {"hidden_act": "quick_gelu"}, "hidden_act": "x"}, None),
+    ],
+)
+def test_a_copy_that_computes_otherwise_is_refused(small, tmp_path, settings, said):
+    folder = hub_folder(tmp_path / "copy", small)
+    (folder / "config.json").write_text(json.dumps(settings))
+    if said is None:
+        assert clip_files.load(NAME, str(folder)).space.name == NAME
+    else:
+        with pytest.raises(InputError, match=rf"clip text: .*{said}.*config\.json"):
+            clip_files.load(NAME, str(folder))

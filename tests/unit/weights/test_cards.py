@@ -45,5 +45,8 @@ def test_the_list_names_every_model_without_torch(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    names = [line.split()[0] for line in done.stdout.splitlines() if line][1:]
+    table, files, _ = done.stdout.split("\n\n")
+    assert max(map(len, table.splitlines())) <= 88
+    assert "lseg needs demo_e200.ckpt" in files or "lseg: " in files
+    names = [line.split()[0] for line in table.splitlines()][1:]
     assert set(names) >= {*cards.cards(), *ENTRIES}

@@ -92,10 +92,32 @@ def test_folders_of_transformers(model, monkeypatch, tmp_path):
     monkeypatch.setenv(find.VARIABLE, str(tmp_path))
     put(tmp_path / "folder" / "config.json")
     assert find.find_folder("folder") == tmp_path / "folder"
-    with pytest.raises(WeightsMissing, match="--weights=folder="):
+    with pytest.raises(WeightsMissing, match=f"none in {tmp_path}"):
         find.find_folder("folder", str(tmp_path))
     with pytest.raises(WeightsMissing, match="org/name"):
         find.find_folder("folder", "org/name")
+
+
+def test_a_folder_is_fetched_when_asked_for(model, monkeypatch, tmp_path):
+    part = WeightsFile("*", "", "MIT", hub="org/published")
+    find.cards()["hub"] = Card("hub", "H", "text", "", files=(part,))
+    asked = []
+
+    def snapshot_download(repository, local_files_only=False):
+        if local_files_only:
+            raise FileNotFoundError(repository)
+        asked.append(repository)
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert find.find_folder("hub", download=True) == tmp_path
+    assert find.find_folder("hub", "org/other", download=True) == tmp_path
+    assert asked == ["org/published", "org/other"]
+    with pytest.raises(WeightsMissing):  # a folder that is there, of something else
+        find.find_folder("hub", str(tmp_path), download=True)
+    with pytest.raises(WeightsMissing) as told:
+        find.find_folder("hub")
+    assert "--weights" not in str(told.value)  # which takes no text towers
 
 
 def test_models_whose_weights_are_here_are_named(model, tmp_path):
