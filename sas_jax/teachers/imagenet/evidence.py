@@ -4,9 +4,11 @@ A classifier that is run over a whole image at once is unsure everywhere: it was
 on views that one thing fills, with nothing beyond their borders. So views are cut out
 at several sizes, overlapping, and each is classified as in training, p; the classifier
 asked at one cell of the view's last map alone says q, where in the view. The evidence
-of a view is p^s q^(1 - s), so that both must agree, and that of a place the mean over
-the views that contain it and over scales, so that these must agree as well: at most 1
-in sum over the classes.
+of a view is p^s q^(1 - s), so that both must agree; that of a place is the mean over
+the views of a scale that contain it, and of the scales, E_i, the geometric mean
+(prod_i (E_i + e))^(1/n) - e, so that these must agree as well: at most 1 in sum over
+the classes. Of a desk and the chair before it, the coarse views name the desk at both,
+the fine ones at the desk alone.
 
 B views; K classes; c x c cells of a view's last map; h, w the grid of the result.
 """
@@ -39,8 +41,8 @@ class ViewConfig:
       batch: views that the network sees at once.
     """
 
-    sides_px: tuple[int, ...] = (257, 514, 770)
-    step_px: tuple[int, ...] = (171, 171, 192)
+    sides_px: tuple[int, ...] = (257, 770)
+    step_px: tuple[int, ...] = (171, 192)
     crop_px: int = 257
     view_share: float = 0.3
     grid: int = 48
@@ -86,7 +88,7 @@ def evidence_of(
       image: uint8 RGB.
       config: views.
       least: what a view must say somewhere of a class, for that class to count; less
-        is 0 in every view.
+        is 0 in every view. It is e above, too.
 
     Returns:
       On the network's device, on the grid that `grid_hw` tells; cell (i, j) is the
@@ -97,9 +99,11 @@ def evidence_of(
         for side, step in zip(config.sides_px, config.step_px, strict=True)
     ]
     classes = torch.unique(torch.cat([each.classes for each in found]))
-    mean = found[0].values.new_zeros((len(classes), *grid_hw(image, config)))
-    for each in found:
-        mean[torch.searchsorted(classes, each.classes)] += each.values / len(found)
+    shape = (len(found), len(classes), *grid_hw(image, config))
+    scales = found[0].values.new_zeros(shape)
+    for scale, each in zip(scales, found, strict=True):
+        scale[torch.searchsorted(classes, each.classes)] = each.values
+    mean = (torch.log(scales + least).mean(0).exp() - least).clamp(min=0)
     return Evidence(classes, mean)
 
 
