@@ -68,6 +68,7 @@ def _dry_run() -> None:
 def _check_later_stages() -> None:
     """Raise InputError for names that a stage would refuse hours from now."""
     vocabulary(stage_flags.VOCABULARY.value)
+    settings.check_one_text_space()
     begun_from(stage_flags.INIT_FROM.value)
     chosen_student()
     if capability_tables.elsewhere():

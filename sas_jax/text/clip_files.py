@@ -98,8 +98,9 @@ def load(
     read = functools.cache(lambda: read_tower(path, size))
     memo = Memo(cache_folder() / "verified")
     sources = [path, KnownTexts(_PUBLISHED[name]).path]
-    record = f"{name}-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
-    identity = memo.value(record, sources, lambda: _identity(name, path, read()))
+    identity = memo.value(
+        _record(name, path), sources, lambda: _identity(name, path, read())
+    )
     return TextWeights(TextSpace(name, identity, size.dim), read, path.parent)
 
 
@@ -148,10 +149,30 @@ def _find(name: str, weights: str | None, download: bool) -> pathlib.Path:
             return _find_copy(name, find_folder(name))
         if name in _CARRIERS:
             with contextlib.suppress(WeightsMissing):
-                return find_file(*_CARRIERS[name])
+                path = find_file(*_CARRIERS[name])
+                if _carries(name, path):
+                    return path
     elif pathlib.Path(weights).is_file():
         return pathlib.Path(weights)
     return _find_copy(name, find_folder(name, weights, download=download))
+
+
+def _carries(name: str, path: pathlib.Path) -> bool:
+    """Tell whether another model's checkpoint holds the tower; it may have none."""
+
+    def read() -> str:
+        try:
+            read_tower(path, clip_weights.SIZES[name])
+        except InputError:
+            return "no"
+        return "yes"
+
+    memo = Memo(cache_folder() / "verified")
+    return memo.value(_record(f"{name}-carried", path), [path], read) == "yes"
+
+
+def _record(what: str, path: pathlib.Path) -> str:
+    return f"{what}-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
 
 
 def _find_copy(name: str, folder: pathlib.Path) -> pathlib.Path:

@@ -211,6 +211,13 @@ def test_a_network_that_carries_the_tower_will_do(small, tmp_path):
     assert clip_files.load(NAME).space.weights_sha256 != clip_weights.digest(small)
 
 
+def test_a_checkpoint_without_the_tower_is_no_carrier(tmp_path):
+    path = tmp_path / "weights" / "lseg" / "demo_e200.ckpt"
+    write_torch(path, {"state_dict": {"net.a.weight": np.ones(2, np.float32)}})
+    with pytest.raises(WeightsMissing, match="clip-vit-b32 needs"):
+        clip_files.load(NAME)
+
+
 def test_what_is_given_comes_before_what_is_found(small, tmp_path):
     write_torch(tmp_path / "weights" / NAME / "ViT-B-32.pt", halves(small))
     other = clip_weights.random_tower(SMALL, 1)
