@@ -320,7 +320,12 @@ def model_weights() -> dict[str, str]:
             "flags: --weights must name a model once, got "
             f"{','.join(stage_flags.WEIGHTS.value)}. Correct the flag."
         )
-    return made
+    return {name: _at_home(path) for name, path in made.items()}
+
+
+def _at_home(path: str) -> str:
+    """Return a path with the home folder for ~/, as no shell does within a flag."""
+    return str(pathlib.Path(path).expanduser()) if path.startswith("~/") else path
 
 
 def text_encoder(space: TextSpace) -> Callable[[Sequence[str]], TextFeatures]:

@@ -1,6 +1,7 @@
 """What the scripts share: flags, names, and how the pipeline runs its stages."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -129,6 +130,11 @@ def test_a_missing_extra_is_named_in_one_line(root, tmp_path, script):
             "--weights must name a model once",
         ),
         ("measure_capability", ["--weights=room-dense=x"], "--weights"),
+        (
+            "extract_features",
+            ["--weights=rooms-mask=~/none.safetensors"],
+            str(pathlib.Path.home() / "none.safetensors"),
+        ),
         ("extract_features", ["--image_size=320"], "--image_size"),
         ("measure_capability", ["--synthesizer=smal"], "--synthesizer"),
     ],
