@@ -57,12 +57,12 @@ class Models:
 
     Attributes:
       teachers: by name.
-      captioner: of the mask teachers.
+      captioner: of the mask teachers, None where there are none.
       config: frames and lifting.
     """
 
     teachers: dict[str, DenseTeacher | MaskTeacher]
-    captioner: Captioner
+    captioner: Captioner | None
     config: ExtractConfig
 
 
@@ -75,9 +75,10 @@ def main() -> None:
     stride, memo = config.frame_stride, settings.memo()
     keys = {s: s.key("views", frame_stride=stride, memo=memo) for s in scans}
     names = dict.fromkeys(stage_flags.TEACHERS.value)
+    captioner = settings.asked_captioner()
     models = Models(
         {name: settings.load_model(name) for name in names},
-        settings.load_model(stage_flags.CAPTIONER.value),
+        settings.load_model(captioner) if captioner else None,
         config,
     )
     rows, passes = _run(keys, models)
@@ -158,7 +159,7 @@ def _write_configs(models: Models) -> None:
     for name, teacher in models.teachers.items():
         facts = {
             "teacher": teacher.spec,
-            "captioner": models.captioner.id,
+            "captioner": models.captioner.id if models.captioner else None,
             "extract": models.config,
         }
         path = settings.workspace().features_of(name) / CONFIG

@@ -235,8 +235,16 @@ def check_teachers() -> None:
         )
     for name in stage_flags.TEACHERS.value:
         models.check(name, model_options(name), contracts=("dense", "mask", "heat"))
-    captioner = stage_flags.CAPTIONER.value
-    models.check(captioner, model_options(captioner), contracts=("captioner",))
+    if captioner := asked_captioner():
+        models.check(captioner, model_options(captioner), contracts=("captioner",))
+
+
+def asked_captioner() -> str | None:
+    """Return the name of the captioner; None where no teacher has masks."""
+    from sas_jax.teachers import registry as models
+
+    contracts = {models.entry(name).contract for name in stage_flags.TEACHERS.value}
+    return stage_flags.CAPTIONER.value if contracts - {"dense"} else None
 
 
 def check_one_text_space() -> None:

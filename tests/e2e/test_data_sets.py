@@ -30,6 +30,7 @@ TINY = [
     "--splits=train,test",
     "--eval_split=test",
     "--teachers=rooms-dense,rooms-mask",
+    "--captioner=colour-size",
     "--strategy=add",
     "--level=superpoint",
     "--min_vertices=20",

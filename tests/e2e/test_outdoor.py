@@ -21,6 +21,7 @@ pytest.importorskip("torch", reason="the teachers' half needs the extra [teacher
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TINY = [
     "--teachers=rooms-dense,rooms-mask",
+    "--captioner=colour-size",
     "--strategy=add",
     "--image_size=64,36",
     "--border_px=1",

@@ -148,6 +148,15 @@ def test_wrong_models_are_named_before_any_work(root, tmp_path, script, extra, m
     assert not (tmp_path / "run").exists()
 
 
+def test_a_captioner_is_asked_for_where_there_are_masks(root, tmp_path):
+    pytest.importorskip("torch")
+    for teachers, is_asked in (("rooms-dense", False), ("rooms-dense,seem", True)):
+        extra = (f"--teachers={teachers}", "--captioner=tap", "--weights=seem=random:0")
+        wanted = extra[: 3 if is_asked else 2]
+        line = run(root, tmp_path, "extract_features", *wanted).stderr.splitlines()[-1]
+        assert ("tap_vit_h_v1_1.pkl" in line) is is_asked
+
+
 def test_a_scan_without_colours_is_drawn(root, monkeypatch):
     monkeypatch.syspath_prepend(str(root / "experiments"))
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # settings has its own
