@@ -106,7 +106,8 @@ def _inventory(split: str, scans: list[Scan] | None) -> Iterable[tuple[str, str]
     for name in stage_flags.TEACHERS.value:
         yield f"teacher {name}", _teacher(name)
     yield "labels' text tower", _tower()
-    yield "captions", _weights(stage_flags.CAPTIONER.value)
+    if captioner := settings.asked_captioner():
+        yield "captions", _weights(captioner, settings.model_weights().get(captioner))
     models = stage_flags.SYNTHESIS.make()
     synthesizer = (models.synthesizer, models.diffusion_weights)
     yield "images for capability", _weights(*synthesizer, painters.SYNTHESIZERS)

@@ -243,8 +243,9 @@ def asked_captioner() -> str | None:
     """Return the name of the captioner; None where no teacher has masks."""
     from sas_jax.teachers import registry as models
 
-    contracts = {models.entry(name).contract for name in stage_flags.TEACHERS.value}
-    return stage_flags.CAPTIONER.value if contracts - {"dense"} else None
+    known = [models.ENTRIES.get(name) for name in stage_flags.TEACHERS.value]
+    has_masks = any(row and row.contract != "dense" for row in known)
+    return stage_flags.CAPTIONER.value if has_masks else None
 
 
 def check_one_text_space() -> None:
@@ -253,8 +254,6 @@ def check_one_text_space() -> None:
     Raises:
       InputError: for cards of several text spaces.
     """
-    from sas_jax.weights.cards import card
-
     described = filter(None, map(card, stage_flags.TEACHERS.value))
     dense = {each.name: each.text_space for each in described if each.kind == "dense"}
     if len(set(dense.values())) > 1 and stage_flags.strategy() != "single":

@@ -46,24 +46,27 @@ def tiny_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab=ids, merges=merges, model_max_length=77)
 
 
+def text_config(tokenizer, layers: int) -> CLIPTextConfig:
+    """Return the size of a tiny text encoder for a tokenizer."""
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        max_position_embeddings=77,
+        projection_dim=32,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
 def tiny_pipeline(seed: int = 0) -> StableDiffusionPipeline:
     """Build it; text tower, U-Net and decoder take their weights from torch's seed."""
     torch.manual_seed(seed)
     tokenizer = tiny_tokenizer()
-    text = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=77,
-            projection_dim=32,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+    text = CLIPTextModel(text_config(tokenizer, layers=2))
     unet = UNet2DConditionModel(
         sample_size=32,
         in_channels=4,
@@ -116,18 +119,7 @@ def tiny_xl_pipeline(seed: int = 0) -> StableDiffusionXLPipeline:
     """
     torch.manual_seed(seed)
     tokenizer = tiny_tokenizer()
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        max_position_embeddings=77,
-        projection_dim=32,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    text = text_config(tokenizer, layers=3)
     unet = UNet2DConditionModel(
         sample_size=16,
         in_channels=4,

@@ -58,14 +58,12 @@ class SynthesizerOptions(LoadOptions):
     """What a synthesizer's loader is told; None keeps the model's own value.
 
     Attributes:
-      compat: which recipe the attention maps follow.
       steps: denoising steps.
       guidance: scale of classifier-free guidance.
       image_px: edge of the images.
       scheduler: how it denoises, a name that the model knows.
     """
 
-    compat: Compat = "paper"
     steps: int | None = None
     guidance: float | None = None
     image_px: int | None = None

@@ -5,10 +5,11 @@ python -m sas_jax.teachers
 
 import importlib.util
 import textwrap
+from collections.abc import Sequence
 
 from sas_jax.artefacts.cache import cache_folder
 from sas_jax.teachers.registry import ENTRIES, missing_needs
-from sas_jax.weights.cards import Card, card, cards
+from sas_jax.weights.cards import card, cards
 from sas_jax.weights.find import VARIABLE, found_files
 
 VERSION = 0
@@ -27,20 +28,24 @@ def rows() -> list[tuple[str, ...]]:
 
 
 def _row(name: str, kind: str) -> tuple[str, ...]:
-    described = card(name) or Card(name, name, "dense", "")
+    described = card(name)
     if name in ENTRIES:
         missing = missing_needs(ENTRIES[name])
     else:
-        needs = described.needs
+        needs = described.needs if described else ()
         missing = [need for need in needs if importlib.util.find_spec(need) is None]
     found = found_files(name)
     return (
         name,
         kind,
-        described.text_space or "-",
+        (described.text_space if described else "") or "-",
         f"no: {', '.join(missing)}" if missing else "yes",
-        "missing" if found is None else "here" if found else "with the package",
+        _where(found) if described else "no card",
     )
+
+
+def _where(found: Sequence[object] | None) -> str:
+    return "missing" if found is None else "here" if found else "with the package"
 
 
 def places() -> list[str]:

@@ -96,15 +96,7 @@ def entry(name: str) -> Entry:
 
     Raises:
       InputError: for an unknown name, listing the known ones.
-      WeightsMissing: for a published model that has no row, naming its files.
     """
-    described = card(name)
-    if described and described.files and name not in ENTRIES:
-        raise WeightsMissing(
-            f"registry: {name} is made of "
-            f"{', '.join(part.title for part in described.files)}; this version has no "
-            "reader of them. Import features that were made elsewhere."
-        )
     check_name(name, ENTRIES, "a model", "the flag")
     return ENTRIES[name]
 

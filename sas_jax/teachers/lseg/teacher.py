@@ -35,7 +35,7 @@ TOWER = "clip-vit-b32"
 
 _ANCHOR = "pretrained.model.pos_embed"
 _CLIP = "clip_pretrained."
-_UNUSED = ("pretrained.model.head.", "pretrained.model.head_drop.")
+_UNUSED = ("pretrained.model.head.",)
 
 
 @functools.cache

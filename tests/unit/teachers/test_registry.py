@@ -21,6 +21,11 @@ def test_an_unknown_name_lists_the_known_ones():
         registry.load("lsegg")
 
 
+def test_a_model_of_another_table_is_no_teacher():
+    with pytest.raises(InputError, match=r"one of rooms-dense.*got sam\."):
+        registry.entry("sam")
+
+
 def test_missing_modules_are_named(monkeypatch):
     row = dataclasses.replace(registry.entry("none"), needs=("no_such_module",))
     monkeypatch.setitem(registry.ENTRIES, "none", row)
