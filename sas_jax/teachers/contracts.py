@@ -7,7 +7,8 @@ a text feature; N masks. Images are uint8 RGB [H, W, 3]; batches are lists, orde
 kept, sizes may differ. How many images come at once is the caller's choice, and an
 image has the same result in any company: to the bit on a CPU, and within the last bits
 of half precision on a GPU (`batches.together` says which images may share a batch).
-Half precision is the registry's: an adapter computes as it is told (`precision`).
+Half precision is the registry's (`precision`): what an adapter does after its network
+begins with `.float()`, which does nothing in f32.
 """
 
 import dataclasses
