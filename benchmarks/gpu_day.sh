@@ -189,7 +189,7 @@ part layers 60 "$PY" "$GPU/layers.py" ${SAS_GPU_LEVELS:-}
 part train 120 "$PY" "$GPU/train.py"
 part plan 40 "$PY" "$GPU/plan.py"
 part bridge 150 bash -c "$(call bridge)"
-part teachers 45 "$PY" "$GPU/teachers.py"
+part teachers 180 "$PY" "$GPU/teachers.py"
 
 echo "== summary: $((SECONDS - STARTED)) s, rows and logs in $RESULTS"
 printf '%s\n' "${SUMMARY[@]}"

@@ -7,6 +7,7 @@ scripts alone. Flags that only make sense on a command line stay in their script
 """
 
 import os
+import typing
 
 import config_flags
 from absl import flags
@@ -21,6 +22,7 @@ from sas_jax.distill.config import RunConfig, TrainConfig, named_augmentation
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.lifting.config import ExtractConfig, LiftConfig
 from sas_jax.models.config import StudentConfig
+from sas_jax.registry import Precision
 from sas_jax.rooms.catalogue import named_designs
 from sas_jax.rooms.layout.config import RoomConfig
 from sas_jax.rooms.scan.config import RoomsConfig, SurfaceConfig, WriteConfig
@@ -113,6 +115,13 @@ LABEL_SPACE = flags.DEFINE_string(
     None,
     "Text space of mask teachers' labels; default: that of the first dense teacher.",
 )
+PRECISION = flags.DEFINE_enum(
+    "precision",
+    "f32",
+    typing.get_args(Precision),
+    "What teachers compute with images in; half precision is for GPUs and CPUs that "
+    "have it, and its features are files of their own key.",
+)
 CAPTIONER = flags.DEFINE_string("captioner", "colour-size", "Captioner of the masks.")
 MODELS = {
     "lseg": config_flags.define(
@@ -136,7 +145,7 @@ LIFT = config_flags.define(
 )
 EXTRACT = config_flags.define(
     ExtractConfig,
-    leave_out=("lift", "batch_size"),
+    leave_out=("lift",),
     names={"image_size_wh": "image_size"},
 )
 

@@ -19,6 +19,7 @@ VERSION = 0
 
 Config = TypeVar("Config", bound="DataclassInstance")
 Compat = Literal["paper", "official"]
+Precision = Literal["f32", "bf16", "f16"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ class LoadOptions:
       label_space: text space that a mask teacher's labels are encoded in; None means
         the model's own.
       settings: the model's configuration, of its own class; None means its defaults.
+      precision: of what a teacher computes with images; loaders need not know it.
     """
 
     weights: str | None = None
@@ -42,6 +44,7 @@ class LoadOptions:
     compat: Compat = "paper"
     label_space: str | None = None
     settings: Any = None
+    precision: Precision = "f32"
 
 
 def said(config: Config, **values: object) -> Config:
