@@ -27,6 +27,7 @@ from sas_jax.rooms.scan.config import RoomsConfig, SurfaceConfig, WriteConfig
 from sas_jax.superpoints.config import SuperpointConfig
 from sas_jax.teachers.lseg.config import LSegConfig
 from sas_jax.teachers.odise.config import OdiseSettings
+from sas_jax.teachers.patch_config import PatchConfig
 from sas_jax.teachers.seem.config import SeemConfig
 
 # Scripts that use the flags below a heading, for their --help.
@@ -124,6 +125,9 @@ MODELS = {
         SeemConfig,
         leave_out=("compat",),
         names={field: f"seem_{field}" for field in SeemConfig.__dataclass_fields__},
+    ),
+    "maskclip": config_flags.define(
+        PatchConfig, names={"short_side": "maskclip_short_side"}
     ),
     "odise": config_flags.define(
         OdiseSettings,

@@ -29,10 +29,11 @@ def load_pretrained(
         and weights that are no numbers.
     """
     place = folder / subfolder
-    with reading(place, what):
-        # The other way of diffusers needs accelerate.
-        is_diffusers = kind.__module__.startswith("diffusers")
-        quick = {"low_cpu_mem_usage": False} if is_diffusers else {}
+    if kind.__module__.startswith("diffusers"):
+        own = {"low_cpu_mem_usage": False}  # the other way needs accelerate
+    else:
+        own = {"ignore_mismatched_sizes": True}  # told below, by name
+    with reading(place, what), _quiet():
         network, report = kind.from_pretrained(
             folder,
             subfolder=subfolder,
@@ -40,12 +41,14 @@ def load_pretrained(
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
-            **quick,
+            **own,
         )
-    if absent := [*report["missing_keys"], *report["mismatched_keys"]]:
+    # Of another shape: (name, shape there, shape here).
+    others = (" ".join(map(str, key)) for key in report["mismatched_keys"])
+    if absent := sorted([*report["missing_keys"], *others]):
         raise InputError(
             f"{what}: the files must fill {kind.__name__}, got none for "
-            f"{', '.join(map(str, absent[:3]))} ({place}). Download it again."
+            f"{', '.join(absent[:3])} ({place}). Download it again."
         )
     check_finite(network, what=what, path=place)
     return network.eval().float()
@@ -68,6 +71,20 @@ def reading(place: pathlib.Path, what: str) -> Iterator[None]:
             f"{what}: a complete folder is required, got one that cannot be read "
             f"({place}: {type(error).__name__}: {error}). Download it again."
         ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the lists of transformers back: what matters of them is raised."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _variant(folder: pathlib.Path) -> str | None:

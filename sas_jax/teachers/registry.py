@@ -70,6 +70,7 @@ ENTRIES: dict[str, Entry] = {
         "sas_jax.teachers.imagenet.teacher:load",
         capability="teachers/imagenet/tables",
     ),
+    "maskclip": Entry("dense", "sas_jax.teachers.maskclip:load"),
     "tap": Entry(
         "captioner",
         "sas_jax.teachers.tap.captioner:load",

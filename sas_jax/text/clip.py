@@ -95,6 +95,21 @@ def load_b32(space: TextSpace | None = None) -> ClipTower | KnownTexts:
     return load(CLIP_B32, space)
 
 
+def load_b16(space: TextSpace | None = None) -> ClipTower:
+    """Return the text tower of CLIP ViT-B/16; without its weights no text is known.
+
+    Args:
+      space: that is asked for; `random:<seed>` is made, None and all others are what
+        is on this machine.
+
+    Raises:
+      WeightsMissing: where there are none.
+    """
+    asked = "" if space is None else space.weights_sha256
+    weights = asked if seed_of(asked) is not None else None
+    return ClipTower(clip_files.load("clip-vit-b16", weights))
+
+
 def load_l14_336(space: TextSpace | None = None) -> ClipTower | KnownTexts:
     """Return the text tower of CLIP ViT-L/14 at 336 pixels; see `load`."""
     return load(CLIP_L14_336, space)

@@ -59,6 +59,7 @@ class Size:
 
 SIZES = {
     "clip-vit-b32": Size(dim=512, width=512, layers=12, heads=8),
+    "clip-vit-b16": Size(dim=512, width=512, layers=12, heads=8),
     "clip-vit-l14-336": Size(dim=768, width=768, layers=12, heads=12),
 }
 """Text space -> size of its tower."""

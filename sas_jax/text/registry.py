@@ -20,6 +20,7 @@ VERSION = 0
 TOWERS: dict[str, str] = {
     "minilm-l6-v2": "sas_jax.text.minilm:load_minilm",
     "clip-vit-b32": "sas_jax.text.clip:load_b32",
+    "clip-vit-b16": "sas_jax.text.clip:load_b16",
     "clip-vit-l14-336": "sas_jax.text.clip:load_l14_336",
 }
 """Name of the space -> `module:function` that returns the tower.

@@ -1,0 +1,60 @@
+"""Tiny random models of transformers, written to folders as their authors' files lie.
+
+Every parameter is drawn anew: as they are initialised many are zero or one, and an
+adapter that left out a norm or a bias would not be found.
+"""
+
+import pathlib
+
+import numpy as np
+import torch
+import transformers
+
+from sas_jax.text import clip_weights
+
+CLIP_TEXT = clip_weights.Size(dim=24, width=16, layers=2, heads=1)
+_VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+}
+
+
+def clip_settings(size=CLIP_TEXT):
+    """Return the settings of CLIP's text tower of a size, for transformers."""
+    return {
+        "vocab_size": size.vocabulary,
+        "hidden_size": size.width,
+        "intermediate_size": 4 * size.width,
+        "num_hidden_layers": size.layers,
+        "num_attention_heads": size.heads,
+        "max_position_embeddings": size.length,
+        "projection_dim": size.dim,
+    }
+
+
+def clip(folder: pathlib.Path, patch: int = 16) -> transformers.CLIPModel:
+    """Write a CLIP of 3 x 3 patches, and return it."""
+    vision = {"image_size": 3 * patch, "patch_size": patch, "projection_dim": 24}
+    config = transformers.CLIPConfig(
+        text_config=clip_settings(), vision_config=_VISION | vision, projection_dim=24
+    )
+    return written(transformers.CLIPModel(config), folder)
+
+
+def written(model, folder: pathlib.Path):
+    """Draw all parameters of a model, write it to a folder, and return it."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(parameter + 0.2 * noise)
+    model.eval().requires_grad_(False).save_pretrained(folder)
+    return model
+
+
+def pictures(*sizes: tuple[int, int]) -> list[np.ndarray]:
+    """Return noise as uint8 RGB of sizes (H, W)."""
+    rng = np.random.default_rng(7)
+    return [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
