@@ -27,7 +27,7 @@ from sas_jax.rooms.scan.config import RoomsConfig, SurfaceConfig, WriteConfig
 from sas_jax.superpoints.config import SuperpointConfig
 from sas_jax.teachers.lseg.config import LSegConfig
 from sas_jax.teachers.odise.config import OdiseSettings
-from sas_jax.teachers.patch_config import PatchConfig
+from sas_jax.teachers.patch_config import ClipSegConfig, PatchConfig
 from sas_jax.teachers.seem.config import SeemConfig
 
 # Scripts that use the flags below a heading, for their --help.
@@ -128,6 +128,9 @@ MODELS = {
     ),
     "maskclip": config_flags.define(
         PatchConfig, names={"short_side": "maskclip_short_side"}
+    ),
+    "clipseg": config_flags.define(
+        ClipSegConfig, names={"side": "clipseg_side", "prompt": "clipseg_prompt"}
     ),
     "odise": config_flags.define(
         OdiseSettings,

@@ -58,3 +58,18 @@ def pictures(*sizes: tuple[int, int]) -> list[np.ndarray]:
     """Return noise as uint8 RGB of sizes (H, W)."""
     rng = np.random.default_rng(7)
     return [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
+
+
+def clipseg(folder: pathlib.Path) -> transformers.CLIPSegForImageSegmentation:
+    """Write a CLIPSeg on patches of 16 pixels, and return it."""
+    config = transformers.CLIPSegConfig(
+        text_config=clip_settings(),
+        vision_config=_VISION | {"image_size": 48, "patch_size": 16},
+        projection_dim=24,
+        extract_layers=[0, 1, 2],
+        reduce_dim=8,
+        decoder_num_attention_heads=2,
+        decoder_intermediate_size=16,
+        use_complex_transposed_convolution=True,
+    )
+    return written(transformers.CLIPSegForImageSegmentation(config), folder)

@@ -1,8 +1,9 @@
-"""How teachers made of patches look at a picture. Imported without torch, for flags."""
+"""How transformers' image towers look at a picture. Imported without torch, for flags."""
 
 import dataclasses
 
 from sas_jax.checks import in_range
+from sas_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,3 +20,24 @@ class PatchConfig:
 
     def __post_init__(self) -> None:
         in_range("patches", "short_side", self.short_side, 32, 2048)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipSegConfig:
+    """Set how CLIPSeg looks at a picture.
+
+    Attributes:
+      side: pixels of the square that an image is squeezed to; its maps have as many.
+      prompt: what a name is asked for in, with {} for it.
+    """
+
+    side: int = 352
+    prompt: str = "a photo of a {}."
+
+    def __post_init__(self) -> None:
+        in_range("clipseg", "side", self.side, 32, 2048)
+        if "{}" not in self.prompt:
+            raise InputError(
+                "clipseg: a prompt with {} for the name is required, got "
+                f"{self.prompt!r}. Correct --clipseg_prompt."
+            )

@@ -151,19 +151,22 @@ class PatchTeacher:
 
 
 def normalised(
-    image: Image, size: tuple[int, int], mean: Triple, std: Triple
+    image: Image,
+    size: tuple[int, int],
+    mean: Triple,
+    std: Triple,
+    resample: PIL.Image.Resampling = PIL.Image.Resampling.BICUBIC,
 ) -> Float[torch.Tensor, "1 3 H W"]:
     """Return an image at a size (H, W), as a network takes it.
 
     Args:
       image: uint8 RGB.
-      size: bicubic, with antialiasing when it shrinks.
+      size: to be; smoothed where it shrinks.
       mean: of the values in 0..1.
       std: likewise.
+      resample: how PIL finds values between pixels.
     """
-    resized = PIL.Image.fromarray(image).resize(
-        size[::-1], PIL.Image.Resampling.BICUBIC
-    )
+    resized = PIL.Image.fromarray(image).resize(size[::-1], resample)
     pixels = torch.from_numpy(np.array(resized, np.float32)).permute(2, 0, 1)[None]
     middle, spread = (torch.tensor(each).view(1, 3, 1, 1) for each in (mean, std))
     return (pixels / 255 - middle) / spread

@@ -71,6 +71,7 @@ ENTRIES: dict[str, Entry] = {
         capability="teachers/imagenet/tables",
     ),
     "maskclip": Entry("dense", "sas_jax.teachers.maskclip:load"),
+    "clipseg": Entry("heat", "sas_jax.teachers.clipseg:load"),
     "tap": Entry(
         "captioner",
         "sas_jax.teachers.tap.captioner:load",
