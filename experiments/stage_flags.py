@@ -126,9 +126,12 @@ MODELS = {
         leave_out=("compat",),
         names={field: f"seem_{field}" for field in SeemConfig.__dataclass_fields__},
     ),
-    "maskclip": config_flags.define(
-        PatchConfig, names={"short_side": "maskclip_short_side"}
-    ),
+    **{
+        name: config_flags.define(
+            PatchConfig, names={"short_side": f"{name}_short_side"}
+        )
+        for name in ("maskclip", "siglip2", "tipsv2")
+    },
     "clipseg": config_flags.define(
         ClipSegConfig, names={"side": "clipseg_side", "prompt": "clipseg_prompt"}
     ),

@@ -73,3 +73,44 @@ def clipseg(folder: pathlib.Path) -> transformers.CLIPSegForImageSegmentation:
         use_complex_transposed_convolution=True,
     )
     return written(transformers.CLIPSegForImageSegmentation(config), folder)
+
+
+_TEXT = {
+    "hidden_size": 32,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 12,
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "pad_token_id": 0,
+}
+_PIECES = ["\u2581", *"abcdefghijklmnopqrstuvwxyz.", "be", "bed", "\u2581bed", "ha"]
+_MERGES = [("b", "e"), ("be", "d"), ("\u2581", "bed"), ("h", "a")]
+
+
+def siglip2(folder: pathlib.Path) -> transformers.SiglipModel:
+    """Write a SigLIP 2 of 3 x 3 patches of 16 pixels and its tokenizer."""
+    marks = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    numbers = {piece: i for i, piece in enumerate([*marks, *_PIECES])}
+    transformers.Siglip2Tokenizer(
+        vocab=numbers, merges=_MERGES, add_eos_token=True, padding_side="right"
+    ).save_pretrained(folder)
+    config = transformers.SiglipConfig(
+        text_config=_TEXT | {"vocab_size": len(numbers)},
+        vision_config=_VISION | {"image_size": 48, "patch_size": 16},
+    )
+    return written(transformers.SiglipModel(config), folder)
+
+
+def tipsv2(folder: pathlib.Path) -> transformers.Tipsv2Model:
+    """Write a TIPSv2 of 3 x 3 patches of 14 pixels and its tokenizer."""
+    numbers = {piece: i for i, piece in enumerate(["<pad>", "<unk>", *_PIECES])}
+    tokenizer = transformers.Tipsv2Tokenizer(vocab=numbers, merges=_MERGES)
+    tokenizer.save_pretrained(folder)
+    vision = {k: n for k, n in _VISION.items() if k != "intermediate_size"}
+    config = transformers.Tipsv2Config(
+        text_config=_TEXT | {"vocab_size": len(numbers)},
+        vision_config=vision | {"image_size": 42, "patch_size": 14, "mlp_ratio": 2},
+    )
+    return written(transformers.Tipsv2Model(config), folder)

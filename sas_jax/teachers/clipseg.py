@@ -7,7 +7,6 @@ Source: Lüddecke and Ecker, Image Segmentation Using Text and Image Prompts, CV
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -17,6 +16,7 @@ from jaxtyping import Float, Float16
 
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers import clip_text, towers
+from sas_jax.teachers.adapter import Adapter
 from sas_jax.teachers.checkpoint import built
 from sas_jax.teachers.contracts import Image, TeacherSpec, check_image
 from sas_jax.teachers.patch_config import ClipSegConfig
@@ -30,7 +30,7 @@ TOWER = "clip-vit-b16"
 """Text space of the CLIP that it is made of, and stays as it was."""
 
 
-class ClipSeg:
+class ClipSeg(Adapter):
     """A `HeatTeacher` (see contracts.py) of any names.
 
     Names become maps inside of the network; `encode_text` is the tower's that labels
@@ -46,8 +46,7 @@ class ClipSeg:
     ):
         """Take a network in evaluation mode, the labels' tower, an id and settings."""
         self.config = config or ClipSegConfig()
-        self._network: Any = network
-        self._shared = shared
+        super().__init__(network, shared)
         self._rows: dict[str, torch.Tensor] = {}
         self.spec = TeacherSpec(
             name="clipseg",
@@ -113,21 +112,6 @@ class ClipSeg:
             found = self._network.clip.get_text_features(rows.to(self._network.device))
             self._rows[name] = found.pooler_output
         return self._rows[name].to(self._network.device)
-
-    def encode_text(self, texts: Sequence[str]) -> Float[np.ndarray, "n C"]:
-        """Return unit vectors in the text space that labels are aligned to."""
-        return self._shared.encode(texts)
-
-    def to(self, device: str) -> "ClipSeg":
-        """Move the weights to a device and return the teacher."""
-        self._network.to(device)
-        self._shared.to(device)
-        return self
-
-    def close(self) -> None:
-        """Free the weights; the teacher cannot be used afterwards."""
-        self._shared.close()
-        del self._network, self._rows
 
 
 def load(options: LoadOptions) -> ClipSeg:

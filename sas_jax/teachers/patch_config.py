@@ -1,4 +1,4 @@
-"""How transformers' image towers look at a picture. Imported without torch, for flags."""
+"""How image towers look at a picture. Imported without torch: flags are made of it."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ class PatchConfig:
     short_side: int = 448
 
     def __post_init__(self) -> None:
-        in_range("patches", "short_side", self.short_side, 32, 2048)
+        in_range("patches", "short_side", self.short_side, 8, 2048)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ many passes. H, W image; h, w patches along them; C length of a text feature.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from sas_jax.errors import InputError
+from sas_jax.teachers.adapter import Adapter
 from sas_jax.teachers.contracts import Image, TeacherSpec, check_image
 from sas_jax.teachers.patch_config import PatchConfig
 from sas_jax.teachers.towers import TorchTower
@@ -35,13 +36,12 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 _LONGEST = 8
 
 
-class PatchTeacher:
+class PatchTeacher(Adapter):
     """A `DenseTeacher` (see contracts.py); a subclass says what a patch's vector is.
 
     Attributes:
       name: in the registry.
       mean, std: of the pixels that the network takes.
-      spec: see `TeacherSpec`.
     """
 
     name: str
@@ -66,8 +66,7 @@ class PatchTeacher:
           config: how large images are seen.
         """
         self.config = config or PatchConfig()
-        self._network: Any = network
-        self._text = text
+        super().__init__(network, text)
         self._patch = int(settings["patch_size"])
         self.spec = TeacherSpec(
             name=self.name,
@@ -133,21 +132,6 @@ class PatchTeacher:
         scale = self.config.short_side / min(size) / self._patch
         rows, columns = (max(1, round(edge * scale)) for edge in size)
         return rows, columns
-
-    def encode_text(self, texts: Sequence[str]) -> Float[np.ndarray, "n C"]:
-        """Return unit vectors of texts in the same space."""
-        return self._text.encode(texts)
-
-    def to(self, device: str) -> Self:
-        """Move the weights to a device and return the teacher."""
-        self._network.to(device)
-        self._text.to(device)
-        return self
-
-    def close(self) -> None:
-        """Free the weights; the teacher cannot be used afterwards."""
-        self._text.close()
-        del self._network, self._text
 
 
 def normalised(

@@ -71,6 +71,8 @@ ENTRIES: dict[str, Entry] = {
         capability="teachers/imagenet/tables",
     ),
     "maskclip": Entry("dense", "sas_jax.teachers.maskclip:load"),
+    "siglip2": Entry("dense", "sas_jax.teachers.siglip2:load"),
+    "tipsv2": Entry("dense", "sas_jax.teachers.tipsv2:load"),
     "clipseg": Entry("heat", "sas_jax.teachers.clipseg:load"),
     "tap": Entry(
         "captioner",

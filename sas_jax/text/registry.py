@@ -22,6 +22,8 @@ TOWERS: dict[str, str] = {
     "clip-vit-b32": "sas_jax.text.clip:load_b32",
     "clip-vit-b16": "sas_jax.text.clip:load_b16",
     "clip-vit-l14-336": "sas_jax.text.clip:load_l14_336",
+    "siglip2-text": "sas_jax.text.folder_tower:load_siglip2",
+    "tipsv2-text": "sas_jax.text.folder_tower:load_tipsv2",
 }
 """Name of the space -> `module:function` that returns the tower.
 
