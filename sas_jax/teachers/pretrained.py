@@ -10,13 +10,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from sas_jax.errors import InputError
-from sas_jax.teachers.checkpoint import check_finite
+from sas_jax.teachers.checkpoint import check_finite, read_state
+
+_PICKLED = "pytorch_model.bin"
 
 
 def load_pretrained(
     kind: Any, folder: pathlib.Path, *, what: str, subfolder: str = ""
 ) -> Any:
     """Return a network of a folder in f32, ready to evaluate; nothing is unpickled.
+
+    Older folders of transformers have `pytorch_model.bin` alone, of which the tensors
+    are read.
 
     Args:
       kind: class of transformers or diffusers.
@@ -29,19 +34,10 @@ def load_pretrained(
         and weights that are no numbers.
     """
     place = folder / subfolder
-    if kind.__module__.startswith("diffusers"):
-        own = {"low_cpu_mem_usage": False}  # the other way needs accelerate
-    else:
-        own = {"ignore_mismatched_sizes": True}  # told below, by name
     with reading(place, what), _quiet():
+        source, options = _source(kind, folder, subfolder)
         network, report = kind.from_pretrained(
-            folder,
-            subfolder=subfolder,
-            variant=_variant(place),
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-            **own,
+            source, output_loading_info=True, **options
         )
     # Of another shape: (name, shape there, shape here).
     others = (" ".join(map(str, key)) for key in report["mismatched_keys"])
@@ -85,6 +81,27 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(level)
+
+
+def _source(
+    kind: Any, folder: pathlib.Path, subfolder: str
+) -> tuple[pathlib.Path | None, dict[str, Any]]:
+    """Return what `from_pretrained` is to read, and how."""
+    place = folder / subfolder
+    pickled, whole = place / _PICKLED, any(place.glob("*.safetensors"))
+    files: dict[str, Any] = {
+        "subfolder": subfolder,
+        "variant": _variant(place),
+        "local_files_only": True,
+        "use_safetensors": True,
+    }
+    if kind.__module__.startswith("diffusers"):
+        return folder, files | {"low_cpu_mem_usage": False}  # else it needs accelerate
+    names = {"ignore_mismatched_sizes": True}  # `load_pretrained` tells them
+    if whole or not pickled.is_file():
+        return folder, files | names
+    config = kind.config_class.from_pretrained(place)
+    return None, {"state_dict": read_state(pickled), "config": config} | names
 
 
 def _variant(folder: pathlib.Path) -> str | None:

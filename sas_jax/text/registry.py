@@ -13,6 +13,7 @@ from jaxtyping import Float
 from sas_jax.artefacts.space import TextSpace, one_space
 from sas_jax.errors import InputError
 from sas_jax.registry import function_of
+from sas_jax.weights.find import seed_of
 
 VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
@@ -80,7 +81,8 @@ def of_space(space: TextSpace, what: str) -> TextTower:
     Raises:
       InputError: as `load`, or when the tower's weights here are other ones.
     """
-    tower = load(space.name)
+    is_random = seed_of(space.weights_sha256) is not None  # it needs no weights
+    tower = load(space.name, space if is_random else None)
     if tower.space != space:
         tower = load(space.name, space)
     one_space("text", {what: space, "the tower on this machine": tower.space})

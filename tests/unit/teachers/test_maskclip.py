@@ -173,3 +173,17 @@ def test_a_folder_that_does_not_fill_the_network_names_what(folder, tmp_path, ch
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     with pytest.raises(InputError, match=r"maskclip: .*layers\.2\.self_attn\.v_proj"):
         load(tmp_path)
+
+
+def test_an_older_folder_without_safetensors_is_read_all_the_same(folder, tmp_path):
+    state = safetensors.torch.load_file(folder / "model.safetensors")
+    (tmp_path / "config.json").write_text((folder / "config.json").read_text())
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    old, new = load(tmp_path), load(folder)
+    images = tiny_towers.pictures((30, 50))
+    np.testing.assert_array_equal(old.features(images)[0], new.features(images)[0])
+    assert old.spec == new.spec
+    del state["visual_projection.weight"]
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"maskclip: .*visual_projection\.weight"):
+        load(tmp_path)
