@@ -128,9 +128,9 @@ MODELS = {
     ),
     **{
         name: config_flags.define(
-            PatchConfig, names={"short_side": f"{name}_short_side"}
+            PatchConfig, names={"short_side": f"{name.replace('-', '_')}_short_side"}
         )
-        for name in ("maskclip", "siglip2", "tipsv2")
+        for name in ("maskclip", "maskclip-b32", "siglip2", "tipsv2")
     },
     "clipseg": config_flags.define(
         ClipSegConfig, names={"side": "clipseg_side", "prompt": "clipseg_prompt"}

@@ -23,17 +23,18 @@ from sas_jax.teachers.pretrained import load_pretrained
 from sas_jax.teachers.weights_id import weights_id
 from sas_jax.weights.find import find_folder, seed_of
 
-TOWERS = {14: "clip-vit-l14-336", 16: "clip-vit-b16", 32: "clip-vit-b32"}
-"""Side of a patch -> text space of the CLIP that has such patches."""
-
-_PUBLISHED = transformers.CLIPVisionConfig(patch_size=16)
-
 
 class MaskClip(PatchTeacher):
-    """A `DenseTeacher` of a network of `vision` and `projection`."""
+    """A `DenseTeacher` of a network of `vision` and `projection`.
+
+    Attributes:
+      tower: text space of the CLIP that it is made of.
+      patch: side of that CLIP's patches.
+    """
 
     name = "maskclip"
     mean, std = CLIP_MEAN, CLIP_STD
+    tower, patch = "clip-vit-b16", 16
 
     def vectors(
         self, pixels: Float[torch.Tensor, "1 3 H W"]
@@ -52,39 +53,57 @@ class MaskClip(PatchTeacher):
         return self._network.projection(tower.post_layernorm(states))[0]
 
 
-def load(options: LoadOptions) -> MaskClip:
+class MaskClipB32(MaskClip):
+    """MaskCLIP in the space of LSeg, and on a grid of half as many cells a side."""
+
+    name = "maskclip-b32"
+    tower, patch = "clip-vit-b32", 32
+
+
+def load(options: LoadOptions, kind: type[MaskClip] = MaskClip) -> MaskClip:
     """Load the teacher for the registry.
 
     Args:
-      options: `random:<seed>` builds ViT-B/16 and a text tower without training.
+      options: `random:<seed>` builds the published size and a text tower without
+        training.
+      kind: which CLIP it is made of.
 
     Raises:
       WeightsMissing: when there is no folder of a CLIP.
-      InputError: for one that is incomplete, or of a CLIP without a text space here.
+      InputError: for one that is incomplete, or of another CLIP.
     """
-    seed = seed_of(options.weights)
-    if seed is None:
-        folder = find_folder("maskclip", options.weights, download=options.download)
-        both = load_pretrained(transformers.CLIPModel, folder, what="maskclip")
-        patch = both.config.vision_config.patch_size
-        if patch not in TOWERS:
-            raise InputError(
-                f"maskclip: a CLIP of patches of {', '.join(map(str, TOWERS))} pixels "
-                f"is required, got {patch} ({folder}). Give one of OpenAI's."
-            )
-        text = clip_text.load(TOWERS[patch], weights=str(folder))
-    else:
+    if (seed := seed_of(options.weights)) is not None:
+        published = transformers.CLIPVisionConfig(patch_size=kind.patch)
         both = built(
-            lambda: transformers.CLIPVisionModelWithProjection(_PUBLISHED), seed
+            lambda: transformers.CLIPVisionModelWithProjection(published), seed
         )
-        text = clip_text.load(TOWERS[16], weights=options.weights)
+        text = clip_text.load(kind.tower, weights=options.weights)
+    else:
+        folder = find_folder(kind.name, options.weights, download=options.download)
+        both = load_pretrained(transformers.CLIPModel, folder, what=kind.name)
+        if (patch := both.config.vision_config.patch_size) != kind.patch:
+            raise InputError(
+                f"{kind.name}: a CLIP of patches of {kind.patch} pixels is required, "
+                f"got {patch} ({folder}). Give another folder, or take the teacher "
+                f"of such patches: {', '.join(map(_said, (MaskClip, MaskClipB32)))}."
+            )
+        text = clip_text.load(kind.tower, weights=str(folder))
     network = nn.ModuleDict(
         {"vision": both.vision_model, "projection": both.visual_projection}
     )
-    return MaskClip(
+    return kind(
         network.requires_grad_(False),
         text,
         weights_id(maskclip=network) if seed is None else f"random:{seed}",
         both.vision_model.config.to_dict(),
         options.settings,
     ).to(options.device)
+
+
+def load_b32(options: LoadOptions) -> MaskClip:
+    """Load MaskCLIP of CLIP ViT-B/32; see `load`."""
+    return load(options, MaskClipB32)
+
+
+def _said(kind: type[MaskClip]) -> str:
+    return f"{kind.name} ({kind.patch})"

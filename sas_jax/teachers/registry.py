@@ -71,6 +71,7 @@ ENTRIES: dict[str, Entry] = {
         capability="teachers/imagenet/tables",
     ),
     "maskclip": Entry("dense", "sas_jax.teachers.maskclip:load"),
+    "maskclip-b32": Entry("dense", "sas_jax.teachers.maskclip:load_b32"),
     "siglip2": Entry("dense", "sas_jax.teachers.siglip2:load"),
     "tipsv2": Entry("dense", "sas_jax.teachers.tipsv2:load"),
     "clipseg": Entry("heat", "sas_jax.teachers.clipseg:load"),

@@ -30,8 +30,8 @@ def folder(tmp_path_factory):
 def small(monkeypatch, tmp_path):
     """The text tower is tiny too, and the user's cache is left alone."""
     monkeypatch.setenv("SAS_JAX_CACHE", str(tmp_path))
-    for name in maskclip.TOWERS.values():
-        monkeypatch.setitem(clip_weights.SIZES, name, tiny_towers.CLIP_TEXT)
+    for kind in (maskclip.MaskClip, maskclip.MaskClipB32):
+        monkeypatch.setitem(clip_weights.SIZES, kind.tower, tiny_towers.CLIP_TEXT)
 
 
 def load(folder, **options):
@@ -139,14 +139,21 @@ def test_texts_are_those_of_the_folders_own_tower(folder):
     teacher.close()
 
 
-@pytest.mark.parametrize("patch", [14, 32, 8])
-def test_patches_tell_which_clip_it_is(tmp_path, patch):
-    tiny_towers.clip(tmp_path, patch)
-    if patch == 8:
-        with pytest.raises(InputError, match=r"patches of 14, 16, 32 pixels.*got 8"):
-            load(tmp_path)
-    else:
-        assert load(tmp_path).spec.text_space.name == maskclip.TOWERS[patch]
+def test_the_clip_of_lseg_has_a_teacher_of_its_own(folder, tmp_path):
+    tiny_towers.clip(tmp_path, 32)
+    options = LoadOptions(str(tmp_path), settings=CONFIG)
+    teacher = maskclip.load_b32(options)
+    assert (teacher.spec.name, teacher.spec.text_space.name) == (
+        "maskclip-b32",
+        "clip-vit-b32",
+    )
+    (picture,) = tiny_towers.pictures((30, 50))
+    wanted = formula(tmp_path, picture, (64, 96), patch=32)
+    np.testing.assert_allclose(teacher.features([picture])[0], wanted, atol=4e-4)
+    with pytest.raises(InputError, match=r"maskclip: .* 16 pixels.*got 32.*-b32 \(32"):
+        maskclip.load(options)
+    with pytest.raises(InputError, match=r"maskclip-b32: .* 32 pixels.*got 16"):
+        maskclip.load_b32(LoadOptions(str(folder)))
 
 
 def test_what_is_no_picture_is_refused_in_one_line(folder):
