@@ -96,7 +96,7 @@ class ClipSeg(Adapter):
             pixels.to(network.device), output_hidden_states=True
         ).hidden_states
         taps = [states[i + 1] for i in network.extract_layers]
-        # Image once, names one by one: a name costs a fifteenth of the image, and its
+        # Image once, names one by one: a name costs a fiftieth of the image, and its
         # map must not follow from the other names.
         maps = np.empty((len(prompts), *pixels.shape[2:]), np.float16)
         for found, name in zip(maps, prompts, strict=True):
