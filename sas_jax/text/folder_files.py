@@ -117,17 +117,16 @@ def load(
     """
     kind = KINDS[name]
     if (seed := seed_of(weights)) is not None:
-        size = kind.size
         return FolderWeights(
-            TextSpace(name, f"random:{seed}", size.dim),
+            TextSpace(name, f"random:{seed}", kind.size.dim),
             kind,
-            size.heads,
-            FolderTokens(None, size.length, pads=kind.pads),
+            kind.size.heads,
+            FolderTokens(None, kind.size.length, pads=kind.pads),
             lambda: _untrained(kind, seed),
         )
     folder = _find(name, weights, download)
-    heads, length = _stated(folder, kind)
-    read = functools.cache(lambda: read_tower(name, folder, length))
+    size = _stated(folder, kind)
+    read = functools.cache(lambda: read_tower(name, folder, size))
     files = [*sorted(folder.glob("*.safetensors")), folder / "config.json"]
     record = f"{name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
 
@@ -137,39 +136,40 @@ def load(
 
     memo = Memo(cache_folder() / "verified")
     dim, digest = memo.value(record, files, identity).split("/")
-    tokens = FolderTokens(folder, length, pads=kind.pads)
-    return FolderWeights(TextSpace(name, digest, int(dim)), kind, heads, tokens, read)
+    tokens = FolderTokens(folder, size.length, pads=kind.pads)
+    space = TextSpace(name, digest, int(dim))
+    return FolderWeights(space, kind, size.heads, tokens, read)
 
 
-def read_tower(name: str, folder: pathlib.Path, length: int) -> clip_weights.Tower:
+def read_tower(
+    name: str, folder: pathlib.Path, stated: clip_weights.Size
+) -> clip_weights.Tower:
     """Return the tensors of a folder's tower under the names of `clip_weights`.
 
     Args:
       name: a key of `KINDS`.
       folder: of the model.
-      length: places of the tower.
+      stated: layers and places of the tower; what else there is to it, tensors say.
 
     Raises:
       InputError: naming tensors that are missing, of another shape or no numbers.
     """
     kind, state = KINDS[name], _state(name, folder)
-    prefix = "text_encoder."  # as published: then with OpenAI's names
-    is_openais = f"{prefix}{ANCHOR}" in state
-    file = Names("", True, _HEAD)
-    if is_openais:
-        file = Names(prefix, False)
+    file = Names("text_encoder.", False)  # as TIPSv2 is published
+    if file.of(ANCHOR)[0] not in state:
+        file = Names("", True, _HEAD)
     if file.of(ANCHOR)[0] not in state:
         raise InputError(
             f"{name}: a text tower is required, got no {file.of(ANCHOR)[0]} among "
             f"{len(state)} tensors ({folder}). Give the published folder."
         )
-    wanted = _shapes(state, file, kind, length)
+    wanted = _shapes(state, file, kind, stated)
     tower = clip_weights.filled(state, file, wanted, folder, what=name)
-    return _folded(tower, length) if kind.is_sinusoid else tower
+    return _folded(tower, stated.length) if kind.is_sinusoid else tower
 
 
 def _shapes(
-    state: clip_weights.State, file: Names, kind: Kind, length: int
+    state: clip_weights.State, file: Names, kind: Kind, stated: clip_weights.Size
 ) -> dict[str, tuple[int, ...]]:
     """Return name -> shape of all tensors of a tower of the size of a file's.
 
@@ -180,18 +180,13 @@ def _shapes(
         shape = np.shape(state.get(file.of(name)[0], ()))
         return shape[axis] if len(shape) > axis else usual
 
-    usual, layers = kind.size, 0
-    while file.of(f"{LAYER.format(layers)}ln_1.weight")[0] in state:
-        layers += 1
-    width = size(ANCHOR, 1, usual.width)
-    found = clip_weights.Size(
-        dim=width if kind.is_sinusoid else size("text_bias", 0, usual.dim),
+    width = size(ANCHOR, 1, stated.width)
+    found = dataclasses.replace(
+        stated,
+        dim=width if kind.is_sinusoid else size("text_bias", 0, stated.dim),
         width=width,
-        layers=max(1, layers),
-        heads=1,  # no tensor's shape says
-        vocabulary=size(ANCHOR, 0, usual.vocabulary),
-        length=length,
-        wide=size(f"{LAYER.format(0)}mlp.c_fc.bias", 0, usual.wide),
+        vocabulary=size(ANCHOR, 0, stated.vocabulary),
+        wide=size(f"{LAYER.format(0)}mlp.c_fc.bias", 0, stated.wide),
     )
     shapes = clip_weights.shapes(found)
     if kind.is_sinusoid:
@@ -253,23 +248,27 @@ def _state(name: str, folder: pathlib.Path) -> dict[str, np.ndarray]:
     return found
 
 
-def _stated(folder: pathlib.Path, kind: Kind) -> tuple[int, int]:
-    """Return heads and places of a folder's tower; refuse what computes otherwise.
+def _stated(folder: pathlib.Path, kind: Kind) -> clip_weights.Size:
+    """Return layers, heads and places of a folder's tower; refuse other habits.
 
     TIPSv2's authors write them beside those of the image tower, transformers apart.
     """
     file = folder / "config.json"
+    named = {
+        "layers": ("num_hidden_layers", "text_num_layers"),
+        "heads": ("num_attention_heads", "text_num_heads"),
+        "length": ("max_position_embeddings", "max_len"),
+    }
+    habits = {"hidden_act": kind.style.activation, "layer_norm_eps": kind.style.epsilon}
     try:
         stated: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         text = stated.get("text_config") or {}
-        heads = text.get("num_attention_heads") or stated.get("text_num_heads")
-        length = text.get("max_position_embeddings") or stated.get("max_len")
-        wanted = {
-            "hidden_act": kind.style.activation,
-            "layer_norm_eps": kind.style.epsilon,
+        given = {
+            field: text.get(own) or stated.get(theirs)
+            for field, (own, theirs) in named.items()
         }
-        others = {k: text[k] for k in wanted if text.get(k, wanted[k]) != wanted[k]}
-        found = int(heads or kind.size.heads), int(length or kind.size.length)
+        others = {k: text[k] for k in habits if text.get(k, habits[k]) != habits[k]}
+        sizes = {field: int(value) for field, value in given.items() if value}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
             f"{kind.teacher}: settings as transformers writes them are required, got "
@@ -277,7 +276,7 @@ def _stated(folder: pathlib.Path, kind: Kind) -> tuple[int, int]:
         ) from error
     if others:
         raise InputError(
-            f"{kind.teacher}: a text tower with {wanted} is required, got {others} "
+            f"{kind.teacher}: a text tower with {habits} is required, got {others} "
             f"({file}). Give the published folder."
         )
-    return found
+    return dataclasses.replace(kind.size, **sizes)

@@ -13,8 +13,9 @@ from sas_jax.text import minilm_files
 
 _PART = "\ufffd"
 _REMEDY = (
-    "Where only tokenizer.model is there, write it with transformers: "
-    "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)."
+    "Copy or download the folder again; where tokenizer.model alone is published, "
+    "transformers.Tipsv2Tokenizer.from_pretrained(<folder>).save_pretrained(<folder>) "
+    "writes it."
 )
 
 

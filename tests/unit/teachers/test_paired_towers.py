@@ -158,12 +158,14 @@ def test_a_folder_that_does_not_fill_a_tower_names_what(made, tmp_path, part):
     for path in folder.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
     state = safetensors.torch.load_file(copy / "model.safetensors")
-    gone = next(key for key in state if key.startswith(part) and "0" in key)
-    del state[gone]
+    last = [key for key in state if key.startswith(part) and ".1." in key]
+    for gone in last:  # what is left would be a network of fewer layers
+        del state[gone]
     safetensors.torch.save_file(
         state, copy / "model.safetensors", metadata={"format": "pt"}
     )
-    with pytest.raises(InputError, match=rf"{name}.*got none for"):
+    assert last
+    with pytest.raises(InputError, match=rf"{name}.*got none for .*\.1\."):
         load(name, copy)
 
 
