@@ -76,6 +76,11 @@ ENTRIES: dict[str, Entry] = {
         "sas_jax.teachers.imagenet.teacher:load",
         capability="teachers/imagenet/tables",
     ),
+    "maskclip": Entry("dense", "sas_jax.teachers.maskclip:load"),
+    "maskclip-b32": Entry("dense", "sas_jax.teachers.maskclip:load_b32"),
+    "siglip2": Entry("dense", "sas_jax.teachers.siglip2:load"),
+    "tipsv2": Entry("dense", "sas_jax.teachers.tipsv2:load"),
+    "clipseg": Entry("heat", "sas_jax.teachers.clipseg:load"),
     "tap": Entry(
         "captioner",
         "sas_jax.teachers.tap.captioner:load",
