@@ -11,13 +11,13 @@ import math
 import pathlib
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int32, Integer
 
 from sas_jax.artefacts.files import atomic_write
 from sas_jax.artefacts.plain_files import plain
 from sas_jax.errors import InputError
 from sas_jax.instances.masks import NO_CLASS, Instances
-from sas_jax.scenes.labels import LabelSet
+from sas_jax.scenes.labels import IGNORE, LabelSet
 
 MASKS = "predicted_masks"
 _NUMBERINGS = ("nyu40", "scannet", "replica", "matterport")
@@ -117,6 +117,25 @@ def read_submission(
         np.array(classes, np.int32),
         label_set.classes.names,
     )
+
+
+def truth_of(
+    ids: Integer[np.ndarray, " P"], label_set: LabelSet
+) -> tuple[Int32[np.ndarray, " P"], Int32[np.ndarray, " P"]]:
+    """Return class and instance of each point from the ids of ScanNet's truth files.
+
+    Args:
+      ids: 1000 * class id + instance + 1; 0 where nothing is known.
+      label_set: whose ids they are; classes of others become `IGNORE`.
+
+    Returns:
+      Class index of each point, and its instance, -1 without one.
+    """
+    raw, instance = np.divmod(ids.astype(np.int32), 1000)
+    numbers = submission_ids(label_set)
+    table = np.full(max(*numbers, raw.max(initial=0)) + 1, IGNORE, np.int32)
+    table[list(numbers)] = np.arange(len(numbers))
+    return table[raw], instance - 1
 
 
 def _plain(name: str) -> str:
