@@ -1,0 +1,63 @@
+"""Tiny random networks of transformers, written as the hub has them, and images."""
+
+import json
+
+import numpy as np
+import torch
+import transformers
+
+NAMES = ("wall", "chair", "table", "sofa", "door-stuff")
+
+
+def classes(names=NAMES):
+    """Return names as configurations take them."""
+    return {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: i for i, name in enumerate(names)},
+    }
+
+
+def picture(height, width, seed=0):
+    """Return an image of a few flat patches and noise."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (3, 4, 3))
+    rows, columns = np.arange(height) * 3 // height, np.arange(width) * 4 // width
+    noise = random.integers(-20, 20, (height, width, 3))
+    return (coarse[rows][:, columns] + noise).clip(0, 255).astype(np.uint8)
+
+
+def write(network, folder, size=None):
+    """Write a network as `save_pretrained` does, and the size of its images."""
+    network.save_pretrained(folder)
+    if size is not None:
+        stated = {"size": {"shortest_edge": size[0], "longest_edge": size[1]}}
+        (folder / "preprocessor_config.json").write_text(json.dumps(stated))
+    return folder
+
+
+def seeded(make, seed=0):
+    """Return what a function makes with PyTorch's generator at a seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return make().eval()
+
+
+def eomt(names=NAMES):
+    """Return EoMT for images of 64 pixels, decided enough to have masks."""
+    config = transformers.EomtConfig(
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        image_size=64,
+        patch_size=8,
+        num_blocks=1,
+        num_queries=8,
+        num_register_tokens=1,
+        **classes(names),
+    )
+    network = seeded(lambda: transformers.EomtForUniversalSegmentation(config))
+    with torch.no_grad():
+        network.attn_mask_probs.zero_()
+        network.class_predictor.weight.mul_(40)
+        network.embeddings.patch_embeddings.projection.weight.mul_(20)
+    return network
