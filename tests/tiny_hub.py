@@ -61,3 +61,25 @@ def eomt(names=NAMES):
         network.class_predictor.weight.mul_(40)
         network.embeddings.patch_embeddings.projection.weight.mul_(20)
     return network
+
+
+def blip():
+    """Return BLIP for images of 32 pixels and BERT's vocabulary."""
+    text = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "initializer_range": 0.3,
+    }
+    vision = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 8,
+        "initializer_range": 0.2,
+    }
+    config = transformers.BlipConfig(text_config=text, vision_config=vision)
+    return seeded(lambda: transformers.BlipForConditionalGeneration(config))

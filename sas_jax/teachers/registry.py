@@ -71,6 +71,7 @@ ENTRIES: dict[str, Entry] = {
         "sas_jax.teachers.imagenet.teacher:load",
         capability="teachers/imagenet/tables",
     ),
+    "blip": Entry("captioner", "sas_jax.teachers.blip:load"),
     "tap": Entry(
         "captioner",
         "sas_jax.teachers.tap.captioner:load",
