@@ -3,8 +3,11 @@
 import json
 
 import numpy as np
+import tiny_sam
 import torch
 import transformers
+
+from sas_jax.text import minilm_files
 
 NAMES = ("wall", "chair", "table", "sofa", "door-stuff")
 
@@ -83,3 +86,50 @@ def blip():
     }
     config = transformers.BlipConfig(text_config=text, vision_config=vision)
     return seeded(lambda: transformers.BlipForConditionalGeneration(config))
+
+
+def grounding_dino():
+    """Return Grounding DINO with BERT's vocabulary, sure enough to have boxes."""
+    backbone = transformers.SwinConfig(
+        image_size=64,
+        patch_size=4,
+        embed_dim=16,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 2, 2],
+        window_size=4,
+        out_indices=[2, 3, 4],
+    )
+    text = transformers.BertConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        initializer_range=0.5,
+    )
+    config = transformers.GroundingDinoConfig(
+        backbone_config=backbone,
+        text_config=text,
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        num_queries=20,
+        max_text_len=40,
+    )
+    network = seeded(lambda: transformers.GroundingDinoForObjectDetection(config))
+    with torch.no_grad():
+        for head in network.bbox_embed:
+            head.layers[-1].weight.normal_(0, 1, generator=torch.manual_seed(1))
+    return network
+
+
+def write_grounded(folder):
+    """Write the detector, its tokenizer and SAM 2 beside it."""
+    write(grounding_dino(), folder, size=(96, 192))
+    minilm_files.load_tokenizer().save(str(folder / "tokenizer.json"))
+    (folder / "sam2").mkdir()
+    tiny_sam.tiny_sam2().save_pretrained(folder / "sam2")
+    return folder

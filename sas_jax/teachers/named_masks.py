@@ -18,7 +18,6 @@ from jaxtyping import Bool, Float
 from sas_jax.errors import InputError
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers import towers
-from sas_jax.teachers.asked import AskedConfig
 from sas_jax.teachers.contracts import Image, Segments, TeacherSpec, check_image
 from sas_jax.teachers.seem.panoptic import panoptic, segments_of, semantic
 from sas_jax.teachers.seem.vocabulary import default_vocabulary, vocabulary_of
@@ -168,7 +167,7 @@ class ClosedMasks(NamedMasks[None]):
 
         What COCO calls stuff is one mask a class, all else one a thing.
         """
-        logits, masks = self.said(image)
+        logits, masks = (each.float() for each in self.said(image))
         found = panoptic(
             logits,
             masks,
@@ -222,6 +221,27 @@ def _stuff() -> frozenset[str]:
     return frozenset(vocabulary.names) - vocabulary.things
 
 
+@dataclasses.dataclass(frozen=True)
+class AskedConfig:
+    """Set what a teacher of any names is asked for, and which masks stay.
+
+    Attributes:
+      min_score: probability that a mask must exceed.
+      most: masks of an image at most, the surest ones.
+      names: class names; none asks for COCO's panoptic ones and those that SAS adds
+        for rooms. Each costs time.
+    """
+
+    min_score: float
+    most: int = 100
+    names: tuple[str, ...] = ()
+
+
+def asked_config(options: LoadOptions, usual: AskedConfig) -> AskedConfig:
+    """Return the settings of a teacher: those given, or the usual and what is asked."""
+    return options.settings or dataclasses.replace(usual, names=options.vocabulary)
+
+
 def asked_for(vocabulary: Sequence[str] | None, config: AskedConfig) -> tuple[str, ...]:
     """Return the names that an open teacher is asked for.
 
@@ -239,7 +259,7 @@ def asked_for(vocabulary: Sequence[str] | None, config: AskedConfig) -> tuple[st
 
 
 def painted(
-    masks: Bool[np.ndarray, "N H W"],
+    masks: Sequence[Bool[np.ndarray, "H W"]],
     scores: Sequence[float],
     labels: Sequence[str],
     size_hw: tuple[int, int],
@@ -247,7 +267,7 @@ def painted(
     """Return masks that overlap as segments: a pixel is its surest mask's.
 
     Args:
-      masks: in any order.
+      masks: N in any order.
       scores: of the masks.
       labels: of the masks.
       size_hw: H and W.

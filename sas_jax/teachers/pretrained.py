@@ -41,8 +41,6 @@ def load_network(
     kind: Any,
     settings: Callable[[], Any],
     options: LoadOptions,
-    *,
-    given: bool = True,
 ) -> Loaded:
     """Return the network of a card: of its folder, or random at its real size.
 
@@ -51,8 +49,6 @@ def load_network(
       kind: class of transformers.
       settings: makes its configuration, for random weights.
       options: of the loader.
-      given: whether the weights that the options name are this network's; others of
-        the same teacher are looked for where their card says.
 
     Raises:
       WeightsMissing: where there is no such folder.
@@ -60,8 +56,7 @@ def load_network(
     """
     if (seed := seed_of(options.weights)) is not None:
         return Loaded(built(lambda: kind(settings()), seed), f"random:{seed}", None)
-    where = options.weights if given else None
-    folder = find_folder(name, where, download=options.download)
+    folder = find_folder(name, options.weights, download=options.download)
     network = load_pretrained(kind, folder, what=name)
     return Loaded(network, weights_id(network=network), folder)
 

@@ -62,6 +62,7 @@ ENTRIES: dict[str, Entry] = {
         "sas_jax.teachers.odise.teacher:load",
         needs=("torch", "transformers", "diffusers"),
     ),
+    "grounded_sam2": Entry("mask", "sas_jax.teachers.grounded_sam2:load"),
     "eomt": Entry("mask", "sas_jax.teachers.eomt:load"),
     "colour-size": Entry(
         "captioner", "sas_jax.teachers.captions:load_colour_size", has_weights=False

@@ -17,11 +17,21 @@ from sas_jax.errors import ContractError, InputError
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers import registry
 from sas_jax.teachers.contracts import check_segments
-from sas_jax.teachers.named_masks import ClosedConfig
+from sas_jax.teachers.named_masks import AskedConfig, ClosedConfig
 
 ANY = ClosedConfig(min_score=0.3, min_overlap=0.3)
-MASKS = {"eomt": (tiny_hub.eomt, ANY)}
-"""Name -> how a tiny one is made, settings that leave it masks."""
+ASKED = AskedConfig(0.25, names=("wall", "chair", "coffee table"))
+
+
+def written(make):
+    return lambda folder: tiny_hub.write(make(), folder, size=(64, 96))
+
+
+MASKS = {
+    "eomt": (written(tiny_hub.eomt), ANY),
+    "grounded_sam2": (tiny_hub.write_grounded, ASKED),
+}
+"""Name -> what writes a tiny one, settings that leave it masks."""
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +41,7 @@ def folders(tmp_path_factory):
 
     def folder(name):
         if name not in made:
-            place = tmp_path_factory.mktemp(name)
-            made[name] = tiny_hub.write(MASKS[name][0](), place, size=(64, 96))
+            made[name] = MASKS[name][0](tmp_path_factory.mktemp(name))
         return made[name]
 
     return folder
