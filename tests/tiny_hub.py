@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import tiny_sam
+import tokenizers
 import torch
 import transformers
 
@@ -88,6 +89,13 @@ def blip():
     return seeded(lambda: transformers.BlipForConditionalGeneration(config))
 
 
+def write_blip(folder):
+    """Write BLIP and BERT's vocabulary."""
+    blip().save_pretrained(folder)
+    minilm_files.load_tokenizer().save(str(folder / "tokenizer.json"))
+    return folder
+
+
 def grounding_dino():
     """Return Grounding DINO with BERT's vocabulary, sure enough to have boxes."""
     backbone = transformers.SwinConfig(
@@ -132,4 +140,56 @@ def write_grounded(folder):
     minilm_files.load_tokenizer().save(str(folder / "tokenizer.json"))
     (folder / "sam2").mkdir()
     tiny_sam.tiny_sam2().save_pretrained(folder / "sam2")
+    return folder
+
+
+def florence2():
+    """Return Florence-2 for images of 64 pixels, and few words."""
+    vision = {
+        "depths": [1, 1, 1, 1],
+        "embed_dim": [8, 16, 16, 32],
+        "num_heads": [1, 1, 2, 2],
+        "num_groups": [1, 1, 2, 2],
+        "window_size": 4,
+        "projection_dim": 32,
+        "initializer_range": 0.2,
+    }
+    text = {
+        "model_type": "bart",
+        "vocab_size": 51290,
+        "d_model": 32,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 64,
+        "decoder_ffn_dim": 64,
+        "init_std": 0.3,
+    }
+    config = transformers.Florence2Config(text_config=text, vision_config=vision)
+    return seeded(lambda: transformers.Florence2ForConditionalGeneration(config))
+
+
+def place_tokenizer():
+    """Return a tokenizer of letters, places and an image, numbered as the real one."""
+    words = {f"<{i}>": i for i in range(51290)}
+    named = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<image>": 51289}
+    named |= {f"<loc_{i}>": 50269 + i for i in range(1000)}
+    named |= {chr(c): c for c in range(32, 127)}
+    numbers = set(named.values())
+    vocab = {w: i for w, i in words.items() if i not in numbers} | named
+    model = tokenizers.models.WordLevel(vocab, unk_token="<unk>")
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", "<image>"])
+    tokenizer.add_tokens([f"<loc_{i}>" for i in range(1000)])
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
+    return tokenizer
+
+
+def write_florence2(folder):
+    """Write Florence-2 and a tokenizer of letters."""
+    florence2().save_pretrained(folder)
+    stated = {"size": {"height": 64, "width": 64}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(stated))
+    place_tokenizer().save(str(folder / "tokenizer.json"))
     return folder

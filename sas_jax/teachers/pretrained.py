@@ -107,21 +107,25 @@ def load_pretrained(
 
 
 def edges_of(folder: pathlib.Path | None, usual: tuple[int, int]) -> tuple[int, int]:
-    """Return shortest and longest edge of images, as a folder's processor states them.
+    """Return the size of images that a folder's processor of images states.
 
     Args:
       folder: of the model.
-      usual: where there is none, or it does not say.
+      usual: where there is none, or it says nothing of the kind.
+
+    Returns:
+      Shortest and longest edge, or height and width.
     """
     path = folder / "preprocessor_config.json" if folder else None
     if path is None or not path.is_file():
         return usual
     with reading(path, "images"):
         size = json.loads(path.read_text(encoding="utf-8")).get("size")
-        if not isinstance(size, dict) or "shortest_edge" not in size:
-            return usual
-        short = int(size["shortest_edge"])
-        return short, max(short, int(size.get("longest_edge") or short))
+        for pair in (("shortest_edge", "longest_edge"), ("height", "width")):
+            if isinstance(size, dict) and size.get(pair[0]):
+                first = int(size[pair[0]])
+                return first, int(size.get(pair[1]) or first)
+    return usual
 
 
 def load_tokenizer(

@@ -72,6 +72,7 @@ ENTRIES: dict[str, Entry] = {
         "sas_jax.teachers.imagenet.teacher:load",
         capability="teachers/imagenet/tables",
     ),
+    "florence2": Entry("captioner", "sas_jax.teachers.florence2:load"),
     "blip": Entry("captioner", "sas_jax.teachers.blip:load"),
     "tap": Entry(
         "captioner",

@@ -20,8 +20,7 @@ END = 102
 
 @pytest.fixture(scope="module")
 def captioner(tmp_path_factory):
-    folder = tiny_hub.write(tiny_hub.blip(), tmp_path_factory.mktemp("blip"))
-    minilm_files.load_tokenizer().save(str(folder / "tokenizer.json"))
+    folder = tiny_hub.write_blip(tmp_path_factory.mktemp("blip"))
     return blip.load(LoadOptions(str(folder)))
 
 
