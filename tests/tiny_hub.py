@@ -193,3 +193,39 @@ def write_florence2(folder):
     (folder / "preprocessor_config.json").write_text(json.dumps(stated))
     place_tokenizer().save(str(folder / "tokenizer.json"))
     return folder
+
+
+def oneformer(names=NAMES):
+    """Return OneFormer with CLIP's vocabulary, decided enough to have masks."""
+    backbone = transformers.SwinConfig(
+        image_size=64,
+        embed_dim=16,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 2, 2],
+        window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )
+    config = transformers.OneFormerConfig(
+        backbone_config=backbone,
+        num_queries=10,
+        conv_dim=32,
+        mask_dim=32,
+        hidden_dim=32,
+        encoder_feedforward_dim=32,
+        dim_feedforward=32,
+        encoder_layers=2,
+        decoder_layers=3,
+        num_attention_heads=2,
+        text_encoder_width=32,
+        text_encoder_num_layers=1,
+        **classes(names),
+    )
+    network = seeded(lambda: transformers.OneFormerForUniversalSegmentation(config))
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        decoder = network.model.transformer_module
+        for name, weight in decoder.named_parameters():
+            if weight.ndim == 2:
+                wide = 3.0 if "class_embed" in name else 0.4
+                weight.normal_(0, wide, generator=generator)
+    return network

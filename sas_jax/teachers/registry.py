@@ -63,6 +63,7 @@ ENTRIES: dict[str, Entry] = {
         needs=("torch", "transformers", "diffusers"),
     ),
     "grounded_sam2": Entry("mask", "sas_jax.teachers.grounded_sam2:load"),
+    "oneformer": Entry("mask", "sas_jax.teachers.oneformer:load"),
     "eomt": Entry("mask", "sas_jax.teachers.eomt:load"),
     "colour-size": Entry(
         "captioner", "sas_jax.teachers.captions:load_colour_size", has_weights=False
