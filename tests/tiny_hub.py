@@ -229,3 +229,52 @@ def oneformer(names=NAMES):
                 wide = 3.0 if "class_embed" in name else 0.4
                 weight.normal_(0, wide, generator=generator)
     return network
+
+
+def sam3():
+    """Return SAM 3 for images of 112 pixels and CLIP's vocabulary, sure of itself."""
+    parts = transformers.models.sam3.configuration_sam3
+    small = {"hidden_size": 32, "num_attention_heads": 4}
+    layers = {**small, "intermediate_size": 64}
+    backbone = parts.Sam3ViTConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=112,
+        patch_size=14,
+        window_size=4,
+        global_attn_indexes=[1],
+        pretrain_image_size=56,
+        initializer_range=0.2,
+    )
+    config = transformers.Sam3Config(
+        vision_config=parts.Sam3VisionConfig(
+            backbone_config=backbone,
+            fpn_hidden_size=32,
+            backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]],
+        ),
+        text_config=transformers.CLIPTextConfig(
+            vocab_size=49408,
+            hidden_size=32,
+            intermediate_size=64,
+            projection_dim=16,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=32,
+            hidden_act="gelu",
+        ),
+        geometry_encoder_config=parts.Sam3GeometryEncoderConfig(num_layers=1, **layers),
+        detr_encoder_config=parts.Sam3DETREncoderConfig(num_layers=1, **layers),
+        detr_decoder_config=parts.Sam3DETRDecoderConfig(
+            num_layers=2, num_queries=10, **layers
+        ),
+        mask_decoder_config=parts.Sam3MaskDecoderConfig(**small),
+    )
+    network = seeded(lambda: transformers.Sam3Model(config))
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if weight.ndim > 1 and not name.startswith(("vision", "text_encoder")):
+                weight.normal_(0, 0.3, generator=generator)
+    return network

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from sas_jax.capability.prompted import Prompted
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers.pretrained import load_network
-from sas_jax.teachers.sam2 import NAME, in_square, outlined, settings, squeezed
+from sas_jax.teachers.sam2 import NAME, in_square, outlined, seen_by_sam2, settings
 
 
 class Sam2Prompter(Prompted):
@@ -59,7 +59,7 @@ def network_input(
       float32, normalised; points as (x, y) in the square.
     """
     xy = torch.from_numpy(points[:, ::-1].astype(np.float32))
-    return squeezed(image, edge), in_square(xy, image.shape[:2], edge)[None, None]
+    return seen_by_sam2(image, edge), in_square(xy, image.shape[:2], edge)[None, None]
 
 
 def load(options: LoadOptions) -> Sam2Prompter:

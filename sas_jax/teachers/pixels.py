@@ -1,13 +1,15 @@
 """Images as networks of photographs take them: resized, scaled and normalised.
 
-The libraries' own processors of images ask for torchvision, or choose between two
-backends by what is installed; this is always the same.
+The libraries' own processors of images ask for torchvision, whose wheels must fit
+PyTorch's release, or choose between two backends by what is installed; this is always
+the same.
 """
 
 import numpy as np
 import PIL.Image
 import torch
 from jaxtyping import Float
+from torch.nn import functional
 
 from sas_jax.teachers.contracts import Image
 
@@ -63,3 +65,14 @@ def pixels_of(
     canvas[: size_hw[0], : size_hw[1]] = np.asarray(small)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in normal)
     return ((torch.from_numpy(canvas).permute(2, 0, 1) / 255 - mean) / std)[None]
+
+
+def squeezed(image: Image, edge: int, normal: Normal) -> Float[torch.Tensor, "1 3 S S"]:
+    """Return an image as a square, whatever its sides were.
+
+    Resized bilinearly and without aliases, in steps of 1/255, as torchvision does.
+    """
+    flat = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+    small = functional.interpolate(flat, (edge, edge), mode="bilinear", antialias=True)
+    mean, std = (255 * torch.tensor(values).view(3, 1, 1) for values in normal)
+    return (small.round().clamp(0, 255) - mean) / std

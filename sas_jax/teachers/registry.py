@@ -62,6 +62,7 @@ ENTRIES: dict[str, Entry] = {
         "sas_jax.teachers.odise.teacher:load",
         needs=("torch", "transformers", "diffusers"),
     ),
+    "sam3": Entry("mask", "sas_jax.teachers.sam3:load"),
     "grounded_sam2": Entry("mask", "sas_jax.teachers.grounded_sam2:load"),
     "oneformer": Entry("mask", "sas_jax.teachers.oneformer:load"),
     "eomt": Entry("mask", "sas_jax.teachers.eomt:load"),

@@ -1,8 +1,4 @@
-"""SAM 2 for whoever prompts it, with points or with boxes: images in, masks out.
-
-The library's own processor of images asks for torchvision, whose wheels must fit
-PyTorch's release; what it does is a page of code, written out here.
-"""
+"""SAM 2 for whoever prompts it, with points or with boxes: images in, masks out."""
 
 import dataclasses
 import pathlib
@@ -11,26 +7,21 @@ import numpy as np
 import torch
 import transformers
 from jaxtyping import Bool, Float
+from torch.nn import functional
 
 from sas_jax.errors import WeightsMissing
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers.contracts import Image
-from sas_jax.teachers.pixels import IMAGENET
+from sas_jax.teachers.pixels import IMAGENET, squeezed
 from sas_jax.teachers.pretrained import Loaded, load_network
 
 NAME = "sam2"
 _BOXES_AT_ONCE = 16  # 13 MB of fine features for each
 
 
-def squeezed(image: Image, edge: int) -> Float[torch.Tensor, "1 3 S S"]:
-    """Return an image as SAM 2 takes it: a square, whatever its sides were.
-
-    Resized bilinearly and without aliases, in steps of 1/255, as torchvision does.
-    """
-    flat = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
-    small = _bilinear(flat, (edge, edge), antialias=True).round().clamp(0, 255)
-    mean, std = (255 * torch.tensor(v).view(3, 1, 1) for v in IMAGENET)
-    return (small - mean) / std
+def seen_by_sam2(image: Image, edge: int) -> Float[torch.Tensor, "1 3 S S"]:
+    """Return an image as SAM 2 takes it: a square, whatever its sides were."""
+    return squeezed(image, edge, IMAGENET)
 
 
 def in_square(
@@ -55,7 +46,9 @@ def in_boxes(
     if not len(boxes):
         return []
     edge = int(network.config.prompt_encoder_config.image_size)
-    embedded = network.get_image_embeddings(squeezed(image, edge).to(network.device))
+    embedded = network.get_image_embeddings(
+        seen_by_sam2(image, edge).to(network.device)
+    )
     corners = in_square(boxes.view(-1, 2, 2), image.shape[:2], edge).view(1, -1, 4)
     masks: list[np.ndarray] = []
     for some in corners.to(network.device).split(_BOXES_AT_ONCE, 1):
@@ -70,15 +63,8 @@ def outlined(
     logits: Float[torch.Tensor, "n 1 h w"], size_hw: tuple[int, int]
 ) -> Bool[np.ndarray, "n H W"]:
     """Return masks of an image's size of the decoder's small ones."""
-    return (_bilinear(logits.float().cpu(), size_hw)[:, 0] > 0).numpy()
-
-
-def _bilinear(
-    images: Float[torch.Tensor, "n c h w"], size: tuple[int, int], **how: bool
-) -> torch.Tensor:
-    return torch.nn.functional.interpolate(
-        images, size, mode="bilinear", align_corners=False, **how
-    )
+    large = functional.interpolate(logits.float().cpu(), size_hw, mode="bilinear")
+    return (large[:, 0] > 0).numpy()
 
 
 def settings() -> transformers.Sam2Config:

@@ -69,3 +69,17 @@ def test_masks_are_those_of_the_librarys_processor(teacher, size):
             assert (mine.label_map == best.numpy()).all()
         many += len(info)
     assert many >= 3
+
+
+def test_stuff_is_one_mask_and_things_are_their_own(folder, monkeypatch):
+    teacher = load(folder)
+    classes = torch.full((5, 6), -9.0)  # four corners, and nothing
+    classes[range(5), [0, 1, 0, 1, 5]] = 9
+    masks = torch.zeros((5, 8, 8))
+    for k, (row, column) in enumerate([(0, 0), (0, 4), (4, 0), (4, 4)]):
+        masks[k, row : row + 4, column : column + 3] = 0.9
+    monkeypatch.setattr(teacher, "said", lambda image: (classes, masks))
+    (found,) = teacher.segment([tiny_hub.picture(8, 8)])
+    assert found.labels == ["wall", "chair", "chair"]  # `wall` is stuff of COCO
+    assert found.ids[[0, 4, 0, 4, 0], [0, 0, 4, 4, 3]].tolist() == [1, 1, 2, 3, 0]
+    assert found.label_map[:, 0].tolist() == [0] * 8

@@ -21,7 +21,7 @@ from sas_jax.registry import LoadOptions
 from sas_jax.teachers import grounded_sam2
 from sas_jax.teachers.grounding import prompts_of, spans_scored
 from sas_jax.teachers.named_masks import AskedConfig, painted
-from sas_jax.teachers.sam2 import squeezed
+from sas_jax.teachers.sam2 import seen_by_sam2
 from sas_jax.text import minilm_files
 
 NAMES = ("wall", "chair", "coffee table", "door")
@@ -110,7 +110,7 @@ def test_masks_are_those_that_sam_2_has_for_the_boxes(teacher):
         scaled = boxes[i] * torch.tensor([128 / 60, 128 / 40] * 2)
         with torch.no_grad():
             out = network(
-                pixel_values=squeezed(image, 128),
+                pixel_values=seen_by_sam2(image, 128),
                 input_boxes=scaled[None, None],
                 multimask_output=False,
             )

@@ -29,6 +29,7 @@ def written(make):
 MASKS = {
     "eomt": (written(tiny_hub.eomt), ANY),
     "oneformer": (written(tiny_hub.oneformer), ANY),
+    "sam3": (written(tiny_hub.sam3), ASKED),
     "grounded_sam2": (tiny_hub.write_grounded, ASKED),
 }
 CAPTIONERS = {"blip": tiny_hub.write_blip, "florence2": tiny_hub.write_florence2}

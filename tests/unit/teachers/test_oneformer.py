@@ -55,7 +55,9 @@ def by_the_library(image):
     with torch.no_grad():
         out = tiny_hub.oneformer()(
             pixel_values=pixels,
-            task_inputs=task(type("", (), {"tokenizer": Clip()}), [oneformer.TASK]),
+            task_inputs=task(
+                type("", (), {"tokenizer": Clip()}), ["the task is panoptic"]
+            ),
         )
     masks = out.masks_queries_logits
     for size in (pixels.shape[2:], image.shape[:2]):
