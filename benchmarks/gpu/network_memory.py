@@ -38,9 +38,11 @@ def measure(precision: str) -> None:
         with PRECISIONS[precision].context():
             function, operands = case.forward()
             program = function.lower(*operands).compile()
+        loaded = peak_mb()
         program(*operands).block_until_ready()
         rows.write("network", **row, what="forward, alone", voxels=case.num_voxels,
-                   peak_mb=peak_mb(), program_mb=program_mb(program))  # fmt: skip
+                   peak_mb=peak_mb(), loaded_mb=loaded,
+                   program_mb=program_mb(program))  # fmt: skip
     failures.exit()
 
 

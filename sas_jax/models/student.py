@@ -116,7 +116,7 @@ class Predictor:
         """Return the features of voxels, all at once."""
         batch = np.pad(coords, ((0, 0), (1, 0)))
         plan, order = place_plan(batch, rung, spec=self.spec)
-        output = np.asarray(self._apply(self.student.variables, plan))[: len(order)]
+        output = np.asarray(self._apply(self.student.variables, plan))[: len(coords)]
         feat = np.empty_like(output)
-        feat[np.asarray(order)] = output
+        feat[np.asarray(order)[: len(coords)]] = output
         return feat

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, Int32, Shaped, UInt64
+from jaxtyping import Array, Bool, Int, Int32, UInt64
 
 from sas_jax.errors import ContractError, InputError
 from sas_jax.sparse import keys as voxel_keys
@@ -209,7 +209,7 @@ def place_plan(
     rung: Rung | None = None,
     *,
     spec: PlanSpec = MINKUNET,
-) -> tuple[Plan, Shaped[Array, " num_valid"] | Int32[np.ndarray, " num_valid"]]:
+) -> tuple[Plan, Int32[Array, " cap0"] | Int32[np.ndarray, " num_valid"]]:
     """Build the plan of voxels of the host where it is needed.
 
     That is on JAX's default device if the search is a kernel there, otherwise on the
@@ -221,14 +221,17 @@ def place_plan(
       spec: levels and kernels that the network asks for.
 
     Returns:
-      The plan and `order`, as `plan.build_plan`.
+      The plan and `order`: row r of level 0 is row `order[r]` of `coords`, for each
+      valid r; from a device there may be -1 behind them.
 
     Raises:
       InputError: as `plan.build_plan`.
     """
     if not native_neighbours.is_available():
         return build_on_host(coords, rung, spec=spec)
-    voxel_keys.check_coords(coords)
+    # The device looks at values that it can hold.
+    narrow = coords.dtype == np.int32
+    voxel_keys.check_coords(coords[:0] if narrow else coords)
     # As many rows as a rung has, so that few programs are compiled.
     rows = (rung or LADDER.rung((len(coords),))).capacities[0]
     if len(coords) > rows:
@@ -236,16 +239,19 @@ def place_plan(
             f"place_plan: a rung of at least {len(coords)} voxels is required, got "
             f"{rung}. Take a higher rung."
         )
-    padded = pad_rows(np.asarray(coords, np.int32), rows)
+    padded = np.empty((rows, 4), np.int32)
+    padded[: len(coords)] = coords
     levels = _sort_levels(padded, np.int32(len(coords)), spec=spec, rung=rung)
     # One wait for the device; tables and network can then be enqueued at once.
     counts, outside, repeated = jax.device_get(
         (levels.counts, levels.out_of_range, levels.num_repeated)
     )
+    if outside:
+        voxel_keys.check_coords(coords)
     rung = rung or choose_rung([int(n) for n in counts])
     _require(rung, counts > np.array(rung.capacities), outside, int(repeated))
     built = _fill_tables(levels, rung=rung, spec=spec)
-    return built.plan, built.order[: len(coords)]
+    return built.plan, built.order
 
 
 _sort_levels = jax.jit(sort_levels, static_argnames=("spec", "rung"))

@@ -192,7 +192,7 @@ def test_plans_of_the_device_are_the_hosts(count):
     expected, order = build_plan(coords)
     assert native_neighbours.is_available()
     placed, placed_order = device_plan.place_plan(coords)
-    np.testing.assert_array_equal(placed_order, order)
+    np.testing.assert_array_equal(placed_order[: len(order)], order)
     for got, wanted in zip(*map(jax.tree.leaves, (placed, expected)), strict=True):
         assert isinstance(got, jax.Array)
         np.testing.assert_array_equal(got, wanted)

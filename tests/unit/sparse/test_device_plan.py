@@ -217,7 +217,7 @@ def test_a_plan_is_placed_where_the_search_is(count, rung):
     coords = random_voxels(7, 400)[:count]
     expected, order = plan.build_plan(coords, rung)
     placed, placed_order = device_plan.place_plan(coords, rung)
-    np.testing.assert_array_equal(placed_order, order)
+    np.testing.assert_array_equal(placed_order[: len(order)], order)
     assert jax.tree.structure(placed) == jax.tree.structure(expected)
     for got, wanted in zip(*map(jax.tree.leaves, (placed, expected)), strict=True):
         assert isinstance(got, jax.Array)
