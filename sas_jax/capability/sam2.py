@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from sas_jax.capability.prompted import Prompted
 from sas_jax.registry import LoadOptions
-from sas_jax.teachers.pretrained import load_network
+from sas_jax.teachers.folders import load_network
 from sas_jax.teachers.sam2 import NAME, in_square, outlined, seen_by_sam2, settings
 
 

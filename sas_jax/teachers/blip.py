@@ -9,8 +9,8 @@ import transformers
 
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers.contracts import Image
+from sas_jax.teachers.folders import load_network, load_tokenizer
 from sas_jax.teachers.pixels import BICUBIC, CLIP, pixels_of
-from sas_jax.teachers.pretrained import load_network, load_tokenizer
 from sas_jax.teachers.sentences import Box, BoxCaptioner
 
 NAME = "blip"

@@ -13,8 +13,8 @@ import transformers
 
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers.contracts import Image
+from sas_jax.teachers.folders import edges_of, load_network, load_tokenizer
 from sas_jax.teachers.pixels import BICUBIC, IMAGENET, pixels_of
-from sas_jax.teachers.pretrained import edges_of, load_network, load_tokenizer
 from sas_jax.teachers.sentences import Box, BoxCaptioner
 
 NAME = "florence2"

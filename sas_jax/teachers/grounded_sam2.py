@@ -14,6 +14,7 @@ from jaxtyping import Float
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers import sam2
 from sas_jax.teachers.contracts import Image, Segments
+from sas_jax.teachers.folders import edges_of, load_network, load_tokenizer
 from sas_jax.teachers.grounding import Prompt, prompts_of, spans_scored
 from sas_jax.teachers.named_masks import (
     AskedConfig,
@@ -24,7 +25,6 @@ from sas_jax.teachers.named_masks import (
     shared_tower,
 )
 from sas_jax.teachers.pixels import IMAGENET, fitted, pixels_of
-from sas_jax.teachers.pretrained import edges_of, load_network, load_tokenizer
 from sas_jax.teachers.towers import TorchTower
 
 NAME = "grounded_sam2"

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers.contracts import Image
+from sas_jax.teachers.folders import edges_of, load_network
 from sas_jax.teachers.named_masks import (
     ClosedConfig,
     ClosedMasks,
@@ -18,7 +19,6 @@ from sas_jax.teachers.named_masks import (
     shared_tower,
 )
 from sas_jax.teachers.pixels import IMAGENET, fitted, pixels_of
-from sas_jax.teachers.pretrained import edges_of, load_network
 from sas_jax.teachers.towers import TorchTower
 from sas_jax.text.clip_tokens import tokenize
 

@@ -74,13 +74,13 @@ ENTRIES: dict[str, Entry] = {
         "sas_jax.teachers.imagenet.teacher:load",
         capability="teachers/imagenet/tables",
     ),
-    "florence2": Entry("captioner", "sas_jax.teachers.florence2:load"),
-    "blip": Entry("captioner", "sas_jax.teachers.blip:load"),
     "tap": Entry(
         "captioner",
         "sas_jax.teachers.tap.captioner:load",
         needs=("torch", "cv2", "sentencepiece"),
     ),
+    "florence2": Entry("captioner", "sas_jax.teachers.florence2:load"),
+    "blip": Entry("captioner", "sas_jax.teachers.blip:load"),
     "none": Entry(
         "captioner", "sas_jax.teachers.captions:load_none", has_weights=False
     ),

@@ -12,8 +12,8 @@ from torch.nn import functional
 from sas_jax.errors import WeightsMissing
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers.contracts import Image
+from sas_jax.teachers.folders import Loaded, load_network
 from sas_jax.teachers.pixels import IMAGENET, squeezed
-from sas_jax.teachers.pretrained import Loaded, load_network
 
 NAME = "sam2"
 _BOXES_AT_ONCE = 16  # 13 MB of fine features for each

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers.contracts import Image, Segments
+from sas_jax.teachers.folders import load_network
 from sas_jax.teachers.named_masks import (
     AskedConfig,
     NamedMasks,
@@ -25,7 +26,6 @@ from sas_jax.teachers.named_masks import (
     shared_tower,
 )
 from sas_jax.teachers.pixels import HALF, squeezed
-from sas_jax.teachers.pretrained import load_network
 from sas_jax.teachers.towers import TorchTower
 from sas_jax.text.clip_tokens import END, tokenize
 
