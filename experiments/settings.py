@@ -280,9 +280,12 @@ def load_model(name: str):
 
 def model_options(name: str) -> LoadOptions:
     """Return weights, device, recipe and settings of a model, as the flags say."""
+    from sas_jax.teachers import registry as models
+
     made = stage_flags.MODELS.get(name)
     fields = made.config.__dataclass_fields__ if made else ()
     common = {"compat": compat()} if "compat" in fields else {}
+    captioners = models.names("captioner")
     return LoadOptions(
         model_weights().get(name),
         stage_flags.DEVICE.value,
@@ -291,6 +294,7 @@ def model_options(name: str) -> LoadOptions:
         label_space(),
         vocabulary(stage_flags.VOCABULARY.value).names,
         made.make(**common) if made else None,
+        "f32" if name in captioners else stage_flags.PRECISION.value,
     )
 
 

@@ -19,6 +19,7 @@ VERSION = 0
 
 Config = TypeVar("Config", bound="DataclassInstance")
 Compat = Literal["paper", "official"]
+Precision = Literal["f32", "bf16", "f16"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class LoadOptions:
         the model's own.
       vocabulary: names that a teacher of any names is asked for; none means its own.
       settings: the model's configuration, of its own class; None means its defaults.
+      precision: of what a teacher computes with images; loaders need not know it.
     """
 
     weights: str | None = None
@@ -44,6 +46,7 @@ class LoadOptions:
     label_space: str | None = None
     vocabulary: tuple[str, ...] = ()
     settings: Any = None
+    precision: Precision = "f32"
 
 
 def said(config: Config, **values: object) -> Config:
