@@ -150,6 +150,8 @@ tests() {
 golden() {
   local chosen="operation or evaluation or stage_of_the_network"
   [ $REHEARSE = 1 ] && chosen="k3s1 or trk2s2 or edge_single"
+  # Trying kernels for every product of plain XLA's network takes minutes.
+  [ $REHEARSE = 1 ] || export XLA_FLAGS=--xla_gpu_autotune_level=0
   "$PY" -m pytest -s tests/golden/test_sparse_golden.py -k "$chosen" "${PARALLEL[@]}" \
     -p no:cacheprovider
 }

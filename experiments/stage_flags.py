@@ -29,6 +29,7 @@ from sas_jax.rooms.scan.config import RoomsConfig, SurfaceConfig, WriteConfig
 from sas_jax.superpoints.config import SuperpointConfig
 from sas_jax.teachers.lseg.config import LSegConfig
 from sas_jax.teachers.odise.config import OdiseSettings
+from sas_jax.teachers.patch_config import ClipSegConfig, PatchConfig
 from sas_jax.teachers.seem.config import SeemConfig
 
 # Scripts that use the flags below a heading, for their --help.
@@ -133,6 +134,15 @@ MODELS = {
         SeemConfig,
         leave_out=("compat",),
         names={field: f"seem_{field}" for field in SeemConfig.__dataclass_fields__},
+    ),
+    **{
+        name: config_flags.define(
+            PatchConfig, names={"short_side": f"{name.replace('-', '_')}_short_side"}
+        )
+        for name in ("maskclip", "maskclip-b32", "siglip2", "tipsv2")
+    },
+    "clipseg": config_flags.define(
+        ClipSegConfig, names={"side": "clipseg_side", "prompt": "clipseg_prompt"}
     ),
     "odise": config_flags.define(
         OdiseSettings,
