@@ -19,6 +19,7 @@ from sas_jax.instances.files import load_instances
 from sas_jax.instances.masks import NO_CLASS, Instances, of_ids
 from sas_jax.instances.naming import name_instances
 from sas_jax.instances.overlaps import Overlaps, instance_classes, overlaps
+from sas_jax.instances.released import mask_file, read_masks
 from sas_jax.instances.submission import in_label_set, read_submission
 from sas_jax.scenes.scene import Scene
 from sas_jax.stages import command
@@ -53,7 +54,7 @@ class _True(Source):
 
 @dataclasses.dataclass(frozen=True)
 class _Folder(Source):
-    """Files of a folder, `<scene>.npz` or ScanNet's submission.
+    """Files of a folder: `<scene>.npz`, ScanNet's submission, OpenMask3D's masks.
 
     Attributes:
       folder: of all scenes.
@@ -67,10 +68,12 @@ class _Folder(Source):
             return in_label_set(load_instances(path, scene.points), labels)
         if (self.folder / f"{scene.name}.txt").exists():
             return read_submission(self.folder, scene.name, len(scene.points), labels)
+        if (published := mask_file(self.folder, scene.name)).exists():
+            return read_masks(published, len(scene.points))
         raise InputError(
             f"evaluate: instances of every scene are required, got neither {path.name} "
-            f"nor {scene.name}.txt ({self.folder}). A scene without instances has an "
-            "empty .txt; leave scenes out with --scenes."
+            f"nor {scene.name}.txt nor {published.name} ({self.folder}). A scene "
+            "without instances has an empty .txt; leave scenes out with --scenes."
         )
 
 
