@@ -12,6 +12,7 @@ trusted there.
 """
 
 import argparse
+import dataclasses
 import itertools
 import pathlib
 
@@ -20,7 +21,6 @@ import numpy as np
 import rooms_teachers as rooms
 
 from sas_jax.capability.store import read_table
-from sas_jax.evaluation import semantic
 from sas_jax.fusion.fuse import FuseConfig, capability_weights
 from sas_jax.teachers import registry
 
@@ -45,18 +45,20 @@ def main() -> None:
     teachers, texts = rooms.load(chosen), rooms.class_texts()
     scans = rooms.rooms(args.designs, args.rooms, args.folder)
     made = rooms.scenes(scans, teachers, args.folder, args.frame_stride)
-    tables = {name: measured(name, t, args.folder) for name, t in teachers.items()}
-    alone = {
-        name: rooms.fused_iou(made, [name], "single", None, texts) for name in teachers
-    }
+    tables = [measured(name, t, args.folder) for name, t in teachers.items()]
+    names, tables = list(teachers), np.stack(tables)
+    kept = [room(scene, texts) for scene in made]
+    alone = np.stack([iou(kept, "best", [k]) for k in range(len(names))])
+    everyone = list(range(len(names)))
+    by_features = rooms.fused_iou(made, names, "capability", tables, texts)
+    by_products = iou(kept, "capability", everyone, tables)
+    print("of features less of products:", np.nanmax(np.abs(by_features - by_products)))
     what = {"designs": args.designs, "rooms": args.rooms}
-    for name in teachers:
-        score = round(float(np.nanmean(alone[name])), 1)
-        measure.append(
-            RESULTS, {"what": "alone", **what, "teacher": name} | {"miou": score}
-        )
-    for size in range(2, len(teachers) + 1):
-        of_size(size, made, tables, alone, texts, what)
+    for name, each in zip(names, alone, strict=True):
+        row = {"what": "alone", **what, "teacher": name}
+        measure.append(RESULTS, row | {"miou": round(float(np.nanmean(each)), 1)})
+    for size in range(2, len(names) + 1):
+        of_size(size, kept, names, tables, alone, what)
 
 
 def measured(name: str, teacher, folder: pathlib.Path) -> np.ndarray:
@@ -65,53 +67,99 @@ def measured(name: str, teacher, folder: pathlib.Path) -> np.ndarray:
     return read_table(shipped).miou if shipped else rooms.capability(teacher, folder)
 
 
-def of_size(size: int, made, tables, alone, texts, what: dict) -> None:
+@dataclasses.dataclass(frozen=True)
+class Room:
+    """What teachers say of the points of a room.
+
+    A fused feature's products with the texts are the weighted sum of the teachers', so
+    that every choice of teachers is fused without a feature.
+
+    Attributes:
+      truth: class of each point.
+      products: f32 [T, P, K] with the texts, 0 where unseen.
+      length: f32 [T, P] of the features.
+      seen: which points each teacher has.
+    """
+
+    truth: np.ndarray
+    products: np.ndarray
+    length: np.ndarray
+    seen: np.ndarray
+
+    def weights(self, way: str, chosen: list[int], table) -> np.ndarray:
+        """Return the weight of each chosen teacher on each point, up to a factor."""
+        products, seen = self.products[chosen], self.seen[chosen]
+        if way == "linear":
+            best = products.max(2) / np.maximum(self.length[chosen], 1e-12)
+            best = np.maximum(best, 0) * seen
+            return np.where(best.sum(0) > 0, best, seen)
+        if way in ("add", "best"):
+            return seen.astype(np.float32)
+        one = np.zeros(seen.shape)
+        some = seen.any(0)
+        says = products[:, some].argmax(2)
+        one[:, some] = capability_weights(says, seen[:, some], table, FuseConfig())
+        return one
+
+    def answer(self, way: str, chosen: list[int], table=None) -> np.ndarray:
+        """Return the class of each point, -1 where no chosen teacher has it."""
+        weights = self.weights(way, chosen, table)
+        fused = np.einsum("tp,tpk->pk", weights, self.products[chosen])
+        return np.where(self.seen[chosen].any(0), fused.argmax(1), -1)
+
+
+def room(scene: rooms.Scene, texts) -> Room:
+    """Multiply the features of a room with the texts."""
+    dense = np.stack([f.dense() for f in scene.features.values()])
+    seen = np.stack([f.seen for f in scene.features.values()])
+    products = dense @ texts.rows.T.astype(np.float32)
+    return Room(scene.truth, products, np.linalg.norm(dense, axis=2), seen)
+
+
+def iou(made: list[Room], way: str, chosen: list[int], table=None) -> np.ndarray:
+    """Return the IoU of every class over all rooms."""
+    return rooms.iou([(r.truth, r.answer(way, chosen, table)) for r in made])
+
+
+def of_size(size: int, made: list[Room], names, tables, alone, what: dict) -> None:
     """Append the row of a number of teachers, and one of each choice that lost."""
     scores, below = {way: [] for way in ("best", *WAYS)}, 0
-    for names in itertools.combinations(tables, size):
-        best = max(names, key=lambda name: np.nanmean(alone[name]))
-        measured = np.stack([tables[name] for name in names])
-        truly = rooms.oracle(made, names, texts)
+    truly = np.nan_to_num(alone / 100)
+    for chosen in map(list, itertools.combinations(range(len(names)), size)):
+        best = max(chosen, key=lambda k: np.nanmean(alone[k]))
         found = {
-            "linear": rooms.fused_iou(made, names, "linear", None, texts),
-            "add": rooms.fused_iou(made, names, "add", None, texts),
-            "capability": rooms.fused_iou(made, names, "capability", measured, texts),
-            "oracle": rooms.fused_iou(made, names, "capability", truly, texts),
             "best": alone[best],
+            "linear": iou(made, "linear", chosen),
+            "add": iou(made, "add", chosen),
+            "capability": iou(made, "capability", chosen, tables[chosen]),
+            "oracle": iou(made, "capability", chosen, truly[chosen]),
         }
         for way, each in found.items():
             scores[way].append(np.nanmean(each))
         if scores["capability"][-1] < scores["best"][-1]:
             below += 1
-            row = {"what": "below the best", **what, "teachers": list(names)}
-            row |= {"best": best} | loss(made, names, best, measured, found, texts)
+            row = {"what": "below the best", **what, "best": names[best]}
+            row |= loss(made, chosen, names, tables[chosen], found)
             measure.append(RESULTS, row)
     means = {way: round(float(np.mean(each)), 1) for way, each in scores.items()}
     row = {"what": "fusion", **what, "teachers": size, "choices": len(scores["best"])}
     measure.append(RESULTS, row | means | {"below_best": below})
 
 
-def loss(made, names, best: str, table, found, texts) -> dict:
+def loss(made: list[Room], chosen: list[int], names, table, found) -> dict:
     """Say by how much a fusion lost, in which classes, and the weights it gave."""
     gap = found["capability"] - found["best"]
     order = np.argsort(np.where(np.isnan(gap), np.inf, gap))
-    weights = np.concatenate([point_weights(s, names, table, texts) for s in made], 1)
+    weights = [r.weights("capability", chosen, table).mean(1) for r in made]
+    mean = np.mean(weights, axis=0)
     return {
         "gap": round(float(np.nanmean(gap)), 1),
         "oracle_gap": round(float(np.nanmean(found["oracle"] - found["best"])), 1),
         "worst": {rooms.WORDS.names[k]: round(float(gap[k]), 1) for k in order[:4]},
         "weights": {
-            name: round(float(mean), 2)
-            for name, mean in zip(names, weights.mean(1), strict=True)
+            names[k]: round(float(w), 2) for k, w in zip(chosen, mean, strict=True)
         },
     }
-
-
-def point_weights(scene: rooms.Scene, names, table, texts) -> np.ndarray:
-    """Return the weight of every teacher on every point that one of them has."""
-    answers = np.stack([semantic.classify(scene.features[n], texts) for n in names])
-    answers = answers[:, (answers >= 0).any(0)]
-    return capability_weights(answers, answers >= 0, table, FuseConfig())
 
 
 if __name__ == "__main__":

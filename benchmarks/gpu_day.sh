@@ -150,6 +150,8 @@ tests() {
 golden() {
   local chosen="operation or evaluation or stage_of_the_network"
   [ $REHEARSE = 1 ] && chosen="k3s1 or trk2s2 or edge_single"
+  # Trying kernels for every product of plain XLA's network takes minutes.
+  [ $REHEARSE = 1 ] || export XLA_FLAGS=--xla_gpu_autotune_level=0
   "$PY" -m pytest -s tests/golden/test_sparse_golden.py -k "$chosen" "${PARALLEL[@]}" \
     -p no:cacheprovider
 }
@@ -180,13 +182,14 @@ part build 150 bash -c "$(call build)"
 part kernels 90 bash -c "$(call kernels)"
 part tests 120 bash -c "$(call tests)"
 part tiles 45 bash -c "$(call tiles)"
-part golden 150 bash -c "$(call golden)"
+part golden 120 bash -c "$(call golden)"
 part network 240 bash -c "$(call "with_peers benchmarks/gpu/network.py ${SAS_GPU_NETWORK:-}")"
-part layers 120 "$PY" "$GPU/layers.py" ${SAS_GPU_LEVELS:-}
+part memory 60 "$PY" "$GPU/network_memory.py"
+part layers 60 "$PY" "$GPU/layers.py" ${SAS_GPU_LEVELS:-}
 part train 120 "$PY" "$GPU/train.py"
 part plan 40 "$PY" "$GPU/plan.py"
-part bridge 110 bash -c "$(call bridge)"
-part teachers 45 "$PY" "$GPU/teachers.py"
+part bridge 150 bash -c "$(call bridge)"
+part teachers 180 "$PY" "$GPU/teachers.py"
 
 echo "== summary: $((SECONDS - STARTED)) s, rows and logs in $RESULTS"
 printf '%s\n' "${SUMMARY[@]}"

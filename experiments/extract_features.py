@@ -3,12 +3,12 @@
   python experiments/extract_features.py --flagfile=rooms.flags
 
 Writes <workspace>/features/<teacher>/<scene>.safetensors. What is up to date is
-skipped, so a killed run goes on where it stopped. A frame is read and projected once
-for all teachers that are not up to date; all of them are in memory, with a running mean
-of 4 bytes per point and channel each. Several workers share the scenes when
-the same command is started more than once, with another --device or on another machine
-that sees the workspace. A scene of which no frame sees a point gets a file without
-rows: a missing file always means that nobody tried.
+skipped, so a killed run begins again with the scene that it was at. A frame is read and
+projected once for all teachers that are not up to date; all of them are in memory, with
+a running mean of 4 bytes per point and channel each. Several workers share the scenes
+when the same command is started more than once, with another --device or on another
+machine that sees the workspace. A scene of which no frame sees a point gets a file
+without rows: a missing file always means that nobody tried.
 """
 
 import dataclasses
@@ -49,6 +49,7 @@ class Passes:
     frames: int = 0
     skipped_frames: int = 0
     seconds: float = 0.0
+    frames_per_s: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,10 +102,16 @@ def _run(scans: dict[Scan, str], models: Models) -> tuple[list[Row], Passes]:
         began = time.monotonic()
         _run_scene(scan_of[due[0].name], due, models, rows, passes)
         passes.seconds += time.monotonic() - began
+        passes.frames_per_s = passes.frames / passes.seconds
 
     with tqdm(total=len(groups), desc="extract", unit="scene") as bar:
+
+        def done() -> None:
+            bar.set_postfix_str(f"{passes.frames_per_s:.1f} frames/s", refresh=False)
+            bar.update()
+
         verify = stage_flags.VERIFY.value
-        run_groups(groups, make, verify=verify, progress=bar.update)
+        run_groups(groups, make, verify=verify, progress=done)
     for row in rows.values():
         row.current = len(scans) - row.made
         files = [settings.workspace().features(row.teacher, name) for name in scan_of]

@@ -280,16 +280,21 @@ def load_model(name: str):
 
 def model_options(name: str) -> LoadOptions:
     """Return weights, device, recipe and settings of a model, as the flags say."""
+    from sas_jax.teachers import registry as models
+
     made = stage_flags.MODELS.get(name)
     fields = made.config.__dataclass_fields__ if made else ()
     common = {"compat": compat()} if "compat" in fields else {}
+    captioners = models.names("captioner")
     return LoadOptions(
         model_weights().get(name),
         stage_flags.DEVICE.value,
         stage_flags.DOWNLOAD.value,
         compat(),
         label_space(),
+        vocabulary(stage_flags.VOCABULARY.value).names,
         made.make(**common) if made else None,
+        "f32" if name in captioners else stage_flags.PRECISION.value,
     )
 
 

@@ -7,6 +7,7 @@ scripts alone. Flags that only make sense on a command line stay in their script
 """
 
 import os
+import typing
 
 import config_flags
 from absl import flags
@@ -21,12 +22,14 @@ from sas_jax.distill.config import RunConfig, TrainConfig, named_augmentation
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.lifting.config import ExtractConfig, LiftConfig
 from sas_jax.models.config import StudentConfig
+from sas_jax.registry import Precision
 from sas_jax.rooms.catalogue import named_designs
 from sas_jax.rooms.layout.config import RoomConfig
 from sas_jax.rooms.scan.config import RoomsConfig, SurfaceConfig, WriteConfig
 from sas_jax.superpoints.config import SuperpointConfig
 from sas_jax.teachers.lseg.config import LSegConfig
 from sas_jax.teachers.odise.config import OdiseSettings
+from sas_jax.teachers.patch_config import ClipSegConfig, PatchConfig
 from sas_jax.teachers.seem.config import SeemConfig
 
 # Scripts that use the flags below a heading, for their --help.
@@ -113,6 +116,13 @@ LABEL_SPACE = flags.DEFINE_string(
     None,
     "Text space of mask teachers' labels; default: that of the first dense teacher.",
 )
+PRECISION = flags.DEFINE_enum(
+    "precision",
+    "f32",
+    typing.get_args(Precision),
+    "What teachers compute with images in; half precision is for GPUs and CPUs that "
+    "have it, and its features are files of their own key.",
+)
 CAPTIONER = flags.DEFINE_string("captioner", "colour-size", "Captioner of the masks.")
 MODELS = {
     "lseg": config_flags.define(
@@ -125,6 +135,15 @@ MODELS = {
         leave_out=("compat",),
         names={field: f"seem_{field}" for field in SeemConfig.__dataclass_fields__},
     ),
+    **{
+        name: config_flags.define(
+            PatchConfig, names={"short_side": f"{name.replace('-', '_')}_short_side"}
+        )
+        for name in ("maskclip", "maskclip-b32", "siglip2", "tipsv2")
+    },
+    "clipseg": config_flags.define(
+        ClipSegConfig, names={"side": "clipseg_side", "prompt": "clipseg_prompt"}
+    ),
     "odise": config_flags.define(
         OdiseSettings,
         names={field: f"odise_{field}" for field in OdiseSettings.__dataclass_fields__},
@@ -136,7 +155,7 @@ LIFT = config_flags.define(
 )
 EXTRACT = config_flags.define(
     ExtractConfig,
-    leave_out=("lift", "batch_size"),
+    leave_out=("lift",),
     names={"image_size_wh": "image_size"},
 )
 

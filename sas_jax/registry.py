@@ -19,6 +19,7 @@ VERSION = 0
 
 Config = TypeVar("Config", bound="DataclassInstance")
 Compat = Literal["paper", "official"]
+Precision = Literal["f32", "bf16", "f16"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +34,9 @@ class LoadOptions:
       compat: which recipe, for models where paper and authors' code differ.
       label_space: text space that a mask teacher's labels are encoded in; None means
         the model's own.
+      vocabulary: names that a teacher of any names is asked for; none means its own.
       settings: the model's configuration, of its own class; None means its defaults.
+      precision: of what a teacher computes with images; loaders need not know it.
     """
 
     weights: str | None = None
@@ -41,7 +44,9 @@ class LoadOptions:
     download: bool = False
     compat: Compat = "paper"
     label_space: str | None = None
+    vocabulary: tuple[str, ...] = ()
     settings: Any = None
+    precision: Precision = "f32"
 
 
 def said(config: Config, **values: object) -> Config:

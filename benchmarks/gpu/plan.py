@@ -8,8 +8,8 @@ import rows
 import timing
 from day_jax import time_jax
 
+from sas_jax.sparse import device_plan
 from sas_jax.sparse.plan import build_plan
-from sas_jax.sparse.xla import plan as xla_plan
 
 
 def main() -> None:
@@ -17,22 +17,36 @@ def main() -> None:
     voxels = room.voxels()
     host, _ = build_plan(voxels)
     rung = host.rung
-    device = jax.jit(lambda coords, n: xla_plan.build_plan(coords, n, rung))
     placed, count = jnp.asarray(voxels), jnp.int32(len(voxels))
+    sort = jax.jit(lambda coords, n: device_plan.sort_levels(coords, n, rung=rung))
+    fill = jax.jit(lambda levels: device_plan.fill_tables(levels, rung))
+
+    def report(what: str, run, measure=time_jax) -> None:
+        rows.write("plan", what=what, voxels=len(voxels), **measure(run))
+
     with failures.case(what="on the device"):
-        built = device(placed, count)
-        xla_plan.check(built)
+        levels = sort(placed, count)
+        built = fill(levels)
+        device_plan.check(built)
         check_equal(built.plan, host)
-        timed = time_jax(lambda: device(placed, count))
-        rows.write("plan", what="on the device", voxels=len(voxels), **timed)
+        report("on the device, voxels there", lambda: fill(sort(placed, count)))
+        report("on the device, sorting of it", lambda: sort(placed, count))
+        report("on the device, tables of it", lambda: fill(levels))
+    with failures.case(what="placed"):
+        check_equal(device_plan.place_plan(voxels)[0], host)
+        report("placed, rung from counts", lambda: device_plan.place_plan(voxels)[0])
+        report("placed, rung known", lambda: device_plan.place_plan(voxels, rung)[0])
     with failures.case(what="on the host"):
-        timed = timing.time_calls(lambda: build_plan(voxels, rung), lambda _: None)
-        rows.write("plan", what="on the host", voxels=len(voxels), **timed)
+        report(
+            "on the host",
+            lambda: build_plan(voxels, rung),
+            lambda run: timing.time_calls(run, lambda _: None),
+        )
     with failures.case(what="on the host, and copy"):
-        timed = time_jax(lambda: jax.device_put(build_plan(voxels, rung)[0]))
-        megabytes = sum(leaf.nbytes for leaf in jax.tree.leaves(host)) / 1e6
-        rows.write("plan", what="on the host, and copy", voxels=len(voxels),
-                   megabytes=round(megabytes), **timed)  # fmt: skip
+        report(
+            "on the host, and copy",
+            lambda: jax.device_put(build_plan(voxels, rung)[0]),
+        )
     failures.exit()
 
 

@@ -56,7 +56,7 @@ def room_scene(seed: int, config: TrainConfig) -> TrainScene:
 
 
 def make_batch(size: int, config: TrainConfig):
-    """Return the batch of `size` rooms, and its voxels."""
+    """Return what makes the batch of `size` rooms, and its voxels."""
     samples = [
         batches.make_sample(room_scene(seed, config), config, None)
         for seed in range(size)
@@ -65,7 +65,13 @@ def make_batch(size: int, config: TrainConfig):
     policy = measure_policy(counts, size)
     _, bucket = policy.choose([batches.count_rows(samples)])
     voxels = sum(len(sample.voxels.coords) for sample in samples)
-    return batches.collate(samples, bucket, config, ensemble=False), voxels
+
+    def collate(*, on_host: bool):
+        return batches.collate(
+            samples, bucket, config, ensemble=False, build_plan=on_host
+        )
+
+    return collate, voxels
 
 
 def main() -> None:
@@ -86,25 +92,47 @@ def run(size: int, row: dict) -> None:
         network, step_config(config, Stage(1, True, False, 0, STEPS)), devices
     )
     state = replicate(create_state(network, config), devices)
-    host_batch, voxels = make_batch(size, config)
+    collate, voxels = make_batch(size, config)
+    host_batch = collate(on_host=False)
     batch = to_devices([host_batch], devices)
     text = jnp.zeros((1, OUT_DIM), jnp.float32)
     inputs = StepInputs(jnp.float32(1e-3), jnp.float32(0.9), text)
     compiled = step.lower(state, batch, inputs).compile()
     wait_for_turn()
-    losses, seconds = [], []
-    for _ in range(STEPS):
+    losses, seconds, fed = [], [], []
+    for number in range(2 * STEPS):
         start = time.perf_counter()
+        if number >= STEPS:
+            batch = to_devices([host_batch], devices)
         state, metrics, _ = compiled(state, batch, inputs)
         losses.append(float(metrics["loss"].total))
-        seconds.append(time.perf_counter() - start)
+        (seconds if number < STEPS else fed).append(time.perf_counter() - start)
     if not (np.isfinite(losses).all() and losses[-1] < losses[0]):
         raise timing.Unequal(f"a loss that falls is required, got {losses}")
-    rows.write("train", **row, voxels=voxels,
+    built = collate(on_host=True)
+    rows.write("train", **row, voxels=voxels, plan="in the step",
                seconds_per_step=round(float(np.median(seconds[1:])), 4),
+               seconds_fed=round(float(np.median(fed)), 4),
                first_step=round(seconds[0], 3), peak_mb=peak_mb(),
                first_loss=round(losses[0], 5), last_loss=round(losses[-1], 5),
-               capacity=host_batch.plan.levels[0].coords.shape[0])  # fmt: skip
+               capacity=host_batch.plan.rung.capacities[0],
+               **feeding("in_step", lambda: collate(on_host=False),
+                         lambda: to_devices([host_batch], devices)),
+               **feeding("on_host", lambda: collate(on_host=True),
+                         lambda: to_devices([built], devices)))  # fmt: skip
+
+
+def feeding(plan: str, make, send) -> dict[str, float]:
+    """Return the milliseconds that a batch takes to be put together and to be sent."""
+    times = {}
+    for name, run in (("collate", make), ("send", send)):
+        samples = []
+        for _ in range(3):
+            start = time.perf_counter()
+            jax.block_until_ready(run())
+            samples.append(1e3 * (time.perf_counter() - start))
+        times[f"{name}_{plan}_ms"] = round(float(np.median(samples)), 2)
+    return times
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 // Which kernels an operation takes, and how many blocks of them.
 //
-// `launch(Kernel{}, num_blocks, args)` runs one kernel: on a stream, or emulated in tests. A kernel
-// is a class with Args, Shared and a device function Run(const Args&, Shared&).
+// See kernel_tag.h for what `launch` is.
 #ifndef SAS_JAX_KERNELS_CUDA_DISPATCH_H_
 #define SAS_JAX_KERNELS_CUDA_DISPATCH_H_
 
@@ -10,17 +9,12 @@
 
 #include "few_channels.h"
 #include "forward_tile.h"
+#include "kernel_tag.h"
 #include "sas_conv_cuda.h"
 #include "tensor_forward.h"
 #include "weight_grad_tile.h"
 
 namespace sas::cuda {
-
-// Names a kernel's class as a value.
-template <class Kernel>
-struct KernelTag {
-  using type = Kernel;
-};
 
 // Enough to keep a large GPU busy; narrower tiles read rows more often but make more blocks.
 constexpr int64_t kEnoughBlocks = 256;

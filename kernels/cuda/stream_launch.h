@@ -1,4 +1,4 @@
-// Runs the kernels of dispatch.h on a CUDA stream.
+// Runs kernels on a CUDA stream.
 #ifndef SAS_JAX_KERNELS_CUDA_STREAM_LAUNCH_H_
 #define SAS_JAX_KERNELS_CUDA_STREAM_LAUNCH_H_
 
@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "device.h"
-#include "dispatch.h"
+#include "kernel_tag.h"
 
 namespace sas::cuda {
 

@@ -1,73 +1,20 @@
 // C entry points that run the CUDA convolutions on the CPU, for tests.
 #include <cstdint>
 #include <cstring>
-#include <new>
-#include <string>
 #include <type_traits>
-#include <utility>
-#include <vector>
 
 #include "dispatch.h"
+#include "emulated_launch.h"
 #include "fibers.h"
 #include "sas_conv_cuda.h"
 
 namespace {
 
 using sas::cuda::Bfloat16;
-using sas::cuda::KernelTag;
 using sas::cuda::Precision;
-using sas::cuda::emulate::Block;
+using sas::cuda::emulate::EmulatedLaunch;
 using sas::cuda::emulate::Range;
 using sas::cuda::emulate::Schedule;
-
-constexpr std::align_val_t kAlignment{128};
-
-std::string last_error;
-
-// Shared memory of one block, as undefined as a GPU's.
-class SharedMemory {
- public:
-  explicit SharedMemory(size_t size) : size_(size), data_(::operator new(size, kAlignment)) {}
-  ~SharedMemory() { ::operator delete(data_, kAlignment); }
-  SharedMemory(const SharedMemory&) = delete;
-  SharedMemory& operator=(const SharedMemory&) = delete;
-
-  void Spoil() { std::memset(data_, 0xff, size_); }
-  void* data() const { return data_; }
-  Range range() const { return {data_, size_}; }
-
- private:
-  size_t size_;
-  void* data_;
-};
-
-class EmulatedLaunch {
- public:
-  EmulatedLaunch(Schedule schedule, std::vector<Range> readable)
-      : schedule_(schedule), readable_(std::move(readable)) {}
-
-  template <class Kernel>
-  void operator()(KernelTag<Kernel>, int64_t num_blocks, const typename Kernel::Args& args) {
-    using Shared = typename Kernel::Shared;
-    SharedMemory memory(sizeof(Shared));
-    auto& shared = *static_cast<Shared*>(memory.data());
-    for (int64_t i = 0; i < num_blocks && error_.empty(); ++i) {
-      memory.Spoil();
-      Block block(i, Kernel::kBlockThreads, memory.range(), readable_, schedule_);
-      error_ = block.Run([&] { Kernel::Run(args, shared); });
-    }
-  }
-
-  int Finish() const {
-    last_error = error_;
-    return error_.empty() ? 0 : 1;
-  }
-
- private:
-  Schedule schedule_;
-  std::vector<Range> readable_;
-  std::string error_;
-};
 
 template <class T>
 Range Elements(const T* data, int64_t rows, int64_t columns) {
@@ -189,7 +136,7 @@ int sas_emulate_tensor_shapes(int precision, int* shapes) {
   return precision == 2 ? ListShapes<Bfloat16>(shapes) : ListShapes<float>(shapes);
 }
 
-const char* sas_emulate_error() { return last_error.c_str(); }
+const char* sas_emulate_error() { return sas::cuda::emulate::last_error.c_str(); }
 
 int64_t sas_emulate_num_slabs(int64_t num_rows) { return sas::cuda::NumSlabs(num_rows); }
 

@@ -19,12 +19,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "dispatch.h"
 #include "sas_conv_cuda.h"
+#include "sas_plan_cuda.h"
 
 namespace {
 
@@ -372,6 +374,56 @@ bool CheckShape(Shape shape, Precision precision, bool quick, bool forward_alone
   return right;
 }
 
+// Compares the neighbour search with a map of all keys: a slab of voxels, offsets along two axes.
+bool CheckNeighbours(int64_t edge, int64_t padding) {
+  std::vector<uint64_t> keys;
+  for (int64_t x = 0; x < edge; ++x) {
+    for (int64_t z = 0; z < edge; ++z) {
+      if ((x * 7 + z * 3) % 5 != 0) keys.push_back(uint64_t(1000 + x) << 30 | uint64_t(500 + z));
+    }
+  }
+  const int64_t num_keys = static_cast<int64_t>(keys.size());
+  std::map<uint64_t, int32_t> row_of;
+  for (int64_t i = 0; i < num_keys; ++i) row_of[keys[i]] = static_cast<int32_t>(i);
+  keys.resize(num_keys + padding, ~uint64_t{0});
+  const int64_t steps = 3;
+  const int64_t columns = 5;
+  std::vector<uint64_t> deltas;
+  for (int64_t s = 0; s < steps; ++s) {
+    for (int64_t c = 0; c < columns; ++c) {
+      deltas.push_back((uint64_t(c - 2) << 30) + uint64_t(s - 1));
+    }
+  }
+  auto words = [](const std::vector<uint64_t>& values, int shift) {
+    std::vector<uint32_t> part;
+    for (uint64_t value : values) part.push_back(static_cast<uint32_t>(value >> shift));
+    return part;
+  };
+  std::vector<uint32_t> both = words(deltas, 32);
+  const std::vector<uint32_t> low_words = words(deltas, 0);
+  both.insert(both.end(), low_words.begin(), low_words.end());
+  const Device<uint32_t> high(words(keys, 32)), low(words(keys, 0)), offsets(both);
+  const Device<int32_t> count(std::vector<int32_t>{static_cast<int32_t>(num_keys)});
+  const int64_t rows = static_cast<int64_t>(keys.size());
+  const Device<int32_t> nbr(steps * columns * rows);
+  const sas::cuda::KeyWords all{high.get(), low.get(), rows};
+  const char* error = sas::cuda::RunNeighbours(
+      {all, all, count.get(), offsets.get(), steps, columns, nbr.get()}, nullptr);
+  if (error != nullptr) std::printf("{\"error\": \"%s\"}\n", error);
+  Check(cudaDeviceSynchronize(), "neighbours");
+  const std::vector<int32_t> got = nbr.Host();
+  bool right = error == nullptr;
+  for (int64_t k = 0; k < steps * columns; ++k) {
+    for (int64_t o = 0; o < rows; ++o) {
+      const auto found = o < num_keys ? row_of.find(keys[o] + deltas[k]) : row_of.end();
+      right &= got[k * rows + o] == (found == row_of.end() ? -1 : found->second);
+    }
+  }
+  std::printf("{\"check\": \"neighbours\", \"rows\": %lld, \"right\": %s}\n",
+              static_cast<long long>(rows), right ? "true" : "false");
+  return right;
+}
+
 bool CheckAll(bool quick, bool forward_alone) {
   const std::vector<Shape> shapes =
       quick ? std::vector<Shape>{{3, 8, 8, 20, 5, 0.4}, {27, 40, 100, 300, 9, 0.3}}
@@ -379,7 +431,7 @@ bool CheckAll(bool quick, bool forward_alone) {
                                  {8, 5, 7, 70, 5, 0.4},       {27, 3, 32, 300, 9, 0.3},
                                  {27, 96, 96, 1000, 24, 0.3}, {27, 40, 100, 300, 9, 0.05},
                                  {2, 16, 24, 9000, 700, 0.3}, {125, 8, 33, 200, 0, 0.1}};
-  bool right = true;
+  bool right = CheckNeighbours(3, 2) && CheckNeighbours(quick ? 20 : 200, 77);
   for (const Shape& shape : shapes) {
     right &= CheckShape<float>(shape, Precision::kF32, quick, forward_alone);
     right &= CheckShape<float>(shape, Precision::kTf32, quick, forward_alone);

@@ -18,10 +18,12 @@ from sas_jax.distill.buckets import Bucket, RowCounts
 from sas_jax.distill.config import TrainConfig
 from sas_jax.distill.data import TrainScene
 from sas_jax.errors import ContractError, InputError
+from sas_jax.sparse.device_plan import UnbuiltPlan, leave_unbuilt
 from sas_jax.sparse.extent import check_extent
 from sas_jax.sparse.kernel_map import leaf
 from sas_jax.sparse.keys import MAX_COORD
-from sas_jax.sparse.plan import Plan, build_plan, level_counts
+from sas_jax.sparse.plan import Plan, level_counts
+from sas_jax.sparse.plan import build_plan as build_on_host
 from sas_jax.sparse.plan_spec import MINKUNET, PlanSpec
 from sas_jax.sparse.voxelize import Voxels, grid_cells, unique_voxels
 
@@ -59,7 +61,8 @@ class Batch:
     """The scenes of one device in one step.
 
     Attributes:
-      plan: levels and kernel maps; voxel rows are those of level 0.
+      plan: levels and kernel maps, or the voxels to build them from in the step; voxel
+        rows are those of level 0.
       superpoint: superpoint of each voxel, scenes one after the other; the capacity S
         for padding.
       mask: voxels that take part in Eq. 10.
@@ -69,13 +72,17 @@ class Batch:
       num_superpoints: S, the capacity.
     """
 
-    plan: Plan
+    plan: Plan | UnbuiltPlan
     superpoint: Int32[Array, " N"]
     mask: Bool[Array, " N"]
     targets: Float[Array, "S C"]
     weights: Float32[Array, " S"] | None
     ensemble: Ensemble | None
     num_superpoints: int
+
+    def built_plan(self) -> Plan:
+        """Return the plan, built under jit if the host did not."""
+        return self.plan if isinstance(self.plan, Plan) else self.plan.build()
 
     @property
     def known_ensemble(self) -> Ensemble:
@@ -183,6 +190,7 @@ def collate(
     *,
     ensemble: bool,
     rng: np.random.Generator | None = None,
+    build_plan: bool = True,
 ) -> Batch:
     """Put scenes into one padded batch; there may be none.
 
@@ -193,12 +201,18 @@ def collate(
       ensemble: whether to prepare the second stage; its history is left empty
         (`History.attach` fills it).
       rng: picks voxels where `max_sample_voxels` is set.
+      build_plan: build it here, rather than leave that to the step.
 
     Raises:
       ContractError: if the scenes do not fit the bucket.
     """
     spec = config.student.plan_spec
-    plan, _ = build_plan(batch_coords(samples), bucket.rung, spec=spec)
+    coords, rung = batch_coords(samples), bucket.rung
+    plan: Plan | UnbuiltPlan
+    if build_plan:
+        plan, _ = build_on_host(coords, rung, spec=spec)
+    else:
+        plan = leave_unbuilt(coords, rung, spec)
     superpoint, target_row = _voxel_rows(samples)
     mask = _sampled(target_row >= 0, config.max_sample_voxels, rng)
     rows = bucket.rung.capacities[0]

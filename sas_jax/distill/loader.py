@@ -59,7 +59,19 @@ class BatchSource:
         schedule: Schedule,
         policy: BucketPolicy,
         num_devices: int,
+        *,
+        build_plans: bool = True,
     ):
+        """Take what batches are made of.
+
+        Args:
+          cache: the scenes.
+          schedule: which of them are in which step.
+          policy: sizes of batches.
+          num_devices: shards of a batch.
+          build_plans: build them here, rather than leave that to the step.
+        """
+        self._build_plans = build_plans
         self._cache = cache
         self._schedule = schedule
         self._policy = policy
@@ -121,6 +133,7 @@ class BatchSource:
                 self._config,
                 ensemble=step >= self._schedule.first_self_step,
                 rng=random_stream(self._config.seed, "voxels", step, device),
+                build_plan=self._build_plans,
             )
             for device, group in enumerate(groups)
         )

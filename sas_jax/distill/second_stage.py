@@ -8,7 +8,7 @@ from sas_jax.distill import step
 from sas_jax.distill.batch import batch_coords, count_rows, make_sample
 from sas_jax.distill.history import History
 from sas_jax.distill.setup import TrainSetup, scaled_text
-from sas_jax.sparse.plan import build_plan
+from sas_jax.sparse.device_plan import place_plan
 
 
 def first_history(setup: TrainSetup, state: step.TrainState) -> History:
@@ -41,7 +41,7 @@ def first_history(setup: TrainSetup, state: step.TrainState) -> History:
         samples = [make_sample(scene, setup.config, None) for scene in scenes]
         _, bucket = setup.policy.choose([count_rows(samples, student.plan_spec)])
         coords = batch_coords(samples)
-        plan, _ = build_plan(coords, bucket.rung, spec=student.plan_spec)
+        plan, _ = place_plan(coords, bucket.rung, spec=student.plan_spec)
         logits = np.asarray(logits_of(variables, plan, text))
         start_row = 0
         for scene, sample in zip(scenes, samples, strict=True):

@@ -125,13 +125,16 @@ def make_train_step(
     """
 
     def step(state: TrainState, batch: Batch, inputs: StepInputs):
+        plan = batch.built_plan()
+        batch = dataclasses.replace(batch, plan=plan)
+
         def loss_of(params: PyTree):
             return _loss(network, params, state.batch_stats, batch, inputs, config)
 
         (loss, aux), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         terms, history, batch_stats = aux
         grads, terms, loss = jax.lax.psum((grads, terms, loss), AXIS)
-        batch_stats = _mean_stats(state.batch_stats, batch_stats, batch.plan)
+        batch_stats = _mean_stats(state.batch_stats, batch_stats, plan)
         metrics = {
             **terms,
             "loss": _scalar(loss),
@@ -160,15 +163,16 @@ def _loss(
     config: StepConfig,
 ) -> tuple[Float[Array, ""], tuple]:
     """Return this device's share of the loss, and what else the forward pass made."""
+    plan = batch.built_plan()
     hidden, updated = network.apply(
         {"params": params, "batch_stats": batch_stats},
-        batch.plan,
-        constant_features(batch.plan, config.in_channels),
+        plan,
+        constant_features(plan, config.in_channels),
         train=True,
         head=False,
         mutable=["batch_stats"],
     )
-    num_voxels = batch.plan.levels[0].num_valid
+    num_voxels = plan.levels[0].num_valid
     features = FactoredFeatures(hidden, params[HEAD]["kernel"], num_voxels, config.impl)
     terms, history = loss_terms(features, batch, inputs, config)
     counts = {name: jax.lax.psum(term.count, AXIS) for name, term in terms.items()}

@@ -36,6 +36,7 @@ from sas_jax.distill.setup import (
 )
 from sas_jax.distill.start import start, to_checkpoint
 from sas_jax.sparse.kernel_map import leaf
+from sas_jax.sparse.native import neighbours as native_neighbours
 
 CONFIG_SCHEMA = "sas_jax.train_config/1"
 _NO_RANK = 1e5
@@ -180,8 +181,10 @@ class _Run:
     def go(self, stop: Callable[[], bool], validate: Validate | None) -> None:
         """Run all steps that are left, or until told to stop."""
         setup = self.setup
+        # A worker process must not ask for the device, so it is told.
         source = loader.BatchSource(
-            setup.cache, setup.schedule, setup.policy, len(setup.devices)
+            *(setup.cache, setup.schedule, setup.policy, len(setup.devices)),
+            build_plans=not native_neighbours.is_available(),
         )
         batches = loader.make_loader(source, setup.run, self.done)
         for stage in setup.schedule.stages:

@@ -44,17 +44,17 @@ class ExtractConfig:
       lift: projection, averaging and `compat`, which alignment follows too.
       frame_stride: every how many-th frame is used (20 for real ScanNet).
       image_size_wh: size at which the scene hands out its frames; None = as stored.
-      batch_size: frames that the teacher gets at once; does not change the result.
+      batch: frames that a teacher gets at once; read-ahead is as many again.
     """
 
     lift: LiftConfig = dataclasses.field(default_factory=LiftConfig)
     frame_stride: int = 1
     image_size_wh: tuple[int, int] | None = (320, 240)
-    batch_size: int = 4
+    batch: int = 4
 
     def __post_init__(self) -> None:
         in_range("extract", "frame_stride", self.frame_stride, 1)
-        in_range("extract", "batch_size", self.batch_size, 1)
+        in_range("extract", "batch", self.batch, 1)
         size = self.image_size_wh
         sound = size is None or (len(size) == 2 and min(size) >= 1)
         if size is not None and not (sound and size[0] * size[1] <= _MOST_PIXELS):

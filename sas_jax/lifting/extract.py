@@ -1,15 +1,23 @@
 """Extraction: a scene and teachers to one mean feature per seen point and teacher.
 
 Frames stream through in small batches, each read and its points projected once for all
-teachers: segment or embed, align masks via text, add to a running mean. Memory does not
-grow with the number of frames: 4 P C bytes for every teacher, P points and C channels
-(0.3 GB for 200,000 points and 384 channels), beside the networks. It is asked for
+teachers: segment or embed, align masks via text, add to a running mean. Reading and
+projecting run ahead of the teachers and adding behind them, each on a thread of its
+own. Memory does not grow with the number of frames: 4 P C bytes for every teacher, P
+points and C channels (0.3 GB for 200,000 points and 384 channels), beside the networks,
+three batches of frames and what two teachers said of one. The sums' memory is asked for
 before the first frame is read.
 """
 
+import contextlib
 import dataclasses
+import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int32
 
 from sas_jax import memory
 from sas_jax.artefacts.features import Features, geometry_of
@@ -18,6 +26,7 @@ from sas_jax.artefacts.space import TextSpace
 from sas_jax.artefacts.versions import decided_by, module_of
 from sas_jax.errors import InputError
 from sas_jax.lifting.align import align
+from sas_jax.lifting.background import OneBehind, ahead
 from sas_jax.lifting.config import ExtractConfig
 from sas_jax.lifting.lift import FeatureImage, Lifter, MaskFeatures
 from sas_jax.lifting.project import project
@@ -67,27 +76,43 @@ def extract_scene(
     spaces = [_feature_space(teacher) for teacher in teachers]
     _check_memory(scene, [space.dim for space in spaces])
     lifters = [Lifter(len(scene.points), space, lift.compat) for space in spaces]
-    for frames in _batches(scene.frames(config.frame_stride), config.batch_size):
-        seen = [
-            project(
-                scene.points, frame, threshold=lift.threshold, border_px=lift.border_px
-            )
-            for frame in frames
-        ]
-        images = [frame.rgb for frame in frames]
-        for teacher, lifter in zip(teachers, lifters, strict=True):
-            features = feature_images(images, teacher, captioner, lift.compat)
-            for frame, where, feature in zip(frames, seen, features, strict=True):
-                lifter.add(*where, feature, image_hw=frame.size_hw)
-        if on_frame is not None:
-            for frame in frames:
-                on_frame(frame)
+    views = ahead(_views(scene, config), config.batch)
+    with contextlib.closing(views), OneBehind() as behind:
+        for batch in _batches(views, config.batch):
+            images = [view.frame.rgb for view in batch]
+            for teacher, lifter in zip(teachers, lifters, strict=True):
+                features = feature_images(images, teacher, captioner, lift.compat)
+                behind(functools.partial(_add, lifter, batch, features))
+            if on_frame is not None:
+                for view in batch:
+                    on_frame(view.frame)
     geometry = geometry_of(scene.points)
     lifters.reverse()
     # Each is let go before the next one's result takes memory.
     return [
         dataclasses.replace(lifters.pop().result(), geometry=geometry) for _ in spaces
     ]
+
+
+class _View(NamedTuple):
+    """A frame, the pixel of each point in it, and which points it sees."""
+
+    frame: Frame
+    pixel: Int32[np.ndarray, "P 2"]
+    visible: Bool[np.ndarray, " P"]
+
+
+def _views(scene: Scene, config: ExtractConfig) -> Iterator[_View]:
+    for frame in scene.frames(config.frame_stride):
+        threshold, border_px = config.lift.threshold, config.lift.border_px
+        where = project(scene.points, frame, threshold=threshold, border_px=border_px)
+        yield _View(frame, *where)
+
+
+def _add(lifter: Lifter, batch: list[_View], features: list[FeatureImage]) -> None:
+    for view, feature in zip(batch, features, strict=True):
+        size_hw = view.frame.size_hw
+        lifter.add(view.pixel, view.visible, feature, image_hw=size_hw)
 
 
 def _check_memory(scene: Scene, dims: Sequence[int]) -> None:
@@ -142,7 +167,7 @@ def extraction_key(
     Args:
       scene_key: key of what is read of the scene (see `datasets.contracts.Scan.key`).
       teacher: its spec and code count.
-      config: all but the batch size counts.
+      config: all but the batch counts.
       captioner: its id and code count, for a mask teacher.
     """
     masks = teacher.spec.contract == "mask"
@@ -187,7 +212,6 @@ def _feature_space(teacher: DenseTeacher | MaskTeacher) -> TextSpace:
     return spec.text_space
 
 
-def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
-    frames = iter(frames)
-    while batch := list(itertools.islice(frames, size)):
+def _batches(views: Iterator[_View], size: int) -> Iterator[list[_View]]:
+    while batch := list(itertools.islice(views, size)):
         yield batch

@@ -16,7 +16,7 @@ from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import ContractError, InputError
 
 VOID = -1
-_ROWS_AT_ONCE = 16384
+_ROWS_AT_ONCE = 256  # copies of some hundred channels stay in the cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +120,8 @@ class Lifter:
             if self._compat == "official":
                 self._count[index[row == VOID]] += 1
             index, row = index[row != VOID], row[row != VOID]
+        if len(table) < len(index):
+            table = table.astype(np.float32)  # each row once, not once a point
         # Blocks bound the gathered copy; a point occurs once, so += is exact.
         for first in range(0, len(index), _ROWS_AT_ONCE):
             block = slice(first, first + _ROWS_AT_ONCE)

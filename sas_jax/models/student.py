@@ -12,8 +12,9 @@ from sas_jax.artefacts.space import TextSpace
 from sas_jax.models import tiles
 from sas_jax.models.config import StudentConfig
 from sas_jax.models.minkunet import MinkUNet, constant_features
+from sas_jax.sparse.device_plan import place_plan
 from sas_jax.sparse.extent import check_extent
-from sas_jax.sparse.plan import abstract_plan, build_plan, plan_bytes
+from sas_jax.sparse.plan import abstract_plan, plan_bytes
 from sas_jax.sparse.rungs import Rung
 from sas_jax.sparse.voxelize import voxelize
 
@@ -114,8 +115,8 @@ class Predictor:
     ) -> Float32[np.ndarray, "N C"]:
         """Return the features of voxels, all at once."""
         batch = np.pad(coords, ((0, 0), (1, 0)))
-        plan, order = build_plan(batch, rung, spec=self.spec)
-        output = np.asarray(self._apply(self.student.variables, plan))[: len(order)]
+        plan, order = place_plan(batch, rung, spec=self.spec)
+        output = np.asarray(self._apply(self.student.variables, plan))[: len(coords)]
         feat = np.empty_like(output)
-        feat[order] = output
+        feat[np.asarray(order)[: len(coords)]] = output
         return feat

@@ -2,7 +2,7 @@
 
 A specification says how many levels there are, by how much each is coarser than the
 one before, and which kernels are used within a level and from one level to the next.
-`plan.build_plan` builds exactly that, on the host or (`xla_plan`) under jit.
+`plan.build_plan` builds exactly that, on the host or (`device_plan`) under jit.
 """
 
 import dataclasses

@@ -11,6 +11,7 @@ import transformers
 from jaxtyping import Float, Int64
 
 from sas_jax.artefacts.space import TextSpace
+from sas_jax.teachers.precision import exact
 from sas_jax.text import clip_files, clip_tokens, clip_weights
 
 
@@ -60,6 +61,7 @@ class TorchClipText:
         return np.stack([self._known[text] for text in texts])
 
     @torch.no_grad()
+    @exact()
     def project(self, ids: Int64[np.ndarray, "n L"]) -> Float[np.ndarray, "n C"]:
         """Return the features of token ids, f32, of CLIP's own length.
 

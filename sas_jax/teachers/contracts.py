@@ -4,7 +4,11 @@ Three kinds: a *dense* teacher gives every pixel a vector in a text space, a *ma
 teacher gives masks with labels, a *heat* teacher gives one map per prompt. A
 *captioner* describes masks. H, W image size; h, w the teacher's own grid; C length of
 a text feature; N masks. Images are uint8 RGB [H, W, 3]; batches are lists, order is
-kept, sizes may differ.
+kept, sizes may differ. How many images come at once is the caller's choice, and an
+image has the same result in any company: to the bit on a CPU, and within the last bits
+of half precision on a GPU (`batches.together` says which images may share a batch).
+Half precision is the registry's (`precision`): what an adapter does after its network
+begins with `.float()`, which does nothing in f32.
 """
 
 import dataclasses

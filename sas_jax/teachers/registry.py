@@ -36,6 +36,8 @@ class Entry:
       capability: folder in this package of its measured table, see
         `capability.shipped`; None has none.
       has_weights: whether it was trained at all.
+      has_half: whether it computes here and with PyTorch, so that half precision can
+        be asked of it.
     """
 
     contract: str
@@ -43,6 +45,7 @@ class Entry:
     needs: tuple[str, ...] = _NEEDS
     capability: str | None = None
     has_weights: bool = True
+    has_half: bool = True
 
 
 ENTRIES: dict[str, Entry] = {
@@ -55,13 +58,20 @@ ENTRIES: dict[str, Entry] = {
     "lseg": Entry("dense", "sas_jax.teachers.lseg.teacher:load"),
     "seem": Entry("mask", "sas_jax.teachers.seem.teacher:load"),
     "openseg": Entry(
-        "dense", "sas_jax.teachers.openseg.teacher:load", needs=("torch",)
+        "dense",
+        "sas_jax.teachers.openseg.teacher:load",
+        needs=("torch",),
+        has_half=False,
     ),
     "odise": Entry(
         "mask",
         "sas_jax.teachers.odise.teacher:load",
         needs=("torch", "transformers", "diffusers"),
     ),
+    "sam3": Entry("mask", "sas_jax.teachers.sam3:load"),
+    "grounded_sam2": Entry("mask", "sas_jax.teachers.grounded_sam2:load"),
+    "oneformer": Entry("mask", "sas_jax.teachers.oneformer:load"),
+    "eomt": Entry("mask", "sas_jax.teachers.eomt:load"),
     "colour-size": Entry(
         "captioner", "sas_jax.teachers.captions:load_colour_size", has_weights=False
     ),
@@ -70,11 +80,18 @@ ENTRIES: dict[str, Entry] = {
         "sas_jax.teachers.imagenet.teacher:load",
         capability="teachers/imagenet/tables",
     ),
+    "maskclip": Entry("dense", "sas_jax.teachers.maskclip:load"),
+    "maskclip-b32": Entry("dense", "sas_jax.teachers.maskclip:load_b32"),
+    "siglip2": Entry("dense", "sas_jax.teachers.siglip2:load"),
+    "tipsv2": Entry("dense", "sas_jax.teachers.tipsv2:load"),
+    "clipseg": Entry("heat", "sas_jax.teachers.clipseg:load"),
     "tap": Entry(
         "captioner",
         "sas_jax.teachers.tap.captioner:load",
         needs=("torch", "cv2", "sentencepiece"),
     ),
+    "florence2": Entry("captioner", "sas_jax.teachers.florence2:load"),
+    "blip": Entry("captioner", "sas_jax.teachers.blip:load"),
     "none": Entry(
         "captioner", "sas_jax.teachers.captions:load_none", has_weights=False
     ),
@@ -131,6 +148,7 @@ def check(
         )
     _check_needs(name, row)
     _check_device(options.device)
+    _check_precision(name, row, options)
     _check_weights(name, row, options)
 
 
@@ -160,7 +178,12 @@ def load(
       InputError: as `check`.
     """
     check(name, options, contracts=contracts)
-    return function_of(entry(name).loader)(options)
+    model = function_of(entry(name).loader)(options)
+    if options.precision == "f32":
+        return model
+    from sas_jax.teachers.precision import at_precision
+
+    return at_precision(model, options.precision, options.device)
 
 
 def _check_weights(name: str, row: Entry, options: LoadOptions) -> None:
@@ -180,6 +203,19 @@ def _check_weights(name: str, row: Entry, options: LoadOptions) -> None:
             f"registry: {name} needs its weights, got no file ({given}). Give "
             f"--weights={name}=<path>, or smoke-test with --weights={name}=random:0."
         )
+
+
+def _check_precision(name: str, row: Entry, options: LoadOptions) -> None:
+    if options.precision == "f32":
+        return
+    if row.contract == "captioner" or not row.has_half:
+        raise InputError(
+            f"registry: {name} computes in f32, got {options.precision}. Leave out "
+            "--precision or the model."
+        )
+    from sas_jax.teachers.precision import check_precision
+
+    check_precision(options.precision, options.device)
 
 
 def _check_device(device: str) -> None:

@@ -13,6 +13,7 @@ import transformers
 from jaxtyping import Float
 
 from sas_jax.errors import InputError
+from sas_jax.teachers.precision import exact
 from sas_jax.text import minilm_files
 
 
@@ -34,6 +35,7 @@ class TorchTextTower:
         self._known: dict[str, np.ndarray] = {}
 
     @torch.no_grad()
+    @exact()
     def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "n 384"]:
         """Return one unit vector per text (mean over its tokens).
 

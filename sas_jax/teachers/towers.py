@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import InputError
-from sas_jax.text import clip_weights, minilm_files
+from sas_jax.text import clip_weights, folder_files, minilm_files
 
 
 class TorchTower(Protocol):
@@ -57,7 +57,12 @@ def load(
         from sas_jax.teachers import clip_text
 
         return clip_text.load(name, weights=weights, download=download)
-    known = ", ".join((minilm_files.SPACE.name, *clip_weights.SIZES))
+    if name in folder_files.KINDS:
+        from sas_jax.teachers import folder_text
+
+        return folder_text.load(name, weights=weights, download=download)
+    spaces = (minilm_files.SPACE.name, *clip_weights.SIZES, *folder_files.KINDS)
+    known = ", ".join(spaces)
     raise InputError(
         f"text: labels need a space of {known}, got {name}. Correct --label_space."
     )

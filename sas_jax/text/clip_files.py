@@ -12,7 +12,8 @@ holds:
 each at a cosine of at least 0.999: half precision moves a vector less, and any other
 tower turns it. Otherwise the id is `sha256:<hex>` of the values in half precision under
 OpenAI's names, which is the same for copies of one tower too. For random weights it is
-`random:<seed>`.
+`random:<seed>`. Of CLIP ViT-B/16 no vectors are known, and OpenAI's own file is not
+read: its space always has the hash of values.
 """
 
 import contextlib
@@ -46,9 +47,13 @@ OPENAI_FILES = {
     "clip-vit-l14-336": "ViT-L-14-336px.pt",
 }
 """Text space -> OpenAI's own file, beside the copy on the hub."""
-# Networks that were trained with a tower and keep it in their checkpoint.
-_CARRIERS = {"clip-vit-b32": ("lseg", "demo_e200.ckpt")}
+_FOLDER = "*"
 _MODELS = ("model.safetensors", "pytorch_model.bin")
+# Networks that were trained with a tower and keep it in their checkpoint or folder.
+_CARRIERS = {
+    "clip-vit-b32": [("lseg", "demo_e200.ckpt")],
+    "clip-vit-b16": [("maskclip", _FOLDER), ("clipseg", _FOLDER)],
+}
 _HOLDERS = ("state_dict", "model")
 _IMAGES = re.compile(r"\bvis(ual|ion_model)\.")
 _COMPARED = 8
@@ -97,7 +102,8 @@ def load(
     _check_settings(path, size)
     read = functools.cache(lambda: read_tower(path, size))
     memo = Memo(cache_folder() / "verified")
-    sources = [path, KnownTexts(_PUBLISHED[name]).path]
+    published = _PUBLISHED.get(name)
+    sources = [path, *([KnownTexts(published).path] if published else [])]
     identity = memo.value(
         _record(name, path), sources, lambda: _identity(name, path, read())
     )
@@ -106,8 +112,8 @@ def load(
 
 def space_of(name: str, tower: clip_weights.State) -> TextSpace:
     """Return the space of a tower, by the rule above without its first case."""
-    published, dim = _PUBLISHED[name], tower["text_projection"].shape[1]
-    if dim == published.dim and _gives_known_vectors(published, tower):
+    published, dim = _PUBLISHED.get(name), tower["text_projection"].shape[1]
+    if published and dim == published.dim and _gives_known_vectors(published, tower):
         return published
     return TextSpace(name, clip_weights.digest(tower), dim)
 
@@ -143,13 +149,18 @@ def read_tower(path: pathlib.Path, size: clip_weights.Size) -> clip_weights.Towe
 def _find(name: str, weights: str | None, download: bool) -> pathlib.Path:
     """Return the file of weights: OpenAI's own, else what holds a copy."""
     if weights is None:
-        with contextlib.suppress(WeightsMissing):
-            return find_file(name, OPENAI_FILES[name])
+        if name in OPENAI_FILES:
+            with contextlib.suppress(WeightsMissing):
+                return find_file(name, OPENAI_FILES[name])
         with contextlib.suppress(WeightsMissing):
             return _find_copy(name, find_folder(name))
-        if name in _CARRIERS:
+        for model, file in _CARRIERS.get(name, ()):
             with contextlib.suppress(WeightsMissing):
-                path = find_file(*_CARRIERS[name])
+                path = (
+                    _find_copy(name, find_folder(model))
+                    if file == _FOLDER
+                    else find_file(model, file)
+                )
                 if _carries(name, path):
                     return path
     elif pathlib.Path(weights).is_file():
@@ -176,7 +187,8 @@ def _record(what: str, path: pathlib.Path) -> str:
 
 
 def _find_copy(name: str, folder: pathlib.Path) -> pathlib.Path:
-    for file in (OPENAI_FILES[name], *_MODELS):
+    own = [OPENAI_FILES[name]] if name in OPENAI_FILES else []
+    for file in (*own, *_MODELS):
         if (folder / file).is_file():
             return folder / file
     raise WeightsMissing(
@@ -228,9 +240,10 @@ def _named(stored: Any, prefix: str, left: int) -> Iterator[tuple[str, np.ndarra
 
 
 def _identity(name: str, path: pathlib.Path, tower: clip_weights.State) -> str:
-    published = _PUBLISHED[name].weights_sha256
-    if path.name == OPENAI_FILES[name] and sha256_file(path) == published:
-        return published
+    if path.name == OPENAI_FILES.get(name):
+        published = _PUBLISHED[name].weights_sha256
+        if sha256_file(path) == published:
+            return published
     return space_of(name, tower).weights_sha256
 
 

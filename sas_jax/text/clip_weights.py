@@ -11,29 +11,19 @@ from collections.abc import Mapping
 import numpy as np
 
 from sas_jax.errors import InputError
+from sas_jax.text.tower_names import (
+    ANCHOR,
+    LAYER,
+    Names,
+    State,
+    layout,
+    names_in_transformers,
+)
 
-State = Mapping[str, np.ndarray]
 Tower = dict[str, np.ndarray]
 """Name -> f32 array of all tensors of a text tower, under OpenAI's names."""
 
-_LAYER = "transformer.resblocks.{}."
-# Name here -> name in transformers.
-_NAMES = {
-    "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
-    "positional_embedding": "text_model.embeddings.position_embedding.weight",
-    "text_projection": "text_projection.weight",
-    "ln_final.weight": "text_model.final_layer_norm.weight",
-    "ln_final.bias": "text_model.final_layer_norm.bias",
-}
-_IN_LAYER = {
-    "attn.out_proj": "self_attn.out_proj",
-    "ln_1": "layer_norm1",
-    "mlp.c_fc": "mlp.fc1",
-    "mlp.c_proj": "mlp.fc2",
-    "ln_2": "layer_norm2",
-}
 _HEAD_WIDTH = 64
-_ANCHOR = "token_embedding.weight"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +37,7 @@ class Size:
       heads: of attention; CLIP's are 64 wide.
       vocabulary: number of tokens.
       length: positions of a text.
+      wide: D inside the two-layer perceptrons; 0 is four times D.
     """
 
     dim: int
@@ -55,10 +46,12 @@ class Size:
     heads: int
     vocabulary: int = 49408
     length: int = 77
+    wide: int = 0
 
 
 SIZES = {
     "clip-vit-b32": Size(dim=512, width=512, layers=12, heads=8),
+    "clip-vit-b16": Size(dim=512, width=512, layers=12, heads=8),
     "clip-vit-l14-336": Size(dim=768, width=768, layers=12, heads=12),
 }
 """Text space -> size of its tower."""
@@ -66,7 +59,7 @@ SIZES = {
 
 def shapes(size: Size) -> dict[str, tuple[int, ...]]:
     """Return name -> shape of all tensors of a tower."""
-    width, wide = size.width, 4 * size.width
+    width, wide = size.width, size.wide or 4 * size.width
     norm = {"weight": (width,), "bias": (width,)}
     parts = {
         "attn.in_proj_weight": (3 * width, width),
@@ -86,7 +79,7 @@ def shapes(size: Size) -> dict[str, tuple[int, ...]]:
         "text_projection": (width, size.dim),
         "token_embedding.weight": (size.vocabulary, width),
         **{f"ln_final.{leaf}": shape for leaf, shape in norm.items()},
-        **{_LAYER.format(i) + n: shape for i in layers for n, shape in parts.items()},
+        **{LAYER.format(i) + n: shape for i in layers for n, shape in parts.items()},
     }
 
 
@@ -105,8 +98,31 @@ def text_tower(state: State, where: object, size: Size | None = None) -> Tower:
     Raises:
       InputError: naming tensors that are missing or of another shape.
     """
-    file = _Names(*_layout(state, where))
+    file = Names(*layout(state, where))
     wanted = shapes(size or _size(state, file, where))
+    return filled(state, file, wanted, where, what="clip text")
+
+
+def filled(
+    state: State,
+    file: Names,
+    wanted: Mapping[str, tuple[int, ...]],
+    where: object,
+    *,
+    what: str,
+) -> Tower:
+    """Return tensors of a checkpoint under OpenAI's names, f32, complete.
+
+    Args:
+      state: of the checkpoint.
+      file: how it names them.
+      wanted: OpenAI's name -> shape.
+      where: names the file in errors.
+      what: names the model in errors.
+
+    Raises:
+      InputError: as `text_tower`.
+    """
     expected = {
         part: shape
         for name, whole in wanted.items()
@@ -127,14 +143,14 @@ def text_tower(state: State, where: object, size: Size | None = None) -> Tower:
     if missing or wrong:
         got = f"none for {missing[:3]}" if missing else "; ".join(wrong[:3])
         raise InputError(
-            f"clip text: all {len(expected)} tensors of the text tower are required in "
+            f"{what}: all {len(expected)} tensors of the text tower are required in "
             f"their shapes and as floating point, got {got} ({where}). Give the whole "
             "checkpoint of this model."
         )
     tower = {name: file.read(state, name) for name in wanted}
     if bad := [name for name, array in tower.items() if not np.isfinite(array).all()]:
         raise InputError(
-            f"clip text: finite weights are required, got others in {len(bad)} "
+            f"{what}: finite weights are required, got others in {len(bad)} "
             f"tensors: {', '.join(bad[:3])} ({where}). Copy or download the file again."
         )
     return tower
@@ -160,7 +176,7 @@ def size_of(tower: State, heads: int | None = None) -> Size:
 
 def of_layer(tower: State, number: int) -> Tower:
     """Return the tensors of one layer, without the beginning of their names."""
-    start = _LAYER.format(number)
+    start = LAYER.format(number)
     return {n.removeprefix(start): a for n, a in tower.items() if n.startswith(start)}
 
 
@@ -169,7 +185,7 @@ def to_transformers(tower: State) -> Tower:
     out: Tower = {}
     for name, array in tower.items():
         array = array.T if name == "text_projection" else array
-        names = _names_in_transformers(name)
+        names = names_in_transformers(name)
         out.update(zip(names, np.split(array, len(names)), strict=True))
     return out
 
@@ -220,55 +236,12 @@ def digest(tower: State) -> str:
     return f"sha256:{sha.hexdigest()}"
 
 
-@dataclasses.dataclass(frozen=True)
-class _Names:
-    """How a file names the tensors of a tower.
-
-    Attributes:
-      prefix: of all names.
-      is_transformers: whether the rest is as transformers has it.
-    """
-
-    prefix: str
-    is_transformers: bool
-
-    def of(self, name: str) -> list[str]:
-        names = _names_in_transformers(name) if self.is_transformers else [name]
-        return [self.prefix + each for each in names]
-
-    def parts(self, name: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        """Return name in the file -> shape there, for one tensor."""
-        names = self.of(name)
-        if self.is_transformers and name == "text_projection":
-            shape = shape[::-1]
-        return dict.fromkeys(names, (shape[0] // len(names), *shape[1:]))
-
-    def read(self, state: State, name: str) -> np.ndarray:
-        parts = [np.asarray(state[part], np.float32) for part in self.of(name)]
-        array = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        is_turned = self.is_transformers and name == "text_projection"
-        return array.T if is_turned else array
-
-
-def _layout(state: State, where: object) -> tuple[str, bool]:
-    """Return the prefix of a tower's names and whether they are of transformers."""
-    found = [name for name in state if name.endswith(_ANCHOR)]
-    if not found:
-        raise InputError(
-            f"clip text: a text tower of CLIP is required, got no {_ANCHOR} among "
-            f"{len(state)} tensors ({where}). Give a checkpoint of CLIP."
-        )
-    name, theirs = min(found, key=len), _NAMES[_ANCHOR]
-    is_theirs = name.endswith(theirs)
-    return name.removesuffix(theirs if is_theirs else _ANCHOR), is_theirs
-
-
-def _size(state: State, file: _Names, where: object) -> Size:
+def _size(state: State, file: Names, where: object) -> Size:
     """Return the size that a file's tensors say; its layers are counted."""
     layers = 0
-    while file.of(_LAYER.format(layers) + "ln_1.weight")[0] in state:
+    while file.of(LAYER.format(layers) + "ln_1.weight")[0] in state:
         layers += 1
-    outside = ("positional_embedding", "text_projection", _ANCHOR)
+    outside = ("positional_embedding", "text_projection", ANCHOR)
     names = [file.of(name)[0] for name in outside]
     if bad := [n for n in names if n not in state or np.ndim(state[n]) != 2]:
         raise InputError(
@@ -277,16 +250,3 @@ def _size(state: State, file: _Names, where: object) -> Size:
         )
     tower = {name: file.read(state, name) for name in outside}
     return dataclasses.replace(size_of(tower), layers=max(1, layers))
-
-
-def _names_in_transformers(name: str) -> list[str]:
-    """Return the names in transformers of one tensor, whose rows they share."""
-    if name in _NAMES:
-        return [_NAMES[name]]
-    _, _, number, part = name.split(".", 3)
-    layer = f"text_model.encoder.layers.{number}."
-    if part.startswith("attn.in_proj"):
-        leaf = part.rpartition("_")[2]
-        return [f"{layer}self_attn.{which}_proj.{leaf}" for which in "qkv"]
-    module, _, leaf = part.rpartition(".")
-    return [f"{layer}{_IN_LAYER[module]}.{leaf}"]

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from sas_jax.artefacts.space import TextSpace, one_space
 from sas_jax.errors import InputError
 from sas_jax.registry import function_of
+from sas_jax.weights.find import seed_of
 
 VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
@@ -20,7 +21,10 @@ VERSION = 0
 TOWERS: dict[str, str] = {
     "minilm-l6-v2": "sas_jax.text.minilm:load_minilm",
     "clip-vit-b32": "sas_jax.text.clip:load_b32",
+    "clip-vit-b16": "sas_jax.text.clip:load_b16",
     "clip-vit-l14-336": "sas_jax.text.clip:load_l14_336",
+    "siglip2-text": "sas_jax.text.folder_tower:load_siglip2",
+    "tipsv2-text": "sas_jax.text.folder_tower:load_tipsv2",
 }
 """Name of the space -> `module:function` that returns the tower.
 
@@ -77,7 +81,8 @@ def of_space(space: TextSpace, what: str) -> TextTower:
     Raises:
       InputError: as `load`, or when the tower's weights here are other ones.
     """
-    tower = load(space.name)
+    is_random = seed_of(space.weights_sha256) is not None  # it needs no weights
+    tower = load(space.name, space if is_random else None)
     if tower.space != space:
         tower = load(space.name, space)
     one_space("text", {what: space, "the tower on this machine": tower.space})

@@ -63,7 +63,7 @@ def test_tiny_evaluation(tiny, compat):
     # The long side is half the crop: there the two ways are one.
     net, recorded = tiny
     config = LSegConfig(compat=compat, base_size=192, crop_size=192)
-    got = evaluate(net, torch.from_numpy(recorded["eval_input"]), config).numpy()
+    got = evaluate(net, torch.from_numpy(recorded["eval_input"]), config)[0].numpy()
     want = recorded["eval_features"][0].astype(np.float32)
     assert (np.abs(got - want) <= half_step(want) + BOUND).all()
 
@@ -86,6 +86,6 @@ def test_full_size(folder):
 
     images = det_weights.tensor("lseg.eval.96x128", (1, 3, 96, 128), "input")
     config = LSegConfig(compat="official", base_size=256, crop_size=256)
-    got = evaluate(net, torch.from_numpy(images), config).numpy()[:, ::8, ::8]
+    got = evaluate(net, torch.from_numpy(images), config)[0].numpy()[:, ::8, ::8]
     want = recorded["eval_features_f16_s8"][0].astype(np.float32)
     assert (np.abs(got - want) <= half_step(want) + BOUND).all()

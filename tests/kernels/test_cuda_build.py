@@ -15,16 +15,20 @@ import setuptools
 from sas_jax import native_library
 from sas_jax.errors import InputError
 from sas_jax.models.layers import ResidualBlock
+from sas_jax.sparse import device_plan
 from sas_jax.sparse.conv import choose_impl, pointwise, sparse_conv
 from sas_jax.sparse.native import call as native_call
 from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.native import cuda as native_cuda
+from sas_jax.sparse.native import neighbours as native_neighbours
 from sas_jax.sparse.native import norm as native_norm
 from sas_jax.sparse.plan import build_plan
 from sas_jax.sparse.rungs import Rung
+from sas_jax.sparse.xla import keys as words
 
-SYMBOLS = ("SasConvForward", "SasConvWeightGrad", "sas_abi_version")
-TARGETS = ("sas_conv_forward", "sas_conv_weight_grad")
+SYMBOLS = ("SasConvForward", "SasConvWeightGrad", "SasNeighbours", "sas_abi_version")
+CONVOLUTIONS = {"sas_conv_forward", "sas_conv_weight_grad"}
+TARGETS = (*sorted(CONVOLUTIONS), "sas_neighbours")
 CHECKS = [jax.export.DisabledSafetyCheck.custom_call(name) for name in TARGETS]
 # 12000 rows are three slabs of the weight gradient.
 RUNG = Rung((12_000, 32, 16, 8, 8))
@@ -148,7 +152,7 @@ def test_value_and_gradients_lower_to_the_custom_calls(precision):
         calls = custom_calls(lower_for_cuda(value_and_gradients, x, w, kmap))
     forward, backward = (line for name, line in calls if name == "sas_conv_forward")
     (weight_grad,) = (line for name, line in calls if name == "sas_conv_weight_grad")
-    assert {name for name, _ in calls} == set(TARGETS)
+    assert {name for name, _ in calls} == CONVOLUTIONS
     assert len(calls) == 3
     for line in (forward, backward, weight_grad):
         assert f'precision = "{precision}"' in line
@@ -206,7 +210,23 @@ def test_a_block_lowers_with_native_convolutions_and_norms_of_xla(monkeypatch):
     names = {
         name for name, _ in custom_calls(lower_for_cuda(jax.grad(loss), variables, x))
     }
-    assert names == set(TARGETS)
+    assert names == CONVOLUTIONS
+
+
+def test_a_plan_lowers_to_one_search_per_table(monkeypatch):
+    monkeypatch.setattr(native_neighbours, "is_available", lambda: True)
+    rung = Rung((512, 256, 128, 64, 64))
+    coords = np.zeros((512, 4), np.int32)
+    text = lower_for_cuda(
+        lambda coords, n: device_plan.build_plan(coords, n, rung).plan,
+        *(coords, np.int32(5)),
+    )
+    calls = custom_calls(text)
+    assert {name for name, _ in calls} == {"sas_neighbours"}
+    # The stem's and five levels' own, and four downward, there and back.
+    assert len(calls) == 6 + 2 * 4
+    assert sum("tensor<5x25x512xi32>" in line for _, line in calls) == 1
+    assert "stablehlo.while" not in text
 
 
 @pytest.fixture
@@ -240,6 +260,11 @@ def test_handlers_take_what_python_sends_except_for_the_stream(probes):
         native_cuda.forward(x, w, table, n, shape=shape, **flags).block_until_ready()
     with only_the_stream:
         native_cuda.weight_grad(x, dy, table, n).block_until_ready()
+    keys = words.Keys(jnp.zeros(9, jnp.uint32), jnp.zeros(9, jnp.uint32))
+    with only_the_stream:
+        native_neighbours.search(
+            keys, keys, n, np.zeros((3, 9), np.uint64)
+        ).block_until_ready()
 
 
 def test_row_order_puts_equal_sets_of_offsets_together():

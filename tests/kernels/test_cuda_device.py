@@ -12,9 +12,11 @@ import native_calls as calls
 import numpy as np
 import pytest
 
+from sas_jax.sparse import device_plan
 from sas_jax.sparse.conv import pointwise, sparse_conv
 from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.native import cuda as native_cuda
+from sas_jax.sparse.native import neighbours as native_neighbours
 from sas_jax.sparse.plan import build_plan
 
 pytestmark = [
@@ -178,3 +180,19 @@ def test_runs_agree_bitwise(precision):
             again = value_and_gradients(*rows, kmap)
             for a, b in zip(first, again, strict=True):
                 np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("count", [1, SMALL, LARGE])
+def test_plans_of_the_device_are_the_hosts(count):
+    rng = np.random.default_rng(3)
+    axes = rng.integers(-30, 30, (count, 3))
+    batch = rng.integers(0, 3, (count, 1))
+    coords = np.unique(np.concatenate([batch, axes], 1), axis=0)
+    coords = rng.permutation(coords).astype(np.int32)
+    expected, order = build_plan(coords)
+    assert native_neighbours.is_available()
+    placed, placed_order = device_plan.place_plan(coords)
+    np.testing.assert_array_equal(placed_order[: len(order)], order)
+    for got, wanted in zip(*map(jax.tree.leaves, (placed, expected)), strict=True):
+        assert isinstance(got, jax.Array)
+        np.testing.assert_array_equal(got, wanted)

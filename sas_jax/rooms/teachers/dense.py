@@ -19,15 +19,14 @@ from sas_jax.rooms.teachers.nets import (
     NetConfig,
     RoomsNet,
     build,
-    groups_by_size,
     to_input,
 )
+from sas_jax.teachers.batches import together
 from sas_jax.teachers.contracts import Image, TeacherSpec
 from sas_jax.teachers.text import load_torch_minilm
 from sas_jax.text import minilm_files
 
 LONG_SIDE = 192
-BATCH_SIZE = 4
 DENSE_NET = NetConfig(heads={"embedding": minilm_files.DIM})
 
 
@@ -68,7 +67,7 @@ class RoomsDense:
         """
         out: list[np.ndarray] = [np.zeros(0, np.float16)] * len(images)
         device = next(self._net.parameters()).device
-        for members in groups_by_size(images, BATCH_SIZE):
+        for members in together(images, device):
             batch = to_input([images[i] for i in members], LONG_SIDE).to(device)
             unit = unit_embedding(self._net, batch).half().cpu().numpy()
             for i, feature in zip(members, unit, strict=True):

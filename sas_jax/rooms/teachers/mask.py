@@ -25,15 +25,14 @@ from sas_jax.rooms.teachers.nets import (
     NetConfig,
     RoomsNet,
     build,
-    groups_by_size,
     to_input,
 )
+from sas_jax.teachers.batches import together
 from sas_jax.teachers.contracts import Image, Segments, TeacherSpec
 from sas_jax.teachers.text import load_torch_minilm
 from sas_jax.text import minilm_files
 
 LONG_SIDE = 192
-BATCH_SIZE = 4
 CLASS_NAMES = vocabulary("scannet20").names
 NUM_STUFF = 2
 """The first classes, wall and floor, have no objects."""
@@ -105,7 +104,7 @@ class RoomsMask:
         """
         out: dict[int, Segments] = {}
         device = next(self._net.parameters()).device
-        for members in groups_by_size(images, BATCH_SIZE):
+        for members in together(images, device):
             batch = to_input([images[i] for i in members], LONG_SIDE).to(device)
             heads = {k: v.float().cpu() for k, v in self._net(batch).items()}
             for row, i in enumerate(members):

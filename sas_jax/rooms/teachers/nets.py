@@ -7,7 +7,7 @@ coarsest one, and a decoder that adds the finer levels back.
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -161,18 +161,6 @@ def to_input(images: list[Image], long_side: int) -> Float[torch.Tensor, "B 3 h 
     )
     pixels = torch.from_numpy(batch).permute(0, 3, 1, 2)  # channels last in memory
     return pixels.float().div_(255.0).sub_(MEAN)
-
-
-def groups_by_size(images: Sequence[Image], batch_size: int) -> list[list[int]]:
-    """Return positions of images that can share a batch: equal sizes, in order."""
-    by_size: dict[tuple[int, ...], list[int]] = {}
-    for i, image in enumerate(images):
-        by_size.setdefault(np.shape(image), []).append(i)
-    return [
-        members[start : start + batch_size]
-        for members in by_size.values()
-        for start in range(0, len(members), batch_size)
-    ]
 
 
 def build(

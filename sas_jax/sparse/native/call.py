@@ -32,6 +32,7 @@ _HANDLERS = {
         {
             "sas_conv_forward": "SasConvForward",
             "sas_conv_weight_grad": "SasConvWeightGrad",
+            "sas_neighbours": "SasNeighbours",
         },
     ),
 }

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int32, UInt32
+from jaxtyping import Array, Bool, Int32, UInt32, UInt64
 
 from sas_jax.sparse import keys as voxel_keys
 from sas_jax.sparse.native.call import mark_varying, varying_axes
@@ -77,17 +77,37 @@ def add(keys: Keys, delta: Keys) -> Keys:
     return Keys(keys.high + delta.high + carry, low)
 
 
+def split(
+    keys: UInt64[np.ndarray, " *shape"],
+) -> tuple[UInt32[np.ndarray, " *shape"], UInt32[np.ndarray, " *shape"]]:
+    """Return both words, high and low, of keys on the host."""
+    high, low = keys >> np.uint64(32), keys & np.uint64(LARGEST)
+    return high.astype(np.uint32), low.astype(np.uint32)
+
+
 def sort_unique(keys: Keys) -> tuple[Keys, Int32[Array, " N"], Int32[Array, ""]]:
-    """Return sorted distinct keys, the first row of each, and how many there are."""
+    """Return sorted distinct keys, the first row of each, and how many there are.
+
+    Rows of unused keys are any.
+    """
+    # One word after the other: XLA has a radix sort for single words on GPUs, and
+    # compares pairs of words many times slower.
     rows = jnp.arange(len(keys.high), dtype=jnp.int32)
-    high, low, rows = jax.lax.sort((*keys, rows), num_keys=2, is_stable=True)
+    _, rows = jax.lax.sort((keys.low, rows), num_keys=1, is_stable=True)
+    high, rows = jax.lax.sort((keys.high[rows], rows), num_keys=1, is_stable=True)
+    low = keys.low[rows]
     new = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
     new = jnp.concatenate([jnp.ones_like(new, shape=min(1, len(rows))), new])
     new &= high != LARGEST
-    # Sorting again moves repetitions, as unused rows, behind the others.
-    keys = where(new, Keys(high, low))
-    high, low, rows = jax.lax.sort((*keys, rows), num_keys=2, is_stable=True)
-    return Keys(high, low), rows, jnp.sum(new, dtype=jnp.int32)
+    # Repetitions go behind the others, as unused rows.
+    _, kept = jax.lax.sort(
+        ((~new).astype(jnp.uint32), jnp.arange(len(rows), dtype=jnp.int32)),
+        num_keys=1,
+        is_stable=True,
+    )
+    count = jnp.sum(new, dtype=jnp.int32)
+    keys = valid_rows(take(Keys(high, low), kept), count)
+    return keys, rows[kept], count
 
 
 def lower_bound(keys: Keys, wanted: Keys) -> Int32[Array, " M"]:

@@ -164,7 +164,7 @@ def _said(
     """Return p^share q^(1 - share) of views [B, H, W, 3] of bytes."""
     maps = network((views.permute(0, 3, 1, 2).float() - 127) / 128)
     weight, bias = network.classifier.weight, network.classifier.bias
-    place = functional.conv2d(maps, weight[:, :, None, None], bias)
+    place = functional.conv2d(maps, weight[:, :, None, None], bias).float()
     # The classifier is linear: of the mean features it says the mean.
     view = place.mean((2, 3), keepdim=True)
     return torch.exp(share * view.log_softmax(1) + (1 - share) * place.log_softmax(1))

@@ -2,7 +2,8 @@
 
 An image is resized to each scale, looked at in square windows, as it is and mirrored;
 the vectors of all scales are added on one grid: half of the first size's pixels.
-H, W image; C channels; positions on a grid of half the pixels are in its cells.
+B images of one size, H x W; C channels; positions on a grid of half the pixels are in
+its cells.
 
 Source: LSeg's evaluator (Li et al., ICLR 2022), as SAS and OpenScene use it on
   features.
@@ -24,12 +25,12 @@ Network = Callable[[torch.Tensor], torch.Tensor]
 
 
 def evaluate(
-    network: Network, image: Float[torch.Tensor, "1 3 H W"], config: LSegConfig
-) -> Float[torch.Tensor, "C h w"]:
-    """Return the vectors of an image.
+    network: Network, image: Float[torch.Tensor, "B 3 H W"], config: LSegConfig
+) -> Float[torch.Tensor, "B C h w"]:
+    """Return the vectors of images.
 
     Args:
-      network: [1, 3, crop, crop] -> unit vectors [1, C, crop/2, crop/2].
+      network: [B, 3, crop, crop] -> unit vectors [B, C, crop/2, crop/2].
       image: values in [-1, 1].
       config: scales and windows.
 
@@ -42,7 +43,7 @@ def evaluate(
     if config.compat == "official":
         resized = _resized(image, _fitted(size, config.long_side(1.0)))
         total = _look(network, _padded(resized, config.crop_size), config.flip)
-        total = total[:, : size[0], : size[1]]
+        total = total[..., : size[0], : size[1]]
     else:
         grid = _cells(_fitted(size, config.long_side(1.0)))
         total = torch.zeros(())
@@ -50,7 +51,7 @@ def evaluate(
             resized = _resized(image, _fitted(size, config.long_side(scale)))
             found = _resampled(_windows(network, resized, config), resized, grid)
             total = found if total.ndim == 0 else total.add_(found)
-    return functional.normalize(total, dim=0) if config.normalise else total
+    return functional.normalize(total, dim=1) if config.normalise else total
 
 
 def _fitted(size: tuple[int, int], long_side: int) -> tuple[int, int]:
@@ -77,19 +78,19 @@ def _padded(image: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def _look(
-    network: Network, window: Float[torch.Tensor, "1 3 c c"], flip: bool
-) -> Float[torch.Tensor, "C d d"]:
-    """Return the vectors of a square, plus those of its mirror image."""
-    found = network(window)[0]
+    network: Network, window: Float[torch.Tensor, "B 3 c c"], flip: bool
+) -> Float[torch.Tensor, "B C d d"]:
+    """Return the vectors of squares, plus those of their mirror images."""
+    found = network(window)
     if flip:
-        found += network(window.flip(3))[0].flip(2)
+        found += network(window.flip(3)).flip(3)
     return found
 
 
 def _windows(
-    network: Network, image: Float[torch.Tensor, "1 3 a b"], config: LSegConfig
-) -> Float[torch.Tensor, "C m n"]:
-    """Return the mean over windows of an image and its padding."""
+    network: Network, image: Float[torch.Tensor, "B 3 a b"], config: LSegConfig
+) -> Float[torch.Tensor, "B C m n"]:
+    """Return the mean over windows of images and their padding."""
     crop = config.crop_size
     image = _padded(image, crop)
     if image.shape[2:] == (crop, crop):
@@ -102,12 +103,12 @@ def _windows(
             rows, columns = _cells((part.shape[2], part.shape[3]))
             found = _look(network, _padded(part, crop), config.flip)
             if total.ndim == 0:
-                total = found.new_zeros((len(found), *grid))
+                total = found.new_zeros((*found.shape[:2], *grid))
             where = (
                 slice(top // 2, top // 2 + rows),
                 slice(left // 2, left // 2 + columns),
             )
-            total[:, *where] += found[:, :rows, :columns]
+            total[:, :, *where] += found[..., :rows, :columns]
             count[where] += 1
     return total.div_(count)
 
@@ -119,10 +120,10 @@ def _starts(length: int, crop: int) -> range:
 
 
 def _resampled(
-    found: Float[torch.Tensor, "C m n"], image: torch.Tensor, grid: tuple[int, int]
-) -> Float[torch.Tensor, "C h w"]:
-    """Return the vectors of an image without its padding, on another grid."""
-    for axis, length, cells in zip((1, 2), image.shape[2:], grid, strict=True):
+    found: Float[torch.Tensor, "B C m n"], image: torch.Tensor, grid: tuple[int, int]
+) -> Float[torch.Tensor, "B C h w"]:
+    """Return the vectors of images without their padding, on another grid."""
+    for axis, length, cells in zip((2, 3), image.shape[2:], grid, strict=True):
         last = max(0, length // 2 - 1)  # that no padding lies in, if there is one
         middle = torch.arange(cells, dtype=torch.float64) + 0.5
         where = (middle * length / (2 * cells) - 0.5).clamp(0, last)
@@ -130,7 +131,7 @@ def _resampled(
         if torch.equal(where, torch.arange(cells).double()):
             found = found.narrow(axis, 0, cells)
             continue
-        share = (where - low).to(found).unflatten(0, (-1, *[1] * (2 - axis)))
+        share = (where - low).to(found).unflatten(0, (-1, *[1] * (3 - axis)))
         low, high = (i.to(found.device) for i in (low, (low + 1).clamp(max=last)))
         near, far = found.index_select(axis, low), found.index_select(axis, high)
         found = near.lerp_(far, share)

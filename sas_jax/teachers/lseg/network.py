@@ -122,7 +122,7 @@ class LSegNet(nn.Module):
                 "Pad the image."
             )
         finest = self.neck(self._tapped(images), *_patches(images))[-1]
-        features = self.head(finest)
+        features = self.head(finest).float()
         return features.div_(features.norm(dim=1, keepdim=True))
 
     def _tapped(self, images: torch.Tensor) -> list[torch.Tensor]:

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float16
+from jaxtyping import Float, Float16, UInt8
 
 from sas_jax.errors import InputError
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers import clip_text
+from sas_jax.teachers.batches import together
 from sas_jax.teachers.checkpoint import (
     built,
     fill,
@@ -116,15 +117,20 @@ class LSeg:
         for image in images:
             check_image(image, "lseg")
             self._check_place(image)
-        return [self._features(image) for image in images]
+        out: dict[int, np.ndarray] = {}
+        for members in together(images, self._network.head.weight.device):
+            batch = np.stack([images[i] for i in members])
+            out |= zip(members, self._features(batch), strict=True)
+        return [out[i] for i in range(len(images))]
 
-    def _features(self, image: Image) -> Float16[np.ndarray, "h w C"]:
-        device = self._network.head.weight.device
-        pixels = torch.from_numpy(np.array(image)).to(device)
-        pixels = pixels.permute(2, 0, 1)[None].float()
+    def _features(
+        self, images: UInt8[np.ndarray, "B H W 3"]
+    ) -> Float16[np.ndarray, "B h w C"]:
+        pixels = torch.from_numpy(images).to(self._network.head.weight.device)
+        pixels = pixels.permute(0, 3, 1, 2).float()
         pixels = pixels.div_(255).sub_(0.5).div_(0.5)
         found = evaluate(self._network, pixels, self.config)
-        return found.half().permute(1, 2, 0).contiguous().cpu().numpy()
+        return found.half().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
     def _check_place(self, image: Image) -> None:
         """Say once that the authors' crop is not the image's."""

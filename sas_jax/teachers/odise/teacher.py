@@ -156,9 +156,10 @@ class OdiseTeacher:
     ) -> tuple[Float[torch.Tensor, "Q K+1"], Float[torch.Tensor, "Q h w"]]:
         """Return log-probabilities of names and the void, and masks' probabilities."""
         said, masks, clip = self._network(pixels)
+        masks, clip = masks.float(), clip.float()
         trained = self._network.trained
         own = class_logits(
-            said.embeddings[0],
+            said.embeddings[0].float(),
             torch.cat([texts, trained.null_embed]),
             trained.generator.logit_scale.exp().clamp(max=100),
         )

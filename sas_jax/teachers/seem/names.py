@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from sas_jax.artefacts.files import content_key
 from sas_jax.artefacts.space import TextSpace
+from sas_jax.teachers.precision import exact
 from sas_jax.teachers.seem.network import Seem
 from sas_jax.text import kept_texts
 
@@ -63,6 +64,7 @@ class NameEncoder:
             self._known |= kept_texts.read(self._path, self._space)
 
     @torch.no_grad()
+    @exact()
     def _encode_one(self, name: str) -> Float[np.ndarray, " P"]:
         tokens = self._tokenize([sentence.format(name) for sentence in self._sentences])
         lengths = tokens.argmax(1) + 1

@@ -149,9 +149,9 @@ class SeemTeacher:
         device = self._network.logit_scale.device
         padded, seen_hw = to_input(image, self.config.short_side)
         said = self._network(padded.to(device), vectors.to(device))
-        logits = said.logits[0]
+        logits = said.logits[0].float()
         padded_hw = padded.shape[2], padded.shape[3]
-        masks = full_size_masks(said.masks[0], padded_hw, seen_hw).sigmoid_()
+        masks = full_size_masks(said.masks[0].float(), padded_hw, seen_hw).sigmoid_()
         found = panoptic(
             logits,
             masks,

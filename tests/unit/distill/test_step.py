@@ -39,14 +39,19 @@ SMALL = Bucket(Rung((1024, 1024, 512, 512, 512)), 64, 2048)
 LARGE = Bucket(Rung((1536, 1536, 1024, 512, 512)), 128, 4096)
 
 
-def make(config, number, bucket=SMALL, count=2, points=0):
+def make(config, number, bucket=SMALL, count=2, points=0, build_plan=True):
     rng = np.random.default_rng(0)
     samples = [
         batches.make_sample(larger.load(config), config, rng)
         for box in boxes(count)
         for larger in [dataclasses.replace(box, num_points=box.num_points + points)]
     ]
-    batch = batches.collate(samples, bucket, config, ensemble=number == 2, rng=rng)
+    batch = batches.collate(
+        *(samples, bucket, config),
+        ensemble=number == 2,
+        rng=rng,
+        build_plan=build_plan,
+    )
     if number == 2:
         rows = np.zeros((bucket.points, CLASSES), np.float32)
         total = sum(len(s.scene.points) for s in samples)
@@ -112,6 +117,18 @@ def test_the_second_call_does_not_compile_again():
         state, _, _ = step(state, on_device, inputs(config))
         counts.append(len(traces))
     assert counts[0] == counts[1] == counts[2]
+
+
+def test_a_plan_built_in_the_step_changes_no_bit():
+    config = tiny_config()
+    network = steps.make_network(config)
+    results = []
+    for build_plan in (True, False):
+        batch = make(config, 1, build_plan=build_plan)
+        state, metrics, _ = run(config, 1, batch, 2, network)
+        results.append((state.params, state.batch_stats, metrics))
+    assert len(jax.tree.leaves(batch.plan)) == 2
+    jax.tree.map(np.testing.assert_array_equal, *results)
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -42,6 +42,23 @@ extract_features.save_features = killed
 flags.FLAGS(["extract_features.py", *sys.argv[1:]])
 extract_features.main()
 """
+# Killed as a power cut would: in the middle of a scene, with a frame done.
+KILLED_IN_A_SCENE = """
+import os, signal, sys
+import extract_features
+from absl import flags
+
+extract = extract_features.extract_scene
+
+def killed(*arguments, on_frame, **facts):
+    def die(frame):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return extract(*arguments, on_frame=die, **facts)
+
+extract_features.extract_scene = killed
+flags.FLAGS(["extract_features.py", *sys.argv[1:]])
+extract_features.main()
+"""
 
 
 def write_capture(folder, depth_mm=2000):
@@ -100,6 +117,24 @@ def without_torch(tmp_path):
     folder.mkdir()
     (folder / "torch.py").write_text(NO_TORCH)
     return folder
+
+
+def test_a_run_that_is_killed_in_a_scene_ends_with_the_same_bytes(root, tmp_path):
+    capture = write_capture(tmp_path / "scan1")
+    (capture / "color" / "1.jpg").write_bytes(b"cut short")
+    script = root / "experiments" / "extract_features.py"
+    asked = (f"--scenes={capture}", f"--teachers={','.join(TEACHERS)}", "--batch=2")
+    killed = call(root, tmp_path, "-c", KILLED_IN_A_SCENE, *asked, "--workspace=two")
+    assert killed.returncode == -9
+    assert not list((tmp_path / "two/features").rglob("*.safetensors"))
+    files = []
+    for run in ("one", "two"):
+        done = call(root, tmp_path, script, *asked, f"--workspace={run}")
+        assert done.returncode == 0, done.stderr
+        assert "skipped_frames" in done.stdout
+        found = sorted((tmp_path / run / "features").rglob("*.safetensors"))
+        files.append([file.read_bytes() for file in found])
+    assert len(files[0]) == 2 and files[0] == files[1]
 
 
 def test_the_second_question_computes_nothing(root, tmp_path, without_torch):
@@ -216,6 +251,19 @@ def test_a_mesh_alone_is_answered_by_the_student(root, tmp_path):
     done = call(root, tmp_path, query, *wanted)
     assert done.returncode == 1
     assert "a scan with images is required" in done.stderr.splitlines()[-1]
+
+
+def test_another_precision_is_another_question(root, tmp_path):
+    script = (
+        "import sys, due_stages; from absl import flags; "
+        "flags.FLAGS(sys.argv); print(due_stages._models())"
+    )
+    small = f"--teachers={','.join(TEACHERS)}"
+    told = [
+        call(root, tmp_path, "-c", script, small, f"--precision={kind}").stdout
+        for kind in ("f32", "f16", "f32")
+    ]
+    assert "rooms-dense" in told[0] and told[0] == told[2] != told[1]
 
 
 def test_teachers_that_are_not_there_have_their_own_word(root, tmp_path):

@@ -12,7 +12,9 @@ from sas_jax.errors import InputError
 from sas_jax.lifting import extract
 from sas_jax.lifting.config import ExtractConfig, LiftConfig
 from sas_jax.lifting.extract import extract_scene, extraction_key, feature_images
-from sas_jax.scenes.scene import Frame, Scene
+from sas_jax.registry import LoadOptions
+from sas_jax.scenes.scene import BadFrame, Frame, Scene
+from sas_jax.teachers import registry
 from sas_jax.teachers.contracts import Segments, TeacherSpec
 
 SPEC = TeacherSpec("pixel-colour", "dense", space(3), 3, "none", {})
@@ -73,7 +75,7 @@ def frame(name, colour, shift_x=0.0):
     pose = np.eye(4)
     pose[0, 3] = shift_x
     intrinsics = np.array([[8.0, 0, 3.5], [0, 8.0, 2.5], [0, 0, 1]])
-    rgb = np.full((6, 8, 3), colour, np.uint8)
+    rgb = np.broadcast_to(colour, (6, 8, 3)).astype(np.uint8)
     return Frame(name, rgb, np.full((6, 8), 2, np.float32), intrinsics, pose)
 
 
@@ -113,16 +115,57 @@ def test_features_that_do_not_fit_the_memory_are_refused_before_a_frame(monkeypa
     assert not teachers[0].batches
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
-def test_the_batch_size_changes_nothing(batch_size):
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+def test_the_batch_changes_nothing(batch):
     frames = [frame(str(i), (40 * i, 255 - 40 * i, 7)) for i in range(5)]
-    config = dataclasses.replace(NO_BORDER, batch_size=batch_size)
+    config = dataclasses.replace(NO_BORDER, batch=batch)
     teacher, seen = ColourTeacher(), []
     features = extract_one(scene(frames), teacher, config, on_frame=seen.append)
     expected = extract_one(scene(frames), ColourTeacher(), NO_BORDER)
     np.testing.assert_array_equal(features.feat, expected.feat)
     assert [f.name for f in seen] == ["0", "1", "2", "3", "4"]
-    assert max(teacher.batches) == min(batch_size, 5)
+    assert max(teacher.batches) == min(batch, 5)
+
+
+class BrokenFrames(Frames):
+    """Cannot read one of them."""
+
+    broken = "2"
+
+    def read(self, name):
+        if name == self.broken:
+            raise BadFrame("unreadable colour", f"no {name}")
+        return super().read(name)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 5])
+def test_a_broken_frame_leaves_the_others_their_bytes(batch):
+    teacher = registry.load("rooms-dense", LoadOptions("random:0"))
+    colours = np.random.default_rng(0).integers(0, 256, (5, 6, 8, 3))
+    frames = [frame(str(i), rgb, 0.1 * i) for i, rgb in enumerate(colours)]
+    config = dataclasses.replace(NO_BORDER, batch=batch)
+    seen = scene(frames)
+    broken = dataclasses.replace(seen, frame_source=BrokenFrames(frames))
+    found = extract_one(broken, teacher, config)
+    assert broken.skipped == {"unreadable colour": 1}
+    without = extract_one(scene(frames[:2] + frames[3:]), teacher, NO_BORDER)
+    assert found.feat.tobytes() == without.feat.tobytes()
+    assert found.counts.tobytes() == without.counts.tobytes()
+    whole = extract_one(seen, teacher, NO_BORDER)
+    assert found.feat.tobytes() != whole.feat.tobytes()
+
+
+@pytest.mark.parametrize("fault", ["teacher", "frames", "features"])
+def test_what_goes_wrong_on_any_thread_is_raised(monkeypatch, fault):
+    def fail(*arguments, **more):
+        raise InputError("it broke")
+
+    teacher, seen = ColourTeacher(), scene([frame(str(i), 9) for i in range(5)])
+    owner = {"teacher": teacher, "frames": Frames, "features": extract.Lifter}[fault]
+    method = {"teacher": "features", "frames": "read", "features": "add"}[fault]
+    monkeypatch.setattr(owner, method, fail)
+    with pytest.raises(InputError, match="it broke"):
+        extract_one(seen, teacher, NO_BORDER)
 
 
 def test_the_stride_takes_every_nth_frame():
@@ -209,7 +252,7 @@ def test_the_key_follows_all_that_changes_features():
         extraction_key("other", teacher, ExtractConfig()),
     ]
     assert len(set(keys)) == len(keys)
-    batch = ExtractConfig(batch_size=1)
+    batch = ExtractConfig(batch=1)
     assert extraction_key("other", teacher, batch) == keys[-1]
 
 

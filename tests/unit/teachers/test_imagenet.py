@@ -6,6 +6,9 @@ import det_weights
 import numpy as np
 import pytest
 import torch
+from tiny_teachers import IMAGENET as TINY
+from tiny_teachers import IMAGENET_CONFIG as SMALL
+from tiny_teachers import IMAGENET_VIEWS as VIEWS
 from torch.nn import functional
 
 from sas_jax.errors import ContractError, InputError, WeightsMissing
@@ -16,16 +19,12 @@ from sas_jax.teachers.imagenet import teacher as imagenet
 from sas_jax.teachers.imagenet import words
 from sas_jax.teachers.imagenet.evidence import ViewConfig, evidence_of
 from sas_jax.teachers.imagenet.network import (
-    Architecture,
     EfficientNetLite,
     renamed,
 )
 from sas_jax.weights import find
 from sas_jax.weights.cards import card
 
-TINY = Architecture(width=0.25, depth=1.0)
-VIEWS = ViewConfig(sides_px=(33, 48), step_px=(16, 33), crop_px=33, grid=6, batch=2)
-SMALL = imagenet.ImageNetConfig(VIEWS, least=1e-4, doubt=0.1)
 SIZES = [(40, 61), (1, 1), (7, 300), (31, 2)]
 
 

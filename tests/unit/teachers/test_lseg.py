@@ -5,6 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from tiny_teachers import LSEG as TINY
+from tiny_teachers import LSEG_CONFIG as SMALL
+from tiny_teachers import LSEG_TOWER as TOWER
 
 from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import ContractError, InputError, WeightsMissing
@@ -12,22 +15,8 @@ from sas_jax.registry import LoadOptions
 from sas_jax.teachers import checkpoint, clip_text, registry
 from sas_jax.teachers.lseg import teacher as lseg
 from sas_jax.teachers.lseg.config import LSegConfig
-from sas_jax.teachers.lseg.network import Architecture, LSegNet, architecture_of
+from sas_jax.teachers.lseg.network import LSegNet, architecture_of
 from sas_jax.text import clip_weights
-
-TINY = Architecture(
-    width=64,
-    hidden=128,
-    depth=4,
-    heads=1,
-    taps=(0, 1, 2, 3),
-    reassembled=(8, 16, 16, 16),
-    decoder=16,
-    features=512,
-    grid=6,
-)
-TOWER = clip_weights.Size(dim=512, width=64, layers=1, heads=1)
-SMALL = LSegConfig(base_size=96, crop_size=64)
 
 
 @pytest.fixture(autouse=True)

@@ -6,12 +6,18 @@ import torch
 from torch.nn import functional
 
 from sas_jax.errors import InputError
+from sas_jax.teachers.lseg import evaluate as batches
 from sas_jax.teachers.lseg.config import LSegConfig
-from sas_jax.teachers.lseg.evaluate import BLACK, evaluate
+from sas_jax.teachers.lseg.evaluate import BLACK
 
 SMALL = LSegConfig(base_size=192, crop_size=192, flip=False)
 SIZES = [(97, 131), (131, 97), (48, 64), (1, 1), (400, 7), (300, 300)]
 LINE = (1, 150)
+
+
+def evaluate(network, image, config):
+    """Return the vectors of a batch of one."""
+    return batches.evaluate(network, image, config)[0]
 
 
 def cells(images):
@@ -167,3 +173,12 @@ def test_a_grid_is_no_larger_than_half_the_base():
         size = tuple(int(n) for n in rng.integers(1, 400, 2))
         found = evaluate(cells, torch.zeros(1, 3, *size), SMALL)
         assert max(found.shape[1:]) == 96 and min(found.shape[1:]) >= 1
+
+
+@pytest.mark.parametrize("crop", [192, 96])
+def test_images_of_a_batch_are_looked_at_alike(crop):
+    images = torch.randn(3, 3, 97, 131, generator=torch.Generator().manual_seed(1))
+    config = LSegConfig(base_size=192, crop_size=crop, scales=(0.6, 1.0))
+    found = batches.evaluate(cells, images, config)
+    for image, one in zip(images, found, strict=True):
+        torch.testing.assert_close(one, evaluate(cells, image[None], config))

@@ -11,10 +11,10 @@ pytest.importorskip("diffusers")
 import diffusers
 import safetensors.torch
 import tiny_odise
+import tiny_teachers
 import torch
 import transformers
 
-from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import ContractError, InputError, WeightsMissing
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers import registry
@@ -26,30 +26,9 @@ from sas_jax.teachers.pretrained import load_pretrained
 from sas_jax.teachers.seem.vocabulary import vocabulary_of
 
 
-class Letters:
-    """A text tower that knows letters, in the classes' small space."""
-
-    def __init__(self, dim):
-        self.rows = np.random.default_rng(0).normal(size=(128, dim))
-        self.space = TextSpace("letters", "0" * 64, dim)
-
-    def encode(self, texts):
-        sums = [self.rows[[ord(c) % 128 for c in text]].sum(0) for text in texts]
-        return np.array(sums, np.float32)
-
-    def to(self, device):
-        return self
-
-    def close(self):
-        """There are no weights."""
-
-
 @pytest.fixture(scope="module")
 def teacher():
-    settings = OdiseSettings(short_side=70, long_side=150)
-    classes = Letters(tiny_odise.CONFIG.clip_dim)
-    network = tiny_odise.network()
-    return OdiseTeacher(network, classes, Letters(8), "random:0", settings)
+    return tiny_teachers.odise()
 
 
 def _image(height, width, seed=0):

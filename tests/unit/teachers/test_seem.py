@@ -1,7 +1,6 @@
 """SEEM's adapter at a tiny size: images of any size, any names, nothing found."""
 
 import dataclasses
-import zlib
 
 import numpy as np
 import pytest
@@ -10,76 +9,17 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
+from tiny_teachers import SEEM as TINY
+from tiny_teachers import Shared, tokenize
+from tiny_teachers import seem as teacher
 
-from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import ContractError, InputError
 from sas_jax.teachers.contracts import check_segments
 from sas_jax.teachers.seem import names, panoptic, vocabulary
 from sas_jax.teachers.seem import teacher as seem_teacher
 from sas_jax.teachers.seem.architecture import Architecture
-from sas_jax.teachers.seem.config import SeemConfig
 from sas_jax.teachers.seem.network import untrained
-from sas_jax.teachers.seem.teacher import SeemTeacher, to_input
-
-END = 63
-TINY = Architecture(
-    embed_dim=16,
-    depths=(1, 1, 1, 1),
-    focal_levels=(2, 2, 2, 2),
-    pixel_dim=32,
-    mask_dim=24,
-    encoder_layers=1,
-    hidden_dim=64,
-    heads=4,
-    ffn_dim=48,
-    decoder_layers=4,
-    queries=12,
-    space_dim=16,
-    text_dim=32,
-    text_layers=1,
-    text_heads=4,
-    text_context=20,
-    text_vocabulary=END + 1,
-)
-
-
-class Shared:
-    """A text tower whose vectors do not matter."""
-
-    space = TextSpace("letters", "random:0", 8)
-
-    def encode(self, texts):
-        return np.full((len(texts), 8), 8**-0.5, np.float32)
-
-    def to(self, device):
-        self.device = device
-
-    def close(self):
-        """There are no weights."""
-
-
-def tokenize(texts):
-    """Return a token per word, then the end, then zeros."""
-    out = np.zeros((len(texts), TINY.text_context), np.int64)
-    for row, text in zip(out, texts, strict=True):
-        words = [1 + zlib.crc32(word.encode()) % (END - 1) for word in text.split()]
-        row[: len(words)] = words
-        row[len(words)] = END
-    return out
-
-
-def teacher(seed=2, sure=True, **settings):
-    network = untrained(seed, TINY)
-    if not sure:
-        torch.nn.init.constant_(network.logit_scale, -5.0)
-    return SeemTeacher(
-        network,
-        Shared(),
-        f"random:{seed}",
-        config=SeemConfig(short_side=64, **settings),
-        tokenize=tokenize,
-        sentences=("{}.", "a photo of a {}."),
-    )
+from sas_jax.teachers.seem.teacher import to_input
 
 
 def picture(height, width, seed=0):
@@ -140,7 +80,7 @@ def test_other_names_are_asked_for_when_wanted(names):
     ],
 )
 def test_unusable_vocabularies_are_refused(names, told):
-    with pytest.raises(InputError, match=f"seem: a vocabulary.*{told}"):
+    with pytest.raises(InputError, match=f"masks: a vocabulary.*{told}"):
         teacher().segment([picture(48, 64)], names)
 
 

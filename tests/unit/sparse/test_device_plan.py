@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import ContractError, InputError
+from sas_jax.sparse import device_plan, plan
 from sas_jax.sparse import keys as voxel_keys
-from sas_jax.sparse import plan
+from sas_jax.sparse.native import neighbours as native_neighbours
 from sas_jax.sparse.native import plan as native_plan
 from sas_jax.sparse.plan_spec import MINKUNET, Kernel, PlanSpec
 from sas_jax.sparse.rungs import Rung, exact_rung
-from sas_jax.sparse.xla import plan as xla_plan
+from sas_jax.sparse.xla import neighbours as xla_neighbours
 
 RUNG = Rung((512, 448, 420, 400, 384))
 CAPACITY = 450
-build = jax.jit(xla_plan.build_plan, static_argnames=("rung", "spec"))
+build = jax.jit(device_plan.build_plan, static_argnames=("rung", "spec"))
 
 
 def random_voxels(seed, count=400, batches=3, extent=12):
@@ -40,7 +41,7 @@ def check_equal(coords, rung=RUNG, capacity=CAPACITY, spec=MINKUNET):
     expected, order = plan.build_plan(coords, rung, spec=spec, duplicates="first")
     rows = padded(coords, capacity)
     built = build(rows, np.int32(len(coords)), rung=rung, spec=spec)
-    xla_plan.check(built, repeated_ok=True)
+    device_plan.check(built, repeated_ok=True)
     assert jax.tree.structure(built.plan) == jax.tree.structure(expected)
     for got, wanted in zip(*map(jax.tree.leaves, (built.plan, expected)), strict=True):
         assert got.dtype == wanted.dtype
@@ -119,7 +120,7 @@ def test_the_first_of_repeated_voxels_is_kept_and_reported():
     built = check_equal(np.concatenate([coords, coords[::-1][:7]]))
     assert built.num_repeated == 7
     with pytest.raises(InputError, match="7 that repeat"):
-        xla_plan.check(built)
+        device_plan.check(built)
 
 
 @pytest.mark.parametrize("level", [0, 3])
@@ -133,7 +134,7 @@ def test_an_overflow_is_a_flag_and_an_empty_plan(level):
     assert built.overflowed[level]
     assert not built.overflowed[:level].any()
     with pytest.raises(InputError, match=rf"at levels \[{level}"):
-        xla_plan.check(built)
+        device_plan.check(built)
     empty, _ = plan.build_plan(np.zeros((0, 4), np.int32), rung)
     jax.tree.map(np.testing.assert_array_equal, built.plan, empty)
     assert (built.order == -1).all()
@@ -154,7 +155,7 @@ def test_a_coordinate_that_no_key_holds_is_a_flag(column, value):
     coords[11, column] = value
     built = build(padded(coords), np.int32(len(coords)), rung=RUNG)
     with pytest.raises(InputError, match="within what a key"):
-        xla_plan.check(built)
+        device_plan.check(built)
     assert built.plan.levels[0].num_valid == 0
 
 
@@ -169,7 +170,7 @@ def test_numbers_of_voxels_share_one_program():
     @jax.jit
     def count(coords, num_voxels):
         traces.append(1)
-        return xla_plan.build_plan(coords, num_voxels, RUNG).num_repeated
+        return device_plan.build_plan(coords, num_voxels, RUNG).num_repeated
 
     for seed, rows in ((1, 300), (2, 20)):
         coords = random_voxels(seed, rows)
@@ -178,7 +179,7 @@ def test_numbers_of_voxels_share_one_program():
 
 
 def test_it_lowers_for_cpu_cuda_and_tpu_without_64_bit_integers():
-    function = jax.jit(functools.partial(xla_plan.build_plan, rung=RUNG))
+    function = jax.jit(functools.partial(device_plan.build_plan, rung=RUNG))
     shapes = (jax.ShapeDtypeStruct((CAPACITY, 4), jnp.int32),
               jax.ShapeDtypeStruct((), jnp.int32))  # fmt: skip
     platforms = ("cpu", "cuda", "tpu")
@@ -193,10 +194,49 @@ def test_it_lowers_for_cpu_cuda_and_tpu_without_64_bit_integers():
 
 def test_a_rung_of_other_levels_is_refused():
     with pytest.raises(ContractError, match="capacities of 5 levels"):
-        xla_plan.build_plan(jnp.zeros((3, 4), jnp.int32), np.int32(3), Rung((8, 8)))
+        device_plan.build_plan(jnp.zeros((3, 4), jnp.int32), np.int32(3), Rung((8, 8)))
 
 
 def test_other_arrays_are_refused():
     for coords in (np.zeros((3, 3), np.int32), np.zeros((3, 4), np.float32)):
         with pytest.raises(InputError, match=r"int32 coords \[N, 4\]"):
-            xla_plan.build_plan(jnp.asarray(coords), np.int32(3), RUNG)
+            device_plan.build_plan(jnp.asarray(coords), np.int32(3), RUNG)
+
+
+@pytest.fixture
+def on_device(monkeypatch):
+    """Place plans as on a GPU, with the search of plain XLA."""
+    monkeypatch.setattr(native_neighbours, "is_available", lambda: True)
+    monkeypatch.setattr(native_neighbours, "search", xla_neighbours.search)
+
+
+@pytest.mark.usefixtures("on_device")
+@pytest.mark.parametrize("count", [0, 1, 400])
+@pytest.mark.parametrize("rung", [None, RUNG])
+def test_a_plan_is_placed_where_the_search_is(count, rung):
+    coords = random_voxels(7, 400)[:count]
+    expected, order = plan.build_plan(coords, rung)
+    placed, placed_order = device_plan.place_plan(coords, rung)
+    np.testing.assert_array_equal(placed_order[: len(order)], order)
+    assert jax.tree.structure(placed) == jax.tree.structure(expected)
+    for got, wanted in zip(*map(jax.tree.leaves, (placed, expected)), strict=True):
+        assert isinstance(got, jax.Array)
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.usefixtures("on_device")
+def test_what_the_host_refuses_is_refused_where_the_plan_is_placed():
+    coords = random_voxels(7, 30)
+    with pytest.raises(InputError, match="distinct voxels"):
+        device_plan.place_plan(np.concatenate([coords, coords[:1]]))
+    with pytest.raises(InputError, match="voxel coordinates in"):
+        device_plan.place_plan(coords + np.int32([0, 1 << 18, 0, 0]))
+    with pytest.raises(InputError, match="rung of at least"):
+        device_plan.place_plan(coords, Rung((8, 8, 8, 8, 8)))
+    with pytest.raises(InputError, match="higher rung"):
+        device_plan.place_plan(coords, Rung((64, 1, 1, 1, 1)))
+
+
+def test_without_a_kernel_the_host_builds_the_plan():
+    placed, _ = device_plan.place_plan(random_voxels(7, 30))
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(placed))
