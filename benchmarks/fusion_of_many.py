@@ -1,4 +1,4 @@
-"""Fusion of two to six teachers on rooms: every choice of them, every way to fuse.
+"""Fusion of two to seven teachers on rooms: every choice of them, every way to fuse.
 
   python benchmarks/fusion_of_many.py --folder=/tmp/designs --designs=held-out:0
     --weights randomised=runs/random0/both plain=runs/plain0/both
@@ -37,12 +37,7 @@ def main() -> None:
     parser.add_argument("--rooms", type=int, default=6)
     parser.add_argument("--frame_stride", type=int, default=2)
     args = parser.parse_args()
-    chosen = {name: (name, None) for name in SHIPPED}
-    for label, source in (each.split("=", 1) for each in args.weights):
-        for name in SHIPPED[:2]:
-            path = pathlib.Path(source) / f"{name.replace('-', '_')}.safetensors"
-            chosen[f"{label}-{name}"] = (name, path)
-    teachers, texts = rooms.load(chosen), rooms.class_texts()
+    teachers, texts = rooms.load(chosen_teachers(args.weights)), rooms.class_texts()
     scans = rooms.rooms(args.designs, args.rooms, args.folder)
     made = rooms.scenes(scans, teachers, args.folder, args.frame_stride)
     tables = [measured(name, t, args.folder) for name, t in teachers.items()]
@@ -59,6 +54,16 @@ def main() -> None:
         measure.append(RESULTS, row | {"miou": round(float(np.nanmean(each)), 1)})
     for size in range(2, len(names) + 1):
         of_size(size, kept, names, tables, alone, what)
+
+
+def chosen_teachers(weights: list[str]) -> dict:
+    """Return what `rooms.load` takes: the shipped teachers, and pairs of weights."""
+    chosen = {name: (name, None) for name in SHIPPED}
+    for label, source in (each.split("=", 1) for each in weights):
+        for name in SHIPPED[:2]:
+            path = pathlib.Path(source) / f"{name.replace('-', '_')}.safetensors"
+            chosen[f"{label}-{name}"] = (name, path)
+    return chosen
 
 
 def measured(name: str, teacher, folder: pathlib.Path) -> np.ndarray:
