@@ -4,9 +4,9 @@
     --weights randomised=runs/random0/both plain=runs/plain0/both
 
 Eq. 3 looks for a class on the images of that class alone: a teacher that says it
-everywhere is never contradicted. `confusion` counts within the masks of all classes
-what each teacher says there, and takes the IoU of a class from shares of masks: right,
-missed, and said of other classes. Needs the features of `fusion_of_many.py`.
+everywhere is never contradicted. With --capability_score=all, here `all`, what it says
+falsely on the images of other classes counts too. Needs the features of
+`fusion_of_many.py`.
 """
 
 import argparse
@@ -19,7 +19,11 @@ import numpy as np
 import rooms_teachers as rooms
 
 from sas_jax.capability import store
-from sas_jax.capability.measure import teacher_prediction
+from sas_jax.capability.measure import (
+    alarmed_scores,
+    class_shares,
+    teacher_prediction,
+)
 
 
 def main() -> None:
@@ -34,13 +38,13 @@ def main() -> None:
     del chosen["imagenet"]  # two seconds an image
     teachers, texts = rooms.load(chosen), rooms.class_texts()
     measured = [rooms.capability(t, args.folder) for t in teachers.values()]
-    confused = [by_confusion(t, args.folder) for t in teachers.values()]
+    confused = [by_all_images(t, args.folder) for t in teachers.values()]
     scans = rooms.rooms(args.designs, args.rooms, args.folder)
     made = rooms.scenes(scans, teachers, args.folder, args.frame_stride)
     kept = [many.room(scene, texts) for scene in made]
     every = list(range(len(teachers)))
     alone = np.stack([many.iou(kept, "best", [k]) for k in every])
-    tables = {"paper": np.stack(measured), "confusion": np.stack(confused)}
+    tables = {"own": np.stack(measured), "all": np.stack(confused)}
     tables["oracle"] = np.nan_to_num(alone / 100)
     what = {"designs": args.designs, "rooms": args.rooms}
     for way, table in tables.items():
@@ -62,18 +66,15 @@ def main() -> None:
         measure.append("capability_alarms", row)
 
 
-def by_confusion(teacher, folder: pathlib.Path) -> np.ndarray:
+def by_all_images(teacher, folder: pathlib.Path) -> np.ndarray:
     """Return the IoU of every class from what is said within the masks of all."""
     names = rooms.WORDS.names
-    share = np.zeros((len(names), len(names)))
+    shares = np.zeros((len(names), len(names)))
     for index, name in enumerate(names):
         entry = store.read_images(folder / "capability", name)
-        says = teacher_prediction(teacher, entry.images, names, rooms.CAPABILITY)
-        within = says[entry.refined & (says >= 0)]
-        count = np.bincount(within, minlength=len(names))
-        share[index] = count / max(count.sum(), 1)
-    right = np.diag(share)
-    return right / (1 + share.sum(0) - right)
+        said = teacher_prediction(teacher, entry.images, names, rooms.CAPABILITY)
+        shares[index] = class_shares(entry.refined, said, len(names))
+    return alarmed_scores(shares)
 
 
 if __name__ == "__main__":
