@@ -73,6 +73,20 @@ def golden() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def small_golden() -> pathlib.Path:
+    """Folder with those of them that are small enough to lie in the repository."""
+    return ROOT / "tests" / "golden" / "small"
+
+
+@pytest.fixture(scope="session")
+def gaussians_golden(small_golden) -> pathlib.Path:
+    """Golden Gaussians: all of them where they are, else the small ones."""
+    folder = _golden_folder()
+    full = None if folder is None else folder / "gaussians"
+    return full if full and full.is_dir() else small_golden / "gaussians"
+
+
+@pytest.fixture(scope="session")
 def root() -> pathlib.Path:
     """Root folder of the repository."""
     return ROOT
