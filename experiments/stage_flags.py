@@ -20,6 +20,9 @@ from sas_jax.datasets.scannet import ScanNet
 from sas_jax.datasets.scannetpp import ScanNetPP
 from sas_jax.distill.config import RunConfig, TrainConfig, named_augmentation
 from sas_jax.fusion.fuse import FuseConfig
+from sas_jax.instances.matching import MIN_POINTS
+from sas_jax.instances.naming import NamingConfig
+from sas_jax.instances.proposals import ProposalConfig
 from sas_jax.lifting.config import ExtractConfig, LiftConfig
 from sas_jax.models.config import StudentConfig
 from sas_jax.registry import Precision
@@ -231,6 +234,34 @@ TRAIN_RUN = config_flags.define(
     ),
 )
 
+config_flags.heading("Proposals", "segment_instances")
+PROPOSALS = config_flags.define(
+    ProposalConfig,
+    names={
+        "crease": "proposal_crease",
+        "min_points": "proposal_min_points",
+        "least": "proposal_least",
+        "max_share": "proposal_max_share",
+        "same": "proposal_same",
+        "most": "proposals",
+        "neighbors": "proposal_neighbors",
+    },
+)
+config_flags.heading("Instances", "segment_instances", "evaluate")
+MIN_REGION = flags.DEFINE_integer(
+    "min_region", MIN_POINTS, "Points of an instance that is scored, at least.", 1
+)
+NAMING = config_flags.define(
+    NamingConfig,
+    names={
+        "reading": "naming",
+        "top_k": "naming_top_k",
+        "rank": "instance_score",
+        "temperature": "naming_temperature",
+        "asked": "naming_classes",
+    },
+)
+
 config_flags.heading("")
 
 
@@ -242,7 +273,16 @@ def check() -> None:
     """
     ROOM_SET.make(rooms=ROOM.make(), write=rooms_written())
     EXTRACT.make(lift=LIFT.make())
-    for flags_of in (SYNTHESIS, CAPABILITY, SUPERPOINT, FUSE, NETWORK, TRAIN_RUN):
+    for flags_of in (
+        SYNTHESIS,
+        CAPABILITY,
+        SUPERPOINT,
+        FUSE,
+        NETWORK,
+        TRAIN_RUN,
+        PROPOSALS,
+        NAMING,
+    ):
         flags_of.make()
     TRAIN.make()
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64, Int32
 
 from sas_jax.checks import in_range
+from sas_jax.gaussians.splats import Splats
 
 SIGMAS = 3.33
 """Half an ellipse's box in standard deviations; beyond, alpha is less than 1/255."""
@@ -95,6 +96,11 @@ class Projected(NamedTuple):
     conics: Float[Array, "G 3"]
     opacities: Float[Array, " G"]
     radii: Int32[Array, "G 2"]
+
+
+def gaussians_of(splats: Splats) -> Gaussians:
+    """Return the parameters of a file's Gaussians as f32 arrays of JAX."""
+    return Gaussians(*(jnp.asarray(getattr(splats, n)) for n in Gaussians._fields))
 
 
 def camera_of(

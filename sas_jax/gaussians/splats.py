@@ -80,6 +80,28 @@ class Splats:
         return dataclasses.replace(self, **rows)
 
 
+def half_turn(splats: Splats) -> Splats:
+    """Return Gaussians after half a turn about x, which changes y and z in sign.
+
+    It leads from right, up, back (the axes of .spz) to right, down, forward (those of
+    PLY files and of cameras), and back. Of a harmonic of degree l and order m it
+    changes the sign by -1 for m < 0, where y stands once too often, and by
+    (-1)^(l + m) for z.
+    """
+    flip = np.array([1, -1, -1], np.float32)
+    signs = [
+        (-1 if m < 0 else 1) * (-1) ** (degree + m)
+        for degree in range(splats.degree + 1)
+        for m in range(-degree, degree + 1)
+    ]
+    return dataclasses.replace(
+        splats,
+        means=splats.means * flip,
+        rotations=splats.rotations * np.array([1, 1, -1, -1], np.float32),
+        sh=splats.sh * np.array(signs, np.float32)[:, None],
+    )
+
+
 def checked_splats(
     means: Float[np.ndarray, "G 3"],
     scales: Float[np.ndarray, "G 3"],

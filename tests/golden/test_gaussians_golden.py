@@ -48,8 +48,7 @@ class Case:
         self.cameras = len(self.data["in.viewmats"])
         self.gaussians = Gaussians(*(self.array(f"in.{k}") for k in PARAMETERS))
         self.is_sh = "in.sh" in self.data
-        sh = self.is_sh and (int(name[-1]) + 1) ** 2
-        self.features = self.array("in.sh")[:, :sh] if sh else self.array("in.feats")
+        self.features = self.array("in.sh" if self.is_sh else "in.feats")
         has_background = "in.backgrounds" in self.data
         self.backgrounds = self.array("in.backgrounds") if has_background else None
 
@@ -70,7 +69,8 @@ class Case:
     def render(self, inputs, camera, background, pairs):
         gaussians, features = inputs
         if self.is_sh:
-            features = sh_colours(gaussians.means, features, camera.viewmat)
+            sh = features[:, : (int(self.name[-1]) + 1) ** 2]
+            features = sh_colours(gaussians.means, sh, camera.viewmat)
         return raster.render(
             gaussians,
             features,

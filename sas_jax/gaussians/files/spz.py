@@ -48,7 +48,9 @@ class _Header:
 
 
 def read_spz(path: pathlib.Path) -> Splats:
-    """Read a file, in its own axes (right, up, back, unless its writer kept others).
+    """Read a file, in its own axes: right, up, back, unless its writer kept others.
+
+    `splats.half_turn` leads to those of PLY files.
 
     Raises:
       InputError: for a missing, damaged or empty file and for another version; the
