@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int, Shaped, UInt32
 
 from sas_jax.gaussians.files.activations import scale_of_log
+from sas_jax.gaussians.files.columns import planar, side_by_side
 from sas_jax.gaussians.splats import C0, COEFFICIENTS, Splats, checked_splats
 from sas_jax.scenes.ply_elements import Columns
 
@@ -109,16 +110,26 @@ def with_largest(
 
 
 def _rest(columns: Columns, num: int) -> Float32[np.ndarray, "G K 3"]:
-    """Return coefficients above degree 0; bytes are middles of steps from -4 to 4."""
-    count = len(columns)
-    if count % 3 or count // 3 + 1 not in COEFFICIENTS:
-        raise ValueError(f"{count} properties f_rest_* of compressed Gaussians")
-    found = np.zeros((num, count // 3, 3), np.float32)
-    for i in range(count):
-        column = _column(columns, f"f_rest_{i}")
-        if len(column) != num:
-            raise ValueError(f"{len(column)} rows of sh for {num} Gaussians")
-        share = (column.astype(np.float32) + np.float32(0.5)) / 256
-        share = np.where(column == 0, 0, np.where(column == 255, 1, share))
-        found[:, i % (count // 3), i // (count // 3)] = (share - 0.5) * 8
-    return found
+    """Return coefficients above degree 0."""
+    names = [f"f_rest_{i}" for i in range(len(columns))]
+    if len(names) % 3 or len(names) // 3 + 1 not in COEFFICIENTS:
+        raise ValueError(f"{len(names)} properties f_rest_* of compressed Gaussians")
+    taken = {name: _column(columns, name) for name in names}
+    for column in taken.values():
+        if column.dtype != np.uint8 or len(column) != num:
+            raise ValueError(
+                f"{len(column)} rows of sh in {column.dtype} for {num} Gaussians, of "
+                "which each has one in bytes"
+            )
+    codes = side_by_side(taken, {"sh": planar(names)}, np.uint8)["sh"]
+    return _COEFFICIENT[codes].reshape(num, len(names) // 3, 3)
+
+
+def _coefficients() -> Float32[np.ndarray, " 256"]:
+    """Return what bytes stand for: the middles of steps from -4 to 4, and both ends."""
+    share = (np.arange(256, dtype=np.float32) + np.float32(0.5)) / 256
+    share[0], share[255] = 0, 1
+    return (share - np.float32(0.5)) * 8
+
+
+_COEFFICIENT = _coefficients()

@@ -11,7 +11,6 @@ import pathlib
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float32, Shaped
 
 from sas_jax.errors import InputError
 from sas_jax.gaussians.files import compressed_ply
@@ -21,6 +20,7 @@ from sas_jax.gaussians.files.activations import (
     opacity_of_logit,
     scale_of_log,
 )
+from sas_jax.gaussians.files.columns import planar, side_by_side
 from sas_jax.gaussians.splats import COEFFICIENTS, Splats, checked_splats
 from sas_jax.scenes.ply_elements import Columns, read_elements
 from sas_jax.scenes.ply_write import write_ply
@@ -35,9 +35,6 @@ _DC = ("f_dc_0", "f_dc_1", "f_dc_2")
 _UNUSED = ("nx", "ny", "nz")
 LABEL, FEATURE = "label", "semantic_"
 """Properties of our own: whole numbers, and channels as Feature 3DGS names them."""
-# A block's rows (a quarter of a kilobyte each) stay in the second cache while every
-# column is read from them.
-_ROWS_AT_ONCE = 2048
 
 
 def read_ply(path: pathlib.Path) -> Splats:
@@ -79,9 +76,8 @@ def _splats(vertex: Columns, path: pathlib.Path) -> Splats:
             f"splat ply: {', '.join(str(3 * k - 3) for k in COEFFICIENTS)} properties "
             f"f_rest_* are required, got {len(rest)} ({path}). Export whole degrees."
         )
-    degrees = [rest[k :: len(rest) // 3] for k in range(len(rest) // 3)]
     semantic = _counted(columns, FEATURE, path)
-    groups = dict(_PLAIN, sh=(*_DC, *(name for rgb in degrees for name in rgb)))
+    groups = dict(_PLAIN, sh=(*_DC, *planar(rest)))
     if semantic:
         groups["features"] = tuple(semantic)
     labels = columns.get(LABEL)
@@ -92,7 +88,7 @@ def _splats(vertex: Columns, path: pathlib.Path) -> Splats:
         logging.warning(
             "splat ply: not read: %s%s (%s)", ", ".join(left[:8]), more, path
         )
-    got = _side_by_side(columns, groups)
+    got = side_by_side(columns, groups)
     return checked_splats(
         got["means"],
         scale_of_log(got["scales"]),
@@ -115,26 +111,6 @@ def _counted(columns: Mapping[str, object], stem: str, path: pathlib.Path) -> li
             f"called {missing[0]} ({path}). Export the file again."
         )
     return wanted
-
-
-def _side_by_side(
-    columns: Mapping[str, Shaped[np.ndarray, " G"]],
-    groups: Mapping[str, tuple[str, ...]],
-) -> dict[str, Float32[np.ndarray, "G C"]]:
-    """Return matrices of columns that are interleaved in memory, block by block."""
-    rows = len(columns["x"])
-    found = {n: np.empty((rows, len(g)), np.float32) for n, g in groups.items()}
-    pairs = [
-        (columns[name], found[group][:, place])
-        for group, names in groups.items()
-        for place, name in enumerate(names)
-    ]
-    with np.errstate(over="ignore"):  # f64 that f32 does not hold is refused later
-        for first in range(0, rows, _ROWS_AT_ONCE):
-            block = slice(first, first + _ROWS_AT_ONCE)
-            for column, target in pairs:
-                target[block] = column[block]
-    return found
 
 
 def write_plain_ply(path: str | pathlib.Path, splats: Splats) -> None:
