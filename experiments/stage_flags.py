@@ -12,7 +12,7 @@ import typing
 import config_flags
 from absl import flags
 
-from sas_jax.capability.config import CapabilityConfig, SynthesisConfig
+from sas_jax.capability.config import CapabilityConfig, Score, SynthesisConfig
 from sas_jax.datasets.capture import CaptureDataset
 from sas_jax.datasets.geometry import Geometry
 from sas_jax.datasets.nuscenes import NuScenes
@@ -178,6 +178,13 @@ VOCABULARY = flags.DEFINE_string(
 )
 SYNTHESIS = config_flags.define(SynthesisConfig)
 CAPABILITY = config_flags.define(CapabilityConfig, names={"seed": "capability_seed"})
+CAPABILITY_SCORE = flags.DEFINE_enum(
+    "capability_score",
+    "own",
+    typing.get_args(Score),
+    "own: a class on the images of that class, Eq. 3. all: what a teacher says falsely "
+    "on the images of other classes counts too; for teachers of unlike strength.",
+)
 CAPABILITY_FROM = flags.DEFINE_list(
     "capability_from",
     [],
