@@ -45,7 +45,8 @@ class RenderConfig:
     least_compensation: float = 0.0
 
     def __post_init__(self) -> None:
-        in_range("render", "alpha_cap", self.alpha_cap, 0, 1, above=True)
+        # Nothing more opaque passes the stop; gradients divide by what is let through.
+        in_range("render", "alpha_cap", self.alpha_cap, 0, 0.9999, above=True)
         in_range("render", "near_m", self.near_m, 0, above=True)
         in_range("render", "far_m", self.far_m, self.near_m, above=True)
         in_range("render", "blur_px2", self.blur_px2, 0, above=True)

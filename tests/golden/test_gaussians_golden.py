@@ -170,8 +170,9 @@ def test_f64(gaussians_golden, f64, name):
     check_images(case, images, everywhere, bounds)
     for key, got in grads.items():
         want = case.data[f"grad64.{key}"]
-        # Some were rounded to f32 to be stored.
-        bound = 2.0**-23 if want.dtype == np.float32 else 1e-10
+        # Some were rounded to f32 to be stored; sums of thousands of terms in another
+        # order, and divisions by 1 - alpha down to 1e-3, cost a digit.
+        bound = 2.0**-23 if want.dtype == np.float32 else 10 * F64
         assert relative(np.asarray(got), want) <= bound, key
 
 

@@ -9,10 +9,12 @@ import pytest
 
 from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import ContractError, InputError
+from sas_jax.gaussians.files.compressed_ply import decode
 from sas_jax.gaussians.files.formats import read_splats, write_splats
 from sas_jax.gaussians.files.sidecar import load_sidecar, save_sidecar
 from sas_jax.gaussians.files.spz import write_spz
-from sas_jax.gaussians.splats import COEFFICIENTS, checked_splats
+from sas_jax.gaussians.splats import C0, COEFFICIENTS, checked_splats
+from sas_jax.scenes.ply_elements import read_elements
 
 FIELDS = ("means", "scales", "rotations", "opacities", "sh")
 HEAD = "ply\nformat binary_little_endian 1.0\nelement vertex 300\n"
@@ -154,6 +156,20 @@ def test_broken_compressed_ply(tmp_path, small_golden, change, word):
     path = tmp_path / "a.ply"
     path.write_bytes(change(source.read_bytes()))
     refused(path, word)
+
+
+def test_old_compressed_files_have_no_bounds_of_colours(small_golden):
+    source = small_golden / "gaussians/formats/playcanvas_compressed_sh3.ply"
+    elements = read_elements(source)
+    for name in list(elements["chunk"]):
+        if name[-1] in "rgb":
+            del elements["chunk"][name]
+    codes = elements["vertex"]["packed_color"].astype(np.int64)
+    del elements["sh"]
+    got = decode(elements, "here")
+    red = (codes >> 24) / 255
+    np.testing.assert_allclose(got.sh[:, 0, 0] * C0 + 0.5, red, atol=1e-6)
+    assert got.degree == 0
 
 
 @pytest.mark.parametrize("version", [2, 3])
