@@ -73,6 +73,12 @@ def golden() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def small_golden() -> pathlib.Path:
+    """Folder with those of them that are small enough to lie in the repository."""
+    return ROOT / "tests" / "golden" / "small"
+
+
+@pytest.fixture(scope="session")
 def root() -> pathlib.Path:
     """Root folder of the repository."""
     return ROOT
