@@ -223,9 +223,8 @@ def _models() -> list[tuple[object, ...]]:
         options = settings.model_options(name)
         files = sorted(_files_of(name, module, options.weights))
         sums = memo.value(f"weights/{name}", files, lambda f=files: _sum(f))
-        found.append(
-            (name, options.weights, options.label_space, options.settings, sums)
-        )
+        asked = options.label_space, options.vocabulary, options.precision
+        found.append((name, options.weights, *asked, options.settings, sums))
     return found
 
 

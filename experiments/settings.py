@@ -292,6 +292,7 @@ def model_options(name: str) -> LoadOptions:
         stage_flags.DOWNLOAD.value,
         compat(),
         label_space(),
+        vocabulary(stage_flags.VOCABULARY.value).names,
         made.make(**common) if made else None,
         "f32" if name in captioners else stage_flags.PRECISION.value,
     )

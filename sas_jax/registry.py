@@ -34,6 +34,7 @@ class LoadOptions:
       compat: which recipe, for models where paper and authors' code differ.
       label_space: text space that a mask teacher's labels are encoded in; None means
         the model's own.
+      vocabulary: names that a teacher of any names is asked for; none means its own.
       settings: the model's configuration, of its own class; None means its defaults.
       precision: of what a teacher computes with images; loaders need not know it.
     """
@@ -43,6 +44,7 @@ class LoadOptions:
     download: bool = False
     compat: Compat = "paper"
     label_space: str | None = None
+    vocabulary: tuple[str, ...] = ()
     settings: Any = None
     precision: Precision = "f32"
 

@@ -15,8 +15,9 @@ LARGE = ("lseg", "seem")
 SIZE = "tiny" if rows.REHEARSE else "true"
 BATCHES = (1, 2) if rows.REHEARSE else (1, 8)
 SECONDS = 0.0 if rows.REHEARSE else 1.5
-# f16 rounds to 11 significant bits, bf16 to 8; networks have some thirty layers.
-ERROR = {"f32": 1e-3, "bf16": 0.1, "f16": 3e-2}
+# f16 rounds to 11 significant bits, bf16 to 8; networks have some thirty layers. In f32
+# evidence near a threshold of `imagenet` may fall on its other side.
+ERROR = {"f32": 1e-2, "bf16": 0.1, "f16": 3e-2}
 
 
 def main() -> None:

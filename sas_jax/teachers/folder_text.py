@@ -11,6 +11,7 @@ import torch
 import transformers
 from jaxtyping import Float
 
+from sas_jax.teachers.precision import exact
 from sas_jax.text import clip_weights, folder_files
 
 
@@ -29,6 +30,7 @@ class TorchFolderText:
         self._known: dict[str, np.ndarray] = {}
 
     @torch.no_grad()
+    @exact()
     def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "n C"]:
         """Return one unit vector per text.
 

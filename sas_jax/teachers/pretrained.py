@@ -63,9 +63,10 @@ def reading(place: pathlib.Path, what: str) -> Iterator[None]:
     except (InputError, MemoryError):
         raise
     except Exception as error:
+        said = " ".join(str(error).split())  # these libraries speak in paragraphs
         raise InputError(
             f"{what}: a complete folder is required, got one that cannot be read "
-            f"({place}: {type(error).__name__}: {error}). Download it again."
+            f"({place}: {type(error).__name__}: {said}). Download it again."
         ) from error
 
 

@@ -68,6 +68,10 @@ ENTRIES: dict[str, Entry] = {
         "sas_jax.teachers.odise.teacher:load",
         needs=("torch", "transformers", "diffusers"),
     ),
+    "sam3": Entry("mask", "sas_jax.teachers.sam3:load"),
+    "grounded_sam2": Entry("mask", "sas_jax.teachers.grounded_sam2:load"),
+    "oneformer": Entry("mask", "sas_jax.teachers.oneformer:load"),
+    "eomt": Entry("mask", "sas_jax.teachers.eomt:load"),
     "colour-size": Entry(
         "captioner", "sas_jax.teachers.captions:load_colour_size", has_weights=False
     ),
@@ -86,6 +90,8 @@ ENTRIES: dict[str, Entry] = {
         "sas_jax.teachers.tap.captioner:load",
         needs=("torch", "cv2", "sentencepiece"),
     ),
+    "florence2": Entry("captioner", "sas_jax.teachers.florence2:load"),
+    "blip": Entry("captioner", "sas_jax.teachers.blip:load"),
     "none": Entry(
         "captioner", "sas_jax.teachers.captions:load_none", has_weights=False
     ),

@@ -65,7 +65,7 @@ def vocabulary_of(names: Sequence[str]) -> Vocabulary:
     if twice or len(asked) == 1 or not all(name.strip() for name in clean):
         none = "none" if len(asked) == 1 else "an empty one"
         raise InputError(
-            f"seem: a vocabulary of different names is required, got "
+            f"masks: a vocabulary of different names is required, got "
             f"{f'{twice[0]} twice' if twice else none}. Correct the list of classes."
         )
     return Vocabulary(asked, frozenset(asked) - _stuff(), void=_BACKGROUND)

@@ -253,6 +253,19 @@ def test_a_mesh_alone_is_answered_by_the_student(root, tmp_path):
     assert "a scan with images is required" in done.stderr.splitlines()[-1]
 
 
+def test_another_precision_is_another_question(root, tmp_path):
+    script = (
+        "import sys, due_stages; from absl import flags; "
+        "flags.FLAGS(sys.argv); print(due_stages._models())"
+    )
+    small = f"--teachers={','.join(TEACHERS)}"
+    told = [
+        call(root, tmp_path, "-c", script, small, f"--precision={kind}").stdout
+        for kind in ("f32", "f16", "f32")
+    ]
+    assert "rooms-dense" in told[0] and told[0] == told[2] != told[1]
+
+
 def test_teachers_that_are_not_there_have_their_own_word(root, tmp_path):
     capture = write_capture(tmp_path / "scan1")
     query = root / "experiments" / "query.py"

@@ -75,7 +75,7 @@ def frame(name, colour, shift_x=0.0):
     pose = np.eye(4)
     pose[0, 3] = shift_x
     intrinsics = np.array([[8.0, 0, 3.5], [0, 8.0, 2.5], [0, 0, 1]])
-    rgb = np.full((6, 8, 3), colour, np.uint8)
+    rgb = np.broadcast_to(colour, (6, 8, 3)).astype(np.uint8)
     return Frame(name, rgb, np.full((6, 8), 2, np.float32), intrinsics, pose)
 
 
@@ -141,7 +141,8 @@ class BrokenFrames(Frames):
 @pytest.mark.parametrize("batch", [1, 2, 4, 5])
 def test_a_broken_frame_leaves_the_others_their_bytes(batch):
     teacher = registry.load("rooms-dense", LoadOptions("random:0"))
-    frames = [frame(str(i), (40 * i, 255 - 40 * i, 7), 0.1 * i) for i in range(5)]
+    colours = np.random.default_rng(0).integers(0, 256, (5, 6, 8, 3))
+    frames = [frame(str(i), rgb, 0.1 * i) for i, rgb in enumerate(colours)]
     config = dataclasses.replace(NO_BORDER, batch=batch)
     seen = scene(frames)
     broken = dataclasses.replace(seen, frame_source=BrokenFrames(frames))

@@ -50,7 +50,7 @@ def test_missing_shipped_weights_say_how_to_make_them(tmp_path, monkeypatch):
 
 
 # Gigabytes of random numbers.
-LARGE = {"odise", "siglip2"}
+LARGE = {"odise", "sam3", "siglip2"}
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_other_names_are_asked_for_when_wanted(names):
     ],
 )
 def test_unusable_vocabularies_are_refused(names, told):
-    with pytest.raises(InputError, match=f"seem: a vocabulary.*{told}"):
+    with pytest.raises(InputError, match=f"masks: a vocabulary.*{told}"):
         teacher().segment([picture(48, 64)], names)
 
 
