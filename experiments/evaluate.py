@@ -11,11 +11,18 @@ ensemble/<run>, where each point has the feature, the student's or the fused one
 is nearer to a text. Where superpoints were made, each method has a second row,
 +superpoints, by class scores averaged over them.
 
+With --instances, masks are scored instead of points: average precision as ScanNet's,
+of the named instances and of the masks alone. Masks without classes are named by the
+features of each method. `truth`, the true masks, is the ceiling.
+
+  python experiments/evaluate.py --flagfile=rooms.flags --instances=truth,proposals
+
 Writes <workspace>/eval/<split>/<method>.json and skips what is up to date; with another
 --label_set or --compat=official into a folder of its own. Scenes without labels are
 left out; with --scenes, the scores of just these are shown and not kept.
 """
 
+import scored_instances
 import settings
 import stage_flags
 from absl import flags
@@ -33,13 +40,24 @@ from sas_jax.stages import command
 
 _METHODS = flags.DEFINE_list("methods", [], "What to score; default: all there is.")
 _ENSEMBLE = flags.DEFINE_bool("ensemble", False, "Score 2-D/3-D ensembles, too.")
-_PER_CLASS = flags.DEFINE_bool("per_class", True, "Show the IoU of every class.")
+_INSTANCES = flags.DEFINE_list(
+    "instances",
+    [],
+    "Instances to score instead of points: names of the workspace's, folders of "
+    "<scene>.npz or of ScanNet's submission files, or truth, the true masks.",
+)
+_PER_CLASS = flags.DEFINE_bool("per_class", True, "Show every class, too.")
 
 
 def main() -> None:
     """Score every method on every scene that is due, and print the tables."""
     for name in _METHODS.value:
         check_name(name)
+    if _INSTANCES.value:
+        scored_instances.evaluate(
+            _INSTANCES.value, _METHODS.value, per_class=_PER_CLASS.value
+        )
+        return
     scenes = label_keys()
     names = [scan.name for scan in scenes]
     wanted = [name.removesuffix(protocol.SUPERPOINTS) for name in _METHODS.value]

@@ -20,6 +20,8 @@ from sas_jax.datasets.scannet import ScanNet
 from sas_jax.datasets.scannetpp import ScanNetPP
 from sas_jax.distill.config import RunConfig, TrainConfig, named_augmentation
 from sas_jax.fusion.fuse import FuseConfig
+from sas_jax.instances.matching import MIN_POINTS
+from sas_jax.instances.naming import NamingConfig
 from sas_jax.lifting.config import ExtractConfig, LiftConfig
 from sas_jax.models.config import StudentConfig
 from sas_jax.registry import Precision
@@ -231,6 +233,21 @@ TRAIN_RUN = config_flags.define(
     ),
 )
 
+config_flags.heading("Instances", "evaluate")
+MIN_REGION = flags.DEFINE_integer(
+    "min_region", MIN_POINTS, "Points of an instance that is scored, at least.", 1
+)
+NAMING = config_flags.define(
+    NamingConfig,
+    names={
+        "reading": "naming",
+        "top_k": "naming_top_k",
+        "rank": "instance_score",
+        "temperature": "naming_temperature",
+        "asked": "naming_classes",
+    },
+)
+
 config_flags.heading("")
 
 
@@ -242,7 +259,15 @@ def check() -> None:
     """
     ROOM_SET.make(rooms=ROOM.make(), write=rooms_written())
     EXTRACT.make(lift=LIFT.make())
-    for flags_of in (SYNTHESIS, CAPABILITY, SUPERPOINT, FUSE, NETWORK, TRAIN_RUN):
+    for flags_of in (
+        SYNTHESIS,
+        CAPABILITY,
+        SUPERPOINT,
+        FUSE,
+        NETWORK,
+        TRAIN_RUN,
+        NAMING,
+    ):
         flags_of.make()
     TRAIN.make()
 

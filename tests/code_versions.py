@@ -45,6 +45,7 @@ STAGES = {
     "scores": tuple(
         f"sas_jax.evaluation.{part}" for part in ("protocol", "semantic", "passes")
     ),
+    "instances": ("sas_jax.instances.ap", "sas_jax.instances.postprocess"),
     "texts": _modules(towers.TOWERS),
 }
 """Stage -> the modules that its keys begin with."""

@@ -141,6 +141,19 @@ class Workspace:
         """File of a method's scores; a method is `<kind>/<name>`."""
         return self.scores_of(split) / f"{method.replace('/', '-')}.json"
 
+    def instances_of(self, name: str) -> pathlib.Path:
+        """Folder of the instances of all scenes that one way has found."""
+        return self.root / "instances" / plain_name("--instances", name)
+
+    def instances(self, name: str, scene: str) -> pathlib.Path:
+        """File of a scene's instances."""
+        return self.instances_of(name) / f"{plain_name('a scene', scene)}.npz"
+
+    def instance_scores(self, split: str, name: str) -> pathlib.Path:
+        """File of the scores of instances; a name may have a method's in it."""
+        folder = self.scores_of(split) / "instances"
+        return folder / f"{name.replace('/', '-')}.json"
+
     def answers(self, scene: str, source: str) -> pathlib.Path:
         """Folder of a scene's heat maps by one source: a student or a fusion."""
         folder = self.root / "queries" / plain_name("--scene", scene)

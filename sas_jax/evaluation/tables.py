@@ -27,8 +27,8 @@ def methods(evaluations: Sequence[Evaluation]) -> str:
         seen = evaluation.scores(unseen="ignored").miou
         means = [scores.over(evaluation.groups[g]) for g in groups]
         numbers = [scores.miou, scores.macc, scores.overall, seen, *np.ravel(means)]
-        lines.append([evaluation.name, str(number), *map(_percent, numbers)])
-    return _aligned(lines, left=(0,))
+        lines.append([evaluation.name, str(number), *map(percent, numbers)])
+    return aligned(lines, left=(0,))
 
 
 def classes(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
@@ -43,16 +43,18 @@ def classes(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
     lines = [["IoU of", "points", *numbers]]
     for index, name in enumerate(names):
         points = int(every[0].points[index])
-        found = [_percent(scores.iou[index]) for scores in every]
+        found = [percent(scores.iou[index]) for scores in every]
         lines.append([name, f"{points:,}" if points else "absent", *found])
-    return _aligned(lines, left=(0,))
+    return aligned(lines, left=(0,))
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
+    """Return a number with one decimal, or - where there is none."""
     return f"{value:.1f}" if np.isfinite(value) else "-"
 
 
-def _aligned(lines: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+def aligned(lines: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    """Return lines of cells as columns, flush right but for those of `left`."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shown = [
         "  ".join(

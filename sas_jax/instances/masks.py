@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int, Int32, Int64, UInt8
 from sas_jax.errors import ContractError, InputError
 
 NO_CLASS = -1
+_BYTES = 1024  # of each mask at once; 500 masks then take 16 MB as floats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +73,21 @@ class Instances:
 def packed_masks(masks: Bool[np.ndarray, "K P"]) -> UInt8[np.ndarray, "K B"]:
     """Return the bits of masks, as `Instances.packed` holds them."""
     return np.packbits(masks, axis=1)
+
+
+def shared_points(
+    first: UInt8[np.ndarray, "K B"], second: UInt8[np.ndarray, "L B"]
+) -> Int64[np.ndarray, "K L"]:
+    """Return how many points each mask shares with each other one; both as bits."""
+    counts = np.zeros((len(first), len(second)), np.int64)
+    for start in range(0, first.shape[1], _BYTES):
+        block = slice(start, start + _BYTES)
+        bits = [
+            np.unpackbits(part[:, block], axis=1).astype(np.float32)
+            for part in ((first,) if second is first else (first, second))
+        ]
+        counts += (bits[0] @ bits[-1].T).astype(np.int64)  # exact below 2^24 points
+    return counts
 
 
 def of_masks(

@@ -1,22 +1,22 @@
-"""List the 2-D models: what each is, and whether it can run on this machine.
+"""List the 2-D models: what each is and knows, and whether it can run here now.
 
 python -m sas_jax.teachers
 """
 
 import importlib.util
 import textwrap
-from collections.abc import Sequence
 
 from sas_jax.artefacts.cache import cache_folder
 from sas_jax.teachers.registry import ENTRIES, missing_needs
-from sas_jax.weights.cards import card, cards
+from sas_jax.weights.cards import Card, card, cards
 from sas_jax.weights.find import VARIABLE, found_files
 
 VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
 
 _KINDS = ("dense", "mask", "heat", "captioner", "text", "synthesizer", "prompter")
-_HEAD = ("name", "contract", "text space", "installed", "weights")
+_HEAD = ("name", "contract", "text space", "GB", "licence", "runs here")
+_WIDTH = 88
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -29,23 +29,39 @@ def rows() -> list[tuple[str, ...]]:
 
 def _row(name: str, kind: str) -> tuple[str, ...]:
     described = card(name)
+    parts = [part for part in described.files if not part.optional] if described else []
+    size = sum(part.size_gb for part in parts)
+    known = all(part.size_gb for part in parts)
+    licences = dict.fromkeys(part.licence for part in parts if part.licence)
+    return (
+        name,
+        kind,
+        (described.text_space if described else "") or "-",
+        (f"{size:.2g}" if known else "?") if parts else "-",
+        textwrap.shorten(", ".join(licences), 18, placeholder=" ...") or "-",
+        _runs(name, described),
+    )
+
+
+def _runs(name: str, described: Card | None) -> str:
     if name in ENTRIES:
         missing = missing_needs(ENTRIES[name])
     else:
         needs = described.needs if described else ()
         missing = [need for need in needs if importlib.util.find_spec(need) is None]
-    found = found_files(name)
-    return (
-        name,
-        kind,
-        (described.text_space if described else "") or "-",
-        f"no: {', '.join(missing)}" if missing else "yes",
-        _where(found) if described else "no card",
-    )
+    if missing:
+        return f"no {missing[0]}"
+    if described is None:
+        return "yes, no card"
+    return "no weights" if found_files(name) is None else "yes"
 
 
-def _where(found: Sequence[object] | None) -> str:
-    return "missing" if found is None else "here" if found else "with the package"
+def training() -> list[str]:
+    """Return what each model has seen, shortened; the whole is in docs/teachers.md."""
+    told = (f"{each.name}: {each.trained_on}" for each in cards().values())
+    return [
+        "  " + textwrap.shorten(line, _WIDTH - 2, placeholder=" ...") for line in told
+    ]
 
 
 def places() -> list[str]:
@@ -72,6 +88,8 @@ def main() -> None:
     for line in lines:
         cells = zip(line, widths, strict=True)
         print("  ".join(f"{cell:<{width}}" for cell, width in cells).rstrip())
+    seen = "Trained on; no zero-shot teacher for a benchmark whose labels it has seen"
+    print(f"\n{seen}", *training(), sep="\n")
     print("\nFiles", *places(), sep="\n")
     looked = (
         f"Weights are looked for where --weights=<name>=<path> says, in "
@@ -81,7 +99,7 @@ def main() -> None:
         "--weights=<name>=random:0 runs a model without any, as a smoke test. "
         "docs/teachers.md says more of each."
     )
-    print(f"\n{textwrap.fill(looked, 88)}")
+    print(f"\n{textwrap.fill(looked, _WIDTH)}")
 
 
 if __name__ == "__main__":

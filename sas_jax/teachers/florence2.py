@@ -3,17 +3,13 @@
 Source: Xiao et al., CVPR 2024, arXiv 2311.06242; its task REGION_TO_DESCRIPTION.
 """
 
-import pathlib
-import re
-from collections.abc import Sequence
-from typing import Protocol
-
 import torch
 import transformers
 
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers.contracts import Image
-from sas_jax.teachers.folders import edges_of, load_network, load_tokenizer
+from sas_jax.teachers.florence2_words import PLACE, Bart, Letters, Words
+from sas_jax.teachers.folders import edges_of, load_network
 from sas_jax.teachers.pixels import BICUBIC, IMAGENET, pixels_of
 from sas_jax.teachers.sentences import Box, BoxCaptioner
 
@@ -22,63 +18,7 @@ QUESTION = "What does the region {} describe?"
 EDGES = 768, 768
 
 _BINS = 1000  # of a side, each with a token
-_PLACE = re.compile(r"<loc_(\d+)>")
 _MOST_TOKENS = 40
-
-
-class Words(Protocol):
-    """Text to tokens and back.
-
-    Attributes:
-      id: names the vocabulary in keys.
-    """
-
-    id: str
-
-    def encode(self, text: str) -> list[int]:
-        """Return tokens, of places too, without a begin and an end."""
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of tokens, without the special ones."""
-
-
-class Bart:
-    """The vocabulary of a folder: BART's, and the tokens of places."""
-
-    def __init__(self, folder: pathlib.Path, tokens: int):
-        """Read `tokenizer.json`; raises as `load_tokenizer`."""
-        self._tokenizer = load_tokenizer(folder, NAME, tokens)
-        self.id = self._tokenizer.to_str()
-
-    def encode(self, text: str) -> list[int]:
-        """See `Words`."""
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """See `Words`."""
-        return self._tokenizer.decode(list(ids))
-
-
-class Letters:
-    """In BART's stead, whose vocabulary no package has: a token a byte.
-
-    For networks of random weights, which have nothing to say; places have the tokens
-    that they have in the published vocabulary.
-    """
-
-    id = "stand-in for a vocabulary"
-
-    def encode(self, text: str) -> list[int]:
-        """Return tokens 4..259, and 50269 for the first place."""
-        parts = _PLACE.split(text)  # text and numbers take turns
-        ids: list[int] = []
-        for number, part in enumerate(parts):
-            ids += [50269 + int(part)] if number % 2 else [4 + b for b in part.encode()]
-        return ids
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return "token7 token41" for 7, 41."""
-        return " ".join(f"token{i}" for i in ids if i > 3)
 
 
 class Florence2(BoxCaptioner):
@@ -122,7 +62,7 @@ class Florence2(BoxCaptioner):
             do_sample=False,
         ).tolist()
         # It may say where a thing is, too.
-        return _PLACE.sub("", self._words.decode(said)).strip()
+        return PLACE.sub("", self._words.decode(said)).strip()
 
 
 def place_of(box: Box, image: Image) -> str:

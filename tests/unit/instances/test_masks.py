@@ -3,8 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from sas_jax.artefacts.torch_write import write_torch
 from sas_jax.errors import ContractError, InputError
-from sas_jax.instances import files, masks, submission
+from sas_jax.instances import files, masks, released, submission
 from sas_jax.scenes.labels import SCANNET20, label_set
 
 NAMES = ("chair", "lamp", "otherfurniture")
@@ -164,3 +165,20 @@ def test_no_file_and_no_instances(tmp_path):
         submission.read_submission(tmp_path, "s", 2, SCANNET20)
     (tmp_path / "s.txt").write_text("")
     assert len(submission.read_submission(tmp_path, "s", 2, SCANNET20)) == 0
+
+
+def test_masks_of_openmask3d(tmp_path):
+    found, _ = made(100)
+    path = released.mask_file(tmp_path, "s")
+    write_torch(path, found.T.astype(np.float16))
+    back = released.read_masks(path, 100)
+    np.testing.assert_array_equal(list(back.masks()), found)
+    assert back.scores.tolist() == pytest.approx([1, 0.8, 0.6, 0.4, 0.2])
+    assert (back.classes == -1).all()
+    with pytest.raises(InputError, match=r"\[99, K\].*\[100, 5\].*s_masks\.pt"):
+        released.read_masks(path, 99)
+    write_torch(path, {"masks": found.astype(np.float16)})
+    with pytest.raises(InputError, match="got dict"):
+        released.read_masks(path, 100)
+    write_torch(path, np.zeros((100, 0), np.float16))
+    assert len(released.read_masks(path, 100)) == 0

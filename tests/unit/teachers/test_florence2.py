@@ -13,6 +13,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers import florence2
 from sas_jax.teachers.contracts import Segments
+from sas_jax.teachers.florence2_words import PLACE, Letters
 
 SIZES = [(40, 60), (64, 64), (90, 31)]
 
@@ -58,7 +59,7 @@ def test_a_sentence_is_that_of_the_librarys_processor(captioner, processor, size
     network = tiny_hub.florence2()
     for mine, box in zip((said[0], said[2]), boxes, strict=True):
         place = florence2.place_of(tuple(box), image)
-        mine_bins = [int(number) for number in florence2._PLACE.findall(place)]
+        mine_bins = [int(number) for number in PLACE.findall(place)]
         # at edges of a bin the library's float32 falls to either side
         bins = processor.post_processor.quantize(torch.tensor([box]), (width, height))
         assert np.abs(np.array(mine_bins) - bins[0].numpy()).max() <= 1
@@ -69,11 +70,11 @@ def test_a_sentence_is_that_of_the_librarys_processor(captioner, processor, size
             **inputs, max_new_tokens=40, num_beams=1, do_sample=False
         )
         words = processor.decode(out, skip_special_tokens=True)
-        assert mine == florence2._PLACE.sub("", words).strip()
+        assert mine == PLACE.sub("", words).strip()
 
 
 def test_the_stand_in_has_places_where_the_published_vocabulary_has_them():
-    words = florence2.Letters()
+    words = Letters()
     assert words.encode("a <loc_0><loc_999>?") == [101, 36, 50269, 51268, 67]
     assert words.decode([0, 7, 2]) == "token7"
 

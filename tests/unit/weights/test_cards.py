@@ -45,8 +45,12 @@ def test_the_list_names_every_model_without_torch(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    table, files, _ = done.stdout.split("\n\n")
-    assert max(map(len, table.splitlines())) <= 88
+    table, trained, files, _ = done.stdout.split("\n\n")
+    assert max(map(len, [*table.splitlines(), *trained.splitlines()])) <= 88
+    rows = {line.split()[0]: line for line in table.splitlines()}
+    assert rows["lseg"].endswith("no torch") and rows["minilm-l6-v2"].endswith("yes")
+    assert rows["sam3"].split()[3:6] == ["3.4", "SAM", "License"]
+    assert "  sam: SA-1B: a billion masks without labels" in trained.splitlines()
     assert "lseg needs demo_e200.ckpt" in files or "lseg: " in files
     names = [line.split()[0] for line in table.splitlines()][1:]
     assert set(names) >= {*cards.cards(), *ENTRIES}
