@@ -40,7 +40,9 @@ def pool(coords, rows, stride):
     groups = {}
     for cell, row in zip(map(tuple, cells.tolist()), rows, strict=True):
         groups.setdefault(cell, []).append(row)
-    return np.array(list(groups)), np.array([np.mean(g, axis=0) for g in groups.values()])
+    return np.array(list(groups)), np.array(
+        [np.mean(g, axis=0) for g in groups.values()]
+    )
 
 
 def encode(positions, low, high, state, width, kind):
@@ -90,6 +92,28 @@ def layer(x, state, name, pre_norm, inside):
     if pre_norm:
         return x + inside(layer_norm(x, state, f"{name}.norm"))
     return layer_norm(x + inside(x), state, f"{name}.norm")
+
+
+def step(x, query_pos, memory, forbidden, state, where, config):
+    """Attention to voxels, attention among queries, and a feed-forward layer."""
+    src, key_pos = memory
+
+    def across(y):
+        name = f"cross_attention.{where}.multihead_attn"
+        args = (state, name, config.heads, forbidden)
+        return attention(y + query_pos, src + key_pos, src, *args)
+
+    def among(y):
+        name = f"self_attention.{where}.self_attn"
+        return attention(y + query_pos, y + query_pos, y, state, name, config.heads)
+
+    def forward(y):
+        y = np.maximum(linear(y, state, f"ffn_attention.{where}.linear1"), 0)
+        return linear(y, state, f"ffn_attention.{where}.linear2")
+
+    for name, inside in (("cross", across), ("self", among), ("ffn", forward)):
+        x = layer(x, state, f"{name}_attention.{where}", config.pre_norm, inside)
+    return x
 
 
 def decode(state, config, coords, positions, features, segments=None):
@@ -153,16 +177,5 @@ def decode(state, config, coords, positions, features, segments=None):
             src = linear(src, state, f"lin_squeeze.{d}.{i}")
             if config.level_embedding:
                 src = src + state["level_embed.weight"][i]
-            x = layer(x, state, f"cross_attention.{d}.{i}", config.pre_norm,
-                      lambda y: attention(y + query_pos, src + key_pos, src, state,  # noqa: B023
-                                          f"cross_attention.{d}.{i}.multihead_attn",  # noqa: B023
-                                          heads, forbidden))  # noqa: B023  # fmt: skip
-            x = layer(x, state, f"self_attention.{d}.{i}", config.pre_norm,
-                      lambda y: attention(y + query_pos, y + query_pos, y, state,
-                                          f"self_attention.{d}.{i}.self_attn",  # noqa: B023
-                                          heads))  # fmt: skip
-            name = f"ffn_attention.{d}.{i}"
-            x = layer(x, state, name, config.pre_norm,
-                      lambda y: linear(np.maximum(linear(y, state, f"{name}.linear1"), 0),  # noqa: B023
-                                       state, f"{name}.linear2"))  # noqa: B023  # fmt: skip
+            x = step(x, query_pos, (src, key_pos), forbidden, state, f"{d}.{i}", config)
     return *heads_of(x), sampled

@@ -1,4 +1,4 @@
-"""Weights of Mask3D as functions of their original names, by the golden files' recipe."""
+"""Weights of Mask3D as functions of their names, by the golden files' recipe."""
 
 import math
 

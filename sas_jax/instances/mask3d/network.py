@@ -26,12 +26,10 @@ from sas_jax.instances.mask3d.layers import (
     Linear,
     Perceptron,
 )
+from sas_jax.instances.mask3d.parts import Backbone, Encoding, MaskFeatures, Table
 from sas_jax.instances.mask3d.rows import pooled, segment_means
 from sas_jax.instances.mask3d.sampling import farthest_points
 from sas_jax.instances.mask3d.scenes import Scenes
-from sas_jax.models.minkunet import unet_stages
-from sas_jax.sparse.conv import pointwise
-from sas_jax.sparse.plan import Plan
 
 
 class Masks(NamedTuple):
@@ -49,72 +47,6 @@ class Masks(NamedTuple):
     sampled: Int32[Array, " Q"] | None
 
 
-class Backbone(nn.Module):
-    """The sparse U-Net; its own last layer is in the weights and not used."""
-
-    config: Mask3DConfig
-
-    @nn.compact
-    def __call__(
-        self, plan: Plan, colors: Float[Array, "cap0 3"]
-    ) -> list[Float[Array, "cap C"]]:
-        """Return the features of all levels, coarsest first."""
-        sizes, impl = self.config.backbone, self.config.impl
-        return unet_stages(plan, colors, sizes, train=False, impl=impl)[3:]
-
-
-class MaskFeatures(nn.Module):
-    """A 1x1 convolution with bias."""
-
-    config: Mask3DConfig
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "cap C_in"], num_valid: Int32[Array, ""]
-    ) -> Float[Array, "cap C"]:
-        """Apply the layer to every row."""
-        shape, zeros = (x.shape[1], self.config.width), nn.initializers.zeros
-        kernel = self.param("kernel", zeros, shape, jnp.float32).astype(x.dtype)
-        bias = self.param("bias", zeros, (1, shape[1]), jnp.float32)
-        y = pointwise(x, kernel, num_valid, impl=self.config.impl)
-        return y + bias.astype(x.dtype)
-
-
-class Encoding(nn.Module):
-    """Positions in a scene as channels."""
-
-    config: Mask3DConfig
-
-    @nn.compact
-    def __call__(
-        self, where: Float[Array, "N 3"], span: tuple[Array, Array]
-    ) -> Float[Array, "N C"]:
-        """Encode positions, metres, of a scene that spans from low to high."""
-        config = self.config
-        # The original rounds here in double precision, too.
-        x = where.astype(jnp.float32).astype(where.dtype)
-        x = positions.normalized(x, span) if config.normalize_positions else x
-        if config.encoding == "sine":
-            return positions.sines(x, config.width)
-        shape = (3, config.width // 2)
-        gauss = self.param("gauss_B", nn.initializers.normal(1), shape, jnp.float32)
-        return positions.fourier(x, jax.lax.stop_gradient(gauss).astype(x.dtype))
-
-
-class Table(nn.Module):
-    """Learned vectors, one of each row."""
-
-    rows: int
-    width: int
-
-    @nn.compact
-    def __call__(self, dtype: jnp.dtype) -> Float[Array, "rows C"]:
-        """Return all of them."""
-        shape = (self.rows, self.width)
-        normal = nn.initializers.normal(1)
-        return self.param("weight", normal, shape, jnp.float32).astype(dtype)
-
-
 class _Level(NamedTuple):
     """What queries of a scene may attend to on one level."""
 
@@ -123,6 +55,20 @@ class _Level(NamedTuple):
     mask_features: Float[Array, "N D"]
     place: Float[Array, "N 3"]
     span: tuple[Float[Array, " 3"], Float[Array, " 3"]]
+
+
+class _Step(NamedTuple):
+    """A step of the decoder: what it began with, in between, and its queries."""
+
+    class_logits: Float[Array, "Q K"]
+    embedded: Float[Array, "Q D"]
+    logits: Float[Array, "N Q"]
+    attended: Bool[Array, "N Q"]
+    src: Float[Array, "N C"]
+    key_pos: Float[Array, "N C"]
+    cross: Float[Array, "Q C"]
+    among: Float[Array, "Q C"]
+    ffn: Float[Array, "Q C"]
 
 
 class Mask3D(nn.Module):
@@ -217,33 +163,61 @@ class Mask3D(nn.Module):
         """Run the decoder on a scene; `rows` are what final masks are of."""
         config = self.config
         x, query_pos, sampled = self._queries(levels[-1], scenes)
-        step = 0
-        for decoder in range(config.num_decoders):
-            index = 0 if config.shared_decoder else decoder
-            for i, hlevel in enumerate(config.hlevels):
-                level = levels[hlevel]
-                classes, embedded = self._heads(x)
-                logits = level.mask_features @ embedded.T
-                attended = _attended(logits, level.member)
-                src = self.lin_squeeze[index][i](level.features)
-                if config.level_embedding:
-                    src = src + self.level_embed(src.dtype)[i][None]
-                key_pos = self.pos_enc(level.place, level.span)
-                cross = self.cross_attention[index][i](
-                    x, query_pos, (src, key_pos), attended
-                )
-                among = self.self_attention[index][i](cross, query_pos)
-                x = self.ffn_attention[index][i](among)
-                if self.is_mutable_collection("intermediates"):
-                    self.sow("intermediates", f"step{step:02d}", {
-                        "pred_logits": classes, "pred_masks": rows @ embedded.T,
-                        "attn_logits": logits, "attended": attended, "src": src,
-                        "key_pos": key_pos, "cross": cross, "self": among,
-                        "ffn": x,
-                    })  # fmt: skip
-                step += 1
+
+        def once(module: "Mask3D", x: Array, index: int) -> tuple[Array, list[_Step]]:
+            steps = module._pass(x, query_pos, levels, index)
+            return steps[-1].ffn, steps if keep else []
+
+        keep = self.is_mutable_collection("intermediates")
+        if config.shared_decoder:
+            # One pass is compiled, not every one.
+            again = nn.scan(
+                lambda module, x, _: once(module, x, 0),
+                variable_broadcast="params",
+                split_rngs={"params": False},
+                length=config.num_decoders,
+            )
+            x, kept = again(self, x, None)
+            passes = [
+                jax.tree.map(lambda stacked, d=d: stacked[d], kept)
+                for d in range(config.num_decoders)
+            ]
+        else:
+            passes = []
+            for decoder in range(config.num_decoders):
+                x, kept = once(self, x, decoder)
+                passes.append(kept)
+        for number, step in enumerate(step for steps in passes for step in steps):
+            self.sow("intermediates", f"step{number:02d}", step)
         classes, embedded = self._heads(x)
         return Masks(classes, rows @ embedded.T, sampled)
+
+    def _pass(
+        self,
+        x: Float[Array, "Q C"],
+        query_pos: Float[Array, "Q C"],
+        levels: list[_Level],
+        index: int,
+    ) -> list[_Step]:
+        """Let queries attend to every level once, with one set of weights."""
+        steps = []
+        for i, hlevel in enumerate(self.config.hlevels):
+            level = levels[hlevel]
+            classes, embedded = self._heads(x)
+            logits = level.mask_features @ embedded.T
+            attended = _attended(logits, level.member)
+            src = self.lin_squeeze[index][i](level.features)
+            if self.config.level_embedding:
+                src = src + self.level_embed(src.dtype)[i][None]
+            key_pos = self.pos_enc(level.place, level.span)
+            memory = (src, key_pos)
+            cross = self.cross_attention[index][i](x, query_pos, memory, attended)
+            among = self.self_attention[index][i](cross, query_pos)
+            x = self.ffn_attention[index][i](among)
+            steps.append(
+                _Step(classes, embedded, logits, attended, *memory, cross, among, x)
+            )
+        return steps
 
     def _queries(
         self, finest: _Level, scenes: Scenes

@@ -26,7 +26,7 @@ from sas_jax.sparse.rungs import exact_rung
 LIGHTNING = "model."
 _CLASS_WEIGHTS = "criterion.empty_weight"
 _BACKBONE = "backbone"
-_UNUSED = ("backbone.final.kernel", "backbone.final.bias")
+UNUSED = ("backbone.final.kernel", "backbone.final.bias")
 _CLASSES = "class_embed_head.weight"
 _NUMBER = re.compile(r"_(\d+)")
 
@@ -49,15 +49,18 @@ def read_lightning(
     """
     content = read_torch(path, strangers=True)
     state = content.get("state_dict", content) if isinstance(content, dict) else None
-    arrays = isinstance(state, dict) and {
+    state = state if isinstance(state, dict) else {}
+    arrays = {
         name: array
         for name, array in state.items()
         if isinstance(name, str) and isinstance(array, np.ndarray)
     }
     if not arrays or len(arrays) < len(state):
+        others = [str(name) for name in state if name not in arrays]
         raise InputError(
             "mask3d: a checkpoint with the arrays of a network is required, got "
-            f"{_what(content)} ({path}). Give a published checkpoint of Mask3D."
+            f"{', '.join(others[:8]) or 'none'} ({path}). Give a published checkpoint "
+            "of Mask3D."
         )
     classes = _plain_names(arrays, path).get(_CLASSES)
     if classes is not None and classes.ndim == 2 and len(classes):
@@ -83,11 +86,12 @@ def from_state(
     arrays = _plain_names(state, where)
     named = _named(config)
     expected = original_shapes(config)
-    last = np.shape(arrays.get(_UNUSED[0]))
-    outputs = last[1] if len(last) == 2 else 0  # any number: classes of a pretraining
+    last = arrays.get(UNUSED[0])
+    # Any number: classes of a pretraining.
+    outputs = last.shape[1] if last is not None and last.ndim == 2 else 0
     width = config.backbone.widths[-1]
-    expected |= {_UNUSED[0]: (width, outputs), _UNUSED[1]: (1, outputs)}
-    if len(arrays) and any(name.startswith(LIGHTNING) for name in state):
+    expected |= {UNUSED[0]: (width, outputs), UNUSED[1]: (1, outputs)}
+    if any(name.startswith(LIGHTNING) for name in state):
         expected[_CLASS_WEIGHTS] = (config.num_classes,)
     got = {name: np.shape(array) for name, array in arrays.items()}
     remedy = "Check num_classes and the options of the network."
@@ -146,7 +150,3 @@ def _plain_names(
             f"{len(plain)} names ({where}). Save one network alone."
         )
     return plain
-
-
-def _what(content: Any) -> str:
-    return type(content).__name__

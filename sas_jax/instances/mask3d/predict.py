@@ -12,6 +12,8 @@ from sas_jax.errors import ContractError, InputError
 from sas_jax.instances.mask3d.config import Mask3DConfig
 from sas_jax.instances.mask3d.network import Mask3D, Masks
 from sas_jax.instances.mask3d.scenes import Batch, VoxelScene, make_batch
+from sas_jax.instances.masks import Instances
+from sas_jax.instances.postprocess import PostConfig, Rows, instances_of_queries
 from sas_jax.sparse.extent import check_extent
 from sas_jax.sparse.keys import MAX_COORD, MIN_COORD
 from sas_jax.sparse.voxelize import unique_voxels
@@ -40,25 +42,19 @@ class Proposals:
       class_logits: [Q, K] f32 of each query, "no object" the last class.
       mask_logits: [M, Q] f32 of each query's mask, above 0 inside: of segments, or of
         voxels where there are none.
-      cells: the voxels.
-      positions: [V, 3] f32 metres, of the points that voxels stand for.
-      voxel_segments: [V] i32 segment of each voxel, or None.
-      point_segments: [P] i32 segment of each point, 0.., or None. Segments of no
-        voxel's first point have no row in `mask_logits`.
+      rows: what the M rows stand for; of a segment that no voxel's first point is of,
+        there is none.
     """
 
     class_logits: Float32[np.ndarray, "Q K"]
     mask_logits: Float32[np.ndarray, "M Q"]
-    cells: Cells
-    positions: Float32[np.ndarray, "V 3"]
-    voxel_segments: Int32[np.ndarray, " V"] | None
-    point_segments: Int32[np.ndarray, " P"] | None
+    rows: Rows
 
-    def voxel_logits(self) -> Float32[np.ndarray, "V Q"]:
-        """Return the mask logits of voxels: those of their segments."""
-        if self.voxel_segments is None:
-            return self.mask_logits
-        return self.mask_logits[self.voxel_segments]
+    def instances(self, config: PostConfig | None = None) -> Instances:
+        """Return instances over the points, see `postprocess`."""
+        return instances_of_queries(
+            self.class_logits, self.mask_logits, self.rows, config
+        )
 
 
 class Predictor:
@@ -105,10 +101,12 @@ class Predictor:
         return Proposals(
             class_logits=np.asarray(answer.class_logits),
             mask_logits=batch.masked_rows(0, np.asarray(answer.mask_logits)),
-            cells=cells,
-            positions=positions,
-            voxel_segments=of_voxels,
-            point_segments=None if segments is None else _numbered(segments),
+            rows=Rows(
+                coords=positions,
+                row=of_voxels,
+                voxel=cells.inverse,
+                superpoints=None if segments is None else _numbered(segments),
+            ),
         )
 
     def run(self, batch: Batch) -> list[Masks]:
@@ -126,10 +124,12 @@ class Predictor:
         memory.require(needed, f"masks of {int(batch.starts[-1])} voxels")
         return program(self.variables, scenes)
 
-    def normalized(self, colors: UInt8[np.ndarray, "N 3"]) -> Float32[np.ndarray, "N 3"]:
+    def normalized(
+        self, colors: UInt8[np.ndarray, "N 3"]
+    ) -> Float32[np.ndarray, "N 3"]:
         """Return colours as the network takes them."""
-        mean = np.float32(self.config.color_mean)
-        std = np.float32(self.config.color_std)
+        mean = np.array(self.config.color_mean, np.float32)
+        std = np.array(self.config.color_std, np.float32)
         return (colors.astype(np.float32) / np.float32(255) - mean) / std
 
 
@@ -166,9 +166,7 @@ def _numbered(segments: Int[np.ndarray, " N"]) -> Int32[np.ndarray, " N"]:
     return np.unique(segments, return_inverse=True)[1].astype(np.int32)
 
 
-def _check(
-    points: np.ndarray, colors: np.ndarray, segments: np.ndarray | None
-) -> None:
+def _check(points: np.ndarray, colors: np.ndarray, segments: np.ndarray | None) -> None:
     if len(points) == 0:
         raise InputError(
             "mask3d: a scan with points is required, got none. Check the file."

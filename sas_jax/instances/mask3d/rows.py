@@ -7,9 +7,7 @@ from jaxtyping import Array, Float, Int32
 from sas_jax.sparse.plan import Plan
 
 
-def pooled(
-    rows: Float[Array, "cap0 C"], plan: Plan
-) -> list[Float[Array, "cap C"]]:
+def pooled(rows: Float[Array, "cap0 C"], plan: Plan) -> list[Float[Array, "cap C"]]:
     """Return the rows of level 0 and their means on every coarser level.
 
     A voxel's mean is that of the finer voxels in it that exist, level by level: a mean

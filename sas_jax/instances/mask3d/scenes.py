@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, Int32
 
 from sas_jax.errors import InputError
 from sas_jax.sparse.device_plan import place_plan
-from sas_jax.sparse.kernel_map import pytree_dataclass
+from sas_jax.sparse.kernel_map import leaf, pytree_dataclass
 from sas_jax.sparse.plan import Plan, level_counts, pad_rows
 from sas_jax.sparse.plan_spec import PlanSpec
 from sas_jax.sparse.rungs import Rung, choose_rung
@@ -149,8 +149,8 @@ def make_batch(
     capacity = rung.capacities[0]
     masked = np.cumsum([0, *(scene.num_masked for scene in scenes)])
 
-    def rows(arrays: Sequence[np.ndarray], kind: type) -> np.ndarray:
-        return pad_rows(np.concatenate(arrays)[order].astype(kind), capacity)
+    def rows(arrays: Sequence[np.ndarray], kind: type) -> Array:
+        return leaf(pad_rows(np.concatenate(arrays)[order].astype(kind), capacity))
 
     segments = None
     if all(with_segments):
@@ -158,8 +158,8 @@ def make_batch(
             np.asarray(scene.segments) + first
             for scene, first in zip(scenes, masked, strict=False)
         ]
-        segments = np.full(capacity, -1, np.int32)
-        segments[: len(order)] = np.concatenate(shifted)[order]
+        # Moved by one, so that what pads is -1.
+        segments = rows([s + 1 for s in shifted], np.int32) - np.int32(1)
     inputs = Scenes(
         plan=plan,
         colors=rows([scene.colors for scene in scenes], dtype),

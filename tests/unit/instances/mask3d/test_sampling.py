@@ -25,7 +25,9 @@ def test_ties_on_a_grid_are_won_as_in_the_kernel(count):
     coords = rng.integers(-4, 5, (count, 3)).astype(np.int32)
     coords[: count // 3] = 2 * coords[: count // 3]
     taken = min(count + 4, 40)
-    np.testing.assert_array_equal(got(coords, taken), mask3d_oracle.sample(coords, taken))
+    np.testing.assert_array_equal(
+        got(coords, taken), mask3d_oracle.sample(coords, taken)
+    )
 
 
 def test_the_voxel_of_the_origin_is_taken_only_first():
