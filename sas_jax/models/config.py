@@ -37,6 +37,23 @@ ARCHITECTURES = MappingProxyType(
 
 
 @dataclasses.dataclass(frozen=True)
+class UNetSizes:
+    """Sizes of a sparse residual U-Net of eight stages.
+
+    Attributes:
+      layers: residual blocks of each stage.
+      widths: channels of each stage.
+      stem_width: channels of the stem.
+      stem_kernel: edge of the stem's kernel.
+    """
+
+    layers: tuple[int, ...]
+    widths: tuple[int, ...]
+    stem_width: int = STEM_WIDTH
+    stem_kernel: int = STEM_KERNEL
+
+
+@dataclasses.dataclass(frozen=True)
 class StudentConfig:
     """What student to build.
 

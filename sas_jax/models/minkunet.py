@@ -15,9 +15,8 @@ from jaxtyping import Array, Float
 from sas_jax.errors import ContractError
 from sas_jax.models.config import (
     ARCHITECTURES,
-    STEM_KERNEL,
-    STEM_WIDTH,
     StudentConfig,
+    UNetSizes,
 )
 from sas_jax.models.layers import MaskedBatchNorm, ResidualBlock, SparseConv
 from sas_jax.sparse.plan import Plan
@@ -71,56 +70,74 @@ class MinkUNet(nn.Module):
                 f"MinkUNet: features with {self.config.in_channels} channels are "
                 f"required, got {list(features.shape)}. Set in_channels."
             )
-        stem_impl = None if self.config.impl == "spconv" else self.config.impl
-        stem = SparseConv(STEM_WIDTH, STEM_KERNEL, stem_impl, name="conv0p1s1")
-        x = stem(features, plan.within(0, STEM_KERNEL))
-        x = self._norm_relu("bn0", x, plan.levels[0].num_valid, train)
-        skips = [x]
-        for stage in range(4):
-            x = self._enter(stage, x, plan, train)
-            x = self._blocks(stage, x, plan, train)
-            skips.append(x)
-        skips.pop()
-        for stage in range(4, 8):
-            x = self._enter(stage, x, plan, train)
-            x = jnp.concatenate([x, skips.pop()], axis=1)
-            x = self._blocks(stage, x, plan, train)
+        layers, widths = ARCHITECTURES[self.config.arch]
+        sizes = UNetSizes(layers, widths)
+        impl, axis = self.config.impl, self.config.sync_axis
+        x = unet_stages(plan, features, sizes, train=train, impl=impl, sync_axis=axis)[
+            -1
+        ]
         if not head:
             return x
         final = SparseConv(self.config.out_dim, 1, self.config.impl, name=HEAD)
         return final(x, plan.levels[0].num_valid)
 
-    def _enter(self, stage: int, x: Array, plan: Plan, train: bool) -> Array:
+
+def unet_stages(
+    plan: Plan,
+    features: Float[Array, "cap0 C_in"],
+    sizes: UNetSizes,
+    *,
+    train: bool,
+    impl: str | None = None,
+    sync_axis: str | None = None,
+) -> list[Float[Array, "cap C"]]:
+    """Run the U-Net inside a compact method, whose module owns the layers.
+
+    Args:
+      plan: levels and kernel maps of the batch.
+      features: one row per row of level 0; padding rows may hold anything.
+      sizes: blocks and channels of the stages.
+      train: use and update batch statistics.
+      impl: implementation of convolutions and norms; "spconv" does not take the stem.
+      sync_axis: mapped axis over which batch statistics are summed, or None.
+
+    Returns:
+      The rows after each of the eight stages: levels 1, 2, 3, 4, 3, 2, 1, 0.
+    """
+
+    def norm_relu(name: str, x: Array, num_valid: Array) -> Array:
+        norm = MaskedBatchNorm(axis_name=sync_axis, impl=impl, name=name)
+        return norm(x, num_valid, train=train, rectify=True)
+
+    def enter(stage: int, x: Array) -> Array:
         """Move to the level of a stage: down for 0 to 3, up for 4 to 7."""
         conv, norm = ENTRIES[stage]
         if stage < 4:
-            kmap = plan.down(stage, 2)
-            layer = SparseConv(x.shape[1], 2, self.config.impl, name=conv)
+            kmap, width = plan.down(stage, 2), x.shape[1]
         else:
-            kmap = plan.down(7 - stage, 2).transpose()
-            width = ARCHITECTURES[self.config.arch][1][stage]
-            layer = SparseConv(width, 2, self.config.impl, name=conv)
-        return self._norm_relu(norm, layer(x, kmap), kmap.num_out, train)
+            kmap, width = plan.down(7 - stage, 2).transpose(), sizes.widths[stage]
+        layer = SparseConv(width, 2, impl, name=conv)
+        return norm_relu(norm, layer(x, kmap), kmap.num_out)
 
-    def _blocks(self, stage: int, x: Array, plan: Plan, train: bool) -> Array:
-        """Apply the residual blocks of a stage."""
-        layers, widths = ARCHITECTURES[self.config.arch]
+    def blocks(stage: int, x: Array) -> Array:
         kmap = plan.within(stage + 1 if stage < 4 else 7 - stage, 3)
-        for i in range(layers[stage]):
-            block = ResidualBlock(
-                widths[stage],
-                self.config.impl,
-                self.config.sync_axis,
-                name=f"block{stage + 1}_{i}",
-            )
+        for i in range(sizes.layers[stage]):
+            name = f"block{stage + 1}_{i}"
+            block = ResidualBlock(sizes.widths[stage], impl, sync_axis, name=name)
             x = block(x, kmap, train=train)
         return x
 
-    def _norm_relu(self, name: str, x: Array, num_valid: Array, train: bool) -> Array:
-        norm = MaskedBatchNorm(
-            axis_name=self.config.sync_axis, impl=self.config.impl, name=name
-        )
-        return norm(x, num_valid, train=train, rectify=True)
+    stem_impl = None if impl == "spconv" else impl
+    stem = SparseConv(sizes.stem_width, sizes.stem_kernel, stem_impl, name="conv0p1s1")
+    x = stem(features, plan.within(0, sizes.stem_kernel))
+    skips = [norm_relu("bn0", x, plan.levels[0].num_valid)]
+    for stage in range(4):
+        skips.append(blocks(stage, enter(stage, skips[-1])))
+    stages = skips[1:]
+    for stage in range(4, 8):
+        x = jnp.concatenate([enter(stage, stages[-1]), skips[7 - stage]], axis=1)
+        stages.append(blocks(stage, x))
+    return stages
 
 
 def constant_features(plan: Plan, channels: int = 3) -> Float[Array, "cap0 channels"]:

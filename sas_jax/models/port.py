@@ -54,7 +54,7 @@ def from_minkowski(
     shapes = {name: np.shape(array) for name, array in arrays.items()}
     check_shapes(shapes, minkowski_shapes(config), where)
     flat = {
-        _path(name): np.asarray(array, np.float32)
+        path_of(name): np.asarray(array, np.float32)
         for name, array in arrays.items()
         if not name.endswith(STEPS)
     }
@@ -81,7 +81,7 @@ def to_minkowski(
         {kind: dict(variables.get(kind, {})) for kind in ("params", "batch_stats")}
     )
     expected = minkowski_shapes(config)
-    paths = {_path(name): name for name in expected if not name.endswith(STEPS)}
+    paths = {path_of(name): name for name in expected if not name.endswith(STEPS)}
     shapes = {paths.get(p, "/".join(p)): np.shape(a) for p, a in flat.items()}
     check_shapes(shapes, {name: expected[name] for name in paths.values()})
     state = {}
@@ -89,14 +89,18 @@ def to_minkowski(
         if name.endswith(STEPS):
             state[prefix + name] = np.zeros((), np.int64)
         else:
-            state[prefix + name] = np.asarray(flat[_path(name)], np.float32)
+            state[prefix + name] = np.asarray(flat[path_of(name)], np.float32)
     return state
 
 
 @functools.cache
 def minkowski_shapes(config: StudentConfig) -> dict[str, tuple[int, ...]]:
     """Return the name and shape of every array in the original state dict."""
-    flat = flax.traverse_util.flatten_dict(variable_shapes(config))
+    return shapes_by_name(flax.traverse_util.flatten_dict(variable_shapes(config)))
+
+
+def shapes_by_name(flat: Mapping[Path, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the original names and shapes of a U-Net's variables by flax path."""
     shapes = {}
     for path in flat:
         if path[-1] in ("kernel", "scale"):
@@ -123,7 +127,7 @@ def _module_name(modules: Path) -> str:
     return f"{block.replace('_', '.')}.{inverse.get(layer, layer)}"
 
 
-def _path(name: str) -> Path:
+def path_of(name: str) -> Path:
     """Return the flax path of an original name."""
     module, _, leaf = name.removesuffix(".kernel").partition(".bn.")
     kind, leaf = _LEAVES[leaf or "kernel"]
@@ -160,6 +164,9 @@ def check_shapes(
     got: Mapping[str, tuple[int, ...]],
     expected: Mapping[str, tuple[int, ...]],
     where: object = None,
+    *,
+    of: str = "the configured student",
+    remedy: str = "Check arch, in_channels and out_dim.",
 ) -> None:
     """Check that arrays are all there, of the right shapes, and no others.
 
@@ -167,6 +174,8 @@ def check_shapes(
       got: shape of each array by name.
       expected: the same, as it must be.
       where: names the file in the error, where there is one.
+      of: what the arrays belong to.
+      remedy: what to do about it.
 
     Raises:
       InputError: naming what is missing, unexpected or of another shape.
@@ -182,9 +191,8 @@ def check_shapes(
     problems = [f"{what}: {_listed(names)}" for what, names in found.items() if names]
     if problems:
         raise InputError(
-            "checkpoint: the arrays of the configured student are required, got "
-            f"{'; '.join(problems)}{'' if where is None else f' ({where})'}. "
-            "Check arch, in_channels and out_dim."
+            f"checkpoint: the arrays of {of} are required, got "
+            f"{'; '.join(problems)}{'' if where is None else f' ({where})'}. {remedy}"
         )
 
 

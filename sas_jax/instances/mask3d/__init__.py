@@ -1,0 +1,1 @@
+"""Mask3D: masks of instances as queries on a sparse U-Net, from published weights."""
