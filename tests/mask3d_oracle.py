@@ -139,7 +139,7 @@ def decode(state, config, coords, positions, features, segments=None):
     places = [(coords, positions)]
     for level in range(1, 5):
         places.append(pool(*places[-1], 2**level))
-    width, heads = config.width, config.heads
+    width = config.width
     sampled = None
     if config.parametric_queries:
         x, query_pos = state["query_feat.weight"], state["query_pos.weight"]
