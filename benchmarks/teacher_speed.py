@@ -13,6 +13,7 @@ import torch
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from sas_jax.classes import vocabulary
 from sas_jax.errors import InputError
 from sas_jax.registry import LoadOptions, function_of
 from sas_jax.teachers import precision as half
@@ -24,7 +25,13 @@ IMAGE_HW = 240, 320
 """What stages hand out by default (`ExtractConfig`)."""
 
 SHIPPED = ("rooms-dense", "rooms-mask", "imagenet")
-TRUE = [*SHIPPED, "lseg", "seem", "odise"]
+HUB = (
+    *("maskclip", "maskclip-b32", "siglip2", "tipsv2", "clipseg"),
+    *("eomt", "oneformer", "grounded_sam2", "sam3"),
+)
+TRUE = [*SHIPPED, "lseg", "seem", "odise", *HUB]
+VOCABULARY = vocabulary("scannet20").names
+"""What teachers of any names are asked for: each name may cost a pass."""
 _TINY = ("lseg", "imagenet", "seem", "odise")  # the others have one size, a small one
 _PACKAGES = ("torch", "transformers", "diffusers")
 
@@ -54,7 +61,7 @@ def load(name: str, size: str, precision: str, device: str = "cpu"):
         weights = None if name in SHIPPED else "random:0"
         # Not `registry.load`: what captioners need may be absent.
         make = function_of(registry.entry(name).loader)
-        made = make(LoadOptions(weights, device))
+        made = make(LoadOptions(weights, device, vocabulary=VOCABULARY))
     return half.at_precision(made, precision, device)
 
 
@@ -70,9 +77,11 @@ def images(count: int) -> list[np.ndarray]:
 
 
 def call(teacher, batch: list[np.ndarray]) -> list:
-    """Return what a dense or mask teacher says of images."""
+    """Return what a teacher says of images."""
     if teacher.spec.contract == "dense":
         return teacher.features(batch)
+    if teacher.spec.contract == "heat":
+        return teacher.heat(batch, VOCABULARY)
     return teacher.segment(batch)
 
 

@@ -24,7 +24,7 @@ FLOORS = (
     ("scenes", "sparse", "models"),
     ("datasets", "superpoints", "view", "teachers"),
     ("lifting", "fusion"),
-    ("distill", "evaluation", "instances"),
+    ("distill", "evaluation", "gaussians", "instances"),
     ("capability", "api"),
     ("rooms",),
 )

@@ -198,7 +198,8 @@ def _capability() -> _Asked:
     painters = [loader.partition(":")[0] for loader in tables]
     made_by = decided_by("sas_jax.capability.run", *_modules(), *painters)
     words = vocabulary(stage_flags.VOCABULARY.value)
-    settings_of = [words, synthesis, stage_flags.CAPABILITY.make()]
+    measuring = stage_flags.CAPABILITY.make(), stage_flags.CAPABILITY_SCORE.value
+    settings_of = [words, synthesis, *measuring]
     return _Asked(
         "capability",
         "measure_capability.py",

@@ -67,7 +67,12 @@ def main() -> None:
         # depend on --threads, which counts processes then.
         threads = 1 if recipe.synthesizer.one_thread else stage_flags.THREADS.value
         torch.set_num_threads(threads)
-        if _SHIPPED.value == "take" and (taken := _taken(words, recipe, config)):
+        own = stage_flags.CAPABILITY_SCORE.value == "own"  # as those that are shipped
+        if (
+            _SHIPPED.value == "take"
+            and own
+            and (taken := _taken(words, recipe, config))
+        ):
             _print_table(taken, words, time.monotonic() - began)
             return
         facts = {
@@ -89,7 +94,7 @@ def main() -> None:
         tables = [_measure(name, folder, words, config, facts) for name in teachers]
         stage.write_sheets(folder, words, teachers, config)
         _judge(folder, recipe, config.compat)
-        if _SHIPPED.value == "write":
+        if _SHIPPED.value == "write" and own:
             for table in tables:
                 _ship(table, words, recipe, config)
     _print_table(tables, words, time.monotonic() - began)
@@ -120,7 +125,9 @@ def _measure(name, folder, words, config, facts) -> CapabilityTable:
     total = len(measured_classes(words, config.compat))
     with tqdm(total=total, desc=name, unit="class") as bar:
         table = stage.measure_teacher(
-            folder, words, teacher, config, facts, lambda _: bar.update()
+            *(folder, words, teacher, config, facts),
+            lambda _: bar.update(),
+            score=stage_flags.CAPABILITY_SCORE.value,
         )
     teacher.close()
     return table

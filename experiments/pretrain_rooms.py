@@ -3,9 +3,11 @@
   python experiments/pretrain_rooms.py --model=both
   python experiments/pretrain_rooms.py --model=dense --steps=2000
     --learning_rate=1e-3 --initial=runs/pretrain_rooms/both/rooms_dense.safetensors
+  python experiments/pretrain_rooms.py --model=both --designs=train:0 --randomise
 
 Renders labelled frames of rooms that no pipeline scene uses, trains with checkpoints
-(run it again to go on), measures the result on held-out rooms and prints the table.
+(run it again to go on), measures the result on held-out rooms, with held-out furniture
+where --designs names a part to train on, and prints the table.
 """
 
 import dataclasses
@@ -39,6 +41,9 @@ _ROOMS = flags.DEFINE_integer("rooms", 600, "Training rooms.", lower_bound=1)
 _HELD_OUT = flags.DEFINE_integer(
     "held_out_rooms", 20, "Rooms to measure on.", lower_bound=1
 )
+_RANDOMISE = flags.DEFINE_bool(
+    "randomise", False, "Teachers: cover furniture with any colour, pattern and light."
+)
 
 
 flags.FLAGS.set_default("workspace", "runs/pretrain_rooms")
@@ -60,14 +65,20 @@ def _train_teacher(workspace: pathlib.Path, output: pathlib.Path) -> None:
     # The torch-heavy modules load only for the model that needs them.
     from sas_jax.rooms.teachers import measure as rooms_measure
     from sas_jax.rooms.teachers import train as rooms_train
+    from sas_jax.rooms.teachers.augment import RANDOMISED, AugmentConfig
     from sas_jax.rooms.teachers.nets import save_weights
 
     designs = stage_flags.ROOM.name("designs")
     rendering = FramesConfig(num_rooms=_ROOMS.value, designs=designs)
     frames = _frames(rendering, workspace / "frames")
-    config = rooms_train.TrainConfig(model=_MODEL.value, seed=flags.FLAGS.seed or 0)
-    changes = {"steps": _STEPS.value, "learning_rate": flags.FLAGS.learning_rate}
-    config = dataclasses.replace(config, **{k: v for k, v in changes.items() if v})
+    config = rooms_train.TrainConfig(
+        model=_MODEL.value,
+        seed=flags.FLAGS.seed or 0,
+        augment=RANDOMISED if _RANDOMISE.value else AugmentConfig(),
+    )
+    named = {"steps": _STEPS.value}
+    named |= {n: flags.FLAGS[n].value for n in ("learning_rate", "batch_size")}
+    config = dataclasses.replace(config, **{k: v for k, v in named.items() if v})
     checkpoint = workspace / _MODEL.value / "checkpoint.pt"
     with tqdm(total=config.steps, desc=f"train {config.model}", mininterval=5) as bar:
 
@@ -83,7 +94,7 @@ def _train_teacher(workspace: pathlib.Path, output: pathlib.Path) -> None:
         num_rooms=_HELD_OUT.value,
         path_views=8,
         object_views=0,
-        designs=designs,
+        designs=designs.replace("train:", "held-out:"),
     )
     held_out = _frames(measuring, workspace / "held_out")
     meta = {

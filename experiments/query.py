@@ -47,6 +47,8 @@ from sas_jax.artefacts.files import atomic_path, atomic_write, content_key
 from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import InputError
 from sas_jax.evaluation import query
+from sas_jax.instances.answers import answers
+from sas_jax.instances.stage import propose_scene
 from sas_jax.scenes.ply_write import write_ply
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.graph import vertex_normals
@@ -60,6 +62,13 @@ _SCENE = flags.DEFINE_string(
 )
 _SOURCE = flags.DEFINE_enum(
     "source", "auto", ["auto", "student", "fused"], "Whose features answer."
+)
+_ANSWERS = flags.DEFINE_enum(
+    "answers",
+    "regions",
+    ["regions", "instances"],
+    "What answers: connected points that fit, or whole things, proposed as "
+    "segment_instances.py does.",
 )
 _REGIONS = flags.DEFINE_integer("regions", 5, "Regions to print.", lower_bound=0)
 
@@ -90,7 +99,14 @@ def main() -> None:
     features = _features(source, scan, scene)
     settings.check_texts(features.space, _TEXT.value)
     features = query.unit_features(features)
-    superpoints = of_scene(scan, scene) if averaged else None
+    whole = _ANSWERS.value == "instances"
+    superpoints = of_scene(scan, scene) if averaged or whole else None
+    things = None
+    if whole:
+        things = propose_scene(
+            scene, superpoints, features, stage_flags.PROPOSALS.make()
+        )
+        name += "-instances"
     config = query.config_for(scene.points)
     ready = time.monotonic() - began
     print(f"answered by: {who}")
@@ -103,9 +119,13 @@ def main() -> None:
     for text in _TEXT.value:
         began = time.monotonic()
         values = query.point_relevancy(
-            features, encode([text]), anything, superpoints=superpoints
+            *(features, encode([text]), anything),
+            superpoints=superpoints if averaged else None,
         )
-        found = query.regions(scene.points, values, config)
+        if things is None:
+            found = query.regions(scene.points, values, config)
+        else:
+            found = answers(scene.points, values, things, config)
         answered = time.monotonic() - began
         _write(output / _slug(text), scene, values, empty=not found)
         _note(output / f"{_slug(text)}.json", text, who, scan, scene, found)

@@ -15,15 +15,20 @@ from sas_jax.artefacts.files import read_json
 from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.capability.store import QUALITY_SCHEMA, quality_path
 from sas_jax.evaluation import protocol, query, semantic
+from sas_jax.instances import scores
+from sas_jax.instances.files import load_instances
+from sas_jax.instances.paint import instance_colors
 from sas_jax.scenes.scene import Scene
 from sas_jax.view import pictures, report
-from sas_jax.view.report import Section
+from sas_jax.view.report import Section, Table
 from sas_jax.view.scalars import read_scalars
 
 _SCENES = 3
 _QUERIES = ("something to sit on", "a place to sleep", "where to wash hands")
 _VIEW = (400, 300)
 _NUM_SUPERPOINT_COLORS = 997
+_PROPOSALS = "proposals"
+_KINDS = ("AP", "AP50", "AP25")
 
 
 @functools.cache
@@ -239,4 +244,35 @@ def curves() -> Section | None:
     return Section("Training", text=text, figures=figures)
 
 
-SECTIONS = (frames, predictions, queries, capability, superpoints, curves)
+def instances() -> Section | None:
+    """Show what `evaluate.py --instances` scored, and the proposals of the scenes."""
+    folder = settings.workspace().instance_scores(settings.score_folder(), "").parent
+    rows = [scores.load(path) for path in sorted(folder.glob("*.json"))]
+    heads = [f"{of}{kind}" for of in ("", "masks: ") for kind in _KINDS]
+    cells = [
+        [
+            row.name,
+            *(f"{100 * value:.1f}" for value in row.named.mean()),
+            *(f"{100 * value:.1f}" for value in row.masks.mean()),
+        ]
+        for row in rows
+    ]
+    images, captions = [], []
+    for scene in _scenes():
+        path = settings.workspace().instances(_PROPOSALS, scene.name)
+        if path.exists():
+            found = load_instances(path, scene.points)
+            images.append(_view(scene, instance_colors(found)))
+            captions.append(f"{scene.name}: {len(found)} {_PROPOSALS}")
+    if not rows and not images:
+        return None
+    figures = []
+    if images:
+        sheet = pictures.contact_sheet(images, len(images), captions=captions)
+        caption = "Where masks overlap, the surest one is on top; grey is in none."
+        figures = [report.picture(sheet, caption)]
+    tables = [Table(["masks + features that name them", *heads], cells)] if rows else []
+    return Section("Instances", tables=tables, figures=figures)
+
+
+SECTIONS = (frames, predictions, queries, instances, capability, superpoints, curves)

@@ -12,7 +12,7 @@ import typing
 import config_flags
 from absl import flags
 
-from sas_jax.capability.config import CapabilityConfig, SynthesisConfig
+from sas_jax.capability.config import CapabilityConfig, Score, SynthesisConfig
 from sas_jax.datasets.capture import CaptureDataset
 from sas_jax.datasets.geometry import Geometry
 from sas_jax.datasets.nuscenes import NuScenes
@@ -22,6 +22,7 @@ from sas_jax.distill.config import RunConfig, TrainConfig, named_augmentation
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.instances.matching import MIN_POINTS
 from sas_jax.instances.naming import NamingConfig
+from sas_jax.instances.proposals import ProposalConfig
 from sas_jax.lifting.config import ExtractConfig, LiftConfig
 from sas_jax.models.config import StudentConfig
 from sas_jax.registry import Precision
@@ -177,6 +178,13 @@ VOCABULARY = flags.DEFINE_string(
 )
 SYNTHESIS = config_flags.define(SynthesisConfig)
 CAPABILITY = config_flags.define(CapabilityConfig, names={"seed": "capability_seed"})
+CAPABILITY_SCORE = flags.DEFINE_enum(
+    "capability_score",
+    "own",
+    typing.get_args(Score),
+    "own: a class on the images of that class, Eq. 3. all: what a teacher says falsely "
+    "on the images of other classes counts too; for teachers of unlike strength.",
+)
 CAPABILITY_FROM = flags.DEFINE_list(
     "capability_from",
     [],
@@ -233,7 +241,20 @@ TRAIN_RUN = config_flags.define(
     ),
 )
 
-config_flags.heading("Instances", "evaluate")
+config_flags.heading("Proposals", "segment_instances")
+PROPOSALS = config_flags.define(
+    ProposalConfig,
+    names={
+        "crease": "proposal_crease",
+        "min_points": "proposal_min_points",
+        "least": "proposal_least",
+        "max_share": "proposal_max_share",
+        "same": "proposal_same",
+        "most": "proposals",
+        "neighbors": "proposal_neighbors",
+    },
+)
+config_flags.heading("Instances", "segment_instances", "evaluate")
 MIN_REGION = flags.DEFINE_integer(
     "min_region", MIN_POINTS, "Points of an instance that is scored, at least.", 1
 )
@@ -266,6 +287,7 @@ def check() -> None:
         FUSE,
         NETWORK,
         TRAIN_RUN,
+        PROPOSALS,
         NAMING,
     ):
         flags_of.make()

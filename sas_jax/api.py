@@ -405,7 +405,8 @@ class _Opened:
 
     @property
     def key(self) -> str:
-        held = (self.points, self.superpoint, self.features.feat, self.features.row)
+        own = self.features
+        held = (self.points, self.superpoint, own.feat, own.row, own.confidence)
         return content_key(held)
 
     def load(self, config: TrainConfig) -> TrainScene:

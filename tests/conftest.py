@@ -79,6 +79,14 @@ def small_golden() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def gaussians_golden(small_golden) -> pathlib.Path:
+    """Golden Gaussians: all of them where they are, else the small ones."""
+    folder = _golden_folder()
+    full = None if folder is None else folder / "gaussians"
+    return full if full and full.is_dir() else small_golden / "gaussians"
+
+
+@pytest.fixture(scope="session")
 def root() -> pathlib.Path:
     """Root folder of the repository."""
     return ROOT

@@ -60,6 +60,9 @@ class Features:
       space: text space, of C dimensions.
       level: what a row stands for. Points have one each, in their order.
       geometry: of which points (see `geometry_of`), where that is known.
+      confidence: [N] f32 in 0..1, how far the teachers agree that a row was fused from
+        (see `fusion.confidence`); the mean over a superpoint's points, 0 where nobody
+        saw one. None where it was not measured.
     """
 
     feat: Float[np.ndarray, "N C"]
@@ -68,12 +71,14 @@ class Features:
     space: TextSpace
     level: Level = "point"
     geometry: str | None = None
+    confidence: Float32[np.ndarray, " N"] | None = None
 
     def __post_init__(self) -> None:
         rows, dim = len(self.feat), self.space.dim
         low, high = self.row.min(initial=-1), self.row.max(initial=-1)
         fits = self.feat.shape == (rows, dim) and len(self.counts) == rows
         fits = fits and low >= -1 and high < rows
+        fits = fits and (self.confidence is None or len(self.confidence) == rows)
         if fits and self.level == "point":
             fits = np.array_equal(self.row[self.row >= 0], np.arange(rows))
         if not fits:
@@ -175,8 +180,17 @@ def superpoint_means(
         feat[present] = parts / counts[present, None]
         sums = parts[-1]
     row = np.where(counts[superpoints] > 0, superpoints, -1).astype(np.int32)
+    confidence = features.confidence
+    if confidence is not None:
+        agreed = np.bincount(owner, confidence, num_superpoints)
+        confidence = (agreed / np.maximum(counts, 1)).astype(np.float32)
     return dataclasses.replace(
-        features, feat=feat, row=row, counts=counts, level="superpoint"
+        features,
+        feat=feat,
+        row=row,
+        counts=counts,
+        level="superpoint",
+        confidence=confidence,
     )
 
 
@@ -197,6 +211,8 @@ def save_features(
         "row": features.row,
         "counts": features.counts,
     }
+    if features.confidence is not None:
+        tensors["confidence"] = features.confidence
     facts = {"level": features.level, "text_space": features.space.id}
     if features.geometry is not None:
         facts["geometry"] = features.geometry

@@ -6,6 +6,9 @@ from typing import Literal
 from sas_jax.checks import in_range
 from sas_jax.registry import Compat
 
+Score = Literal["own", "all"]
+"""Whether a class is scored on its own images, Eq. 3, or on those of all classes."""
+
 _LARGEST_SEED = 2**31
 """Generators take no longer ones, or take several for the same."""
 

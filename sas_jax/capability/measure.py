@@ -74,6 +74,35 @@ def class_score(
     return float((inter[told] / union[told]).mean())
 
 
+def class_shares(
+    pseudo: Bool[np.ndarray, "m H W"], said: Int[np.ndarray, "m H W"], num_classes: int
+) -> Float[np.ndarray, " K"]:
+    """Return the share of a class's pseudo masks that a teacher says is of each class.
+
+    Args:
+      pseudo: masks of the class.
+      said: class of every pixel, -1 for none.
+      num_classes: K.
+    """
+    within = said[pseudo]
+    counts = np.bincount(within[within >= 0], minlength=num_classes)
+    return counts / max(len(within), 1)
+
+
+def alarmed_scores(shares: Float[np.ndarray, "K K"]) -> Float[np.ndarray, " K"]:
+    """Return the IoU of each class where false alarms on other classes count too.
+
+    Eq. 3 looks for a class on its own images, where a teacher that says it everywhere
+    is never contradicted. Here every class has one mask of size 1: what is right of it,
+    over all of it and what is said to be it within the masks of others.
+
+    Args:
+      shares: row i is `class_shares` of class i; zeros for one that was not painted.
+    """
+    right = np.diag(shares)
+    return right / (1 + shares.sum(0) - right)
+
+
 def resize_images(
     images: UInt8[np.ndarray, "m S S 3"], edge: int
 ) -> list[UInt8[np.ndarray, "H W 3"]]:

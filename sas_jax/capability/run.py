@@ -20,9 +20,15 @@ from sas_jax.artefacts import files
 from sas_jax.artefacts.versions import decided_by, module_of
 from sas_jax.artefacts.workers import worker_pool
 from sas_jax.capability import sheets, store
-from sas_jax.capability.config import CapabilityConfig
+from sas_jax.capability.config import CapabilityConfig, Score
 from sas_jax.capability.contracts import Recipe
-from sas_jax.capability.measure import class_score, measured_classes, teacher_prediction
+from sas_jax.capability.measure import (
+    alarmed_scores,
+    class_score,
+    class_shares,
+    measured_classes,
+    teacher_prediction,
+)
 from sas_jax.capability.prompt_masks import pseudo_masks
 from sas_jax.capability.store import CapabilityTable, ClassImages
 from sas_jax.classes import Vocabulary
@@ -172,6 +178,8 @@ def measure_teacher(
     config: CapabilityConfig,
     facts: Mapping | None = None,
     progress: Progress = lambda _: None,
+    *,
+    score: Score = "own",
 ) -> CapabilityTable:
     """Measure one teacher on the images that `make_images` left.
 
@@ -182,6 +190,8 @@ def measure_teacher(
       config: how.
       facts: further facts for the table.
       progress: called with each class's name when it is done.
+      score: `own` is Eq. 3, a class on its own images. With `all`, what the teacher
+        says falsely on the images of other classes counts too (`alarmed_scores`).
 
     Returns:
       The table, which is on disk too.
@@ -191,22 +201,28 @@ def measure_teacher(
     """
     names = vocabulary.names
     measured = measured_classes(vocabulary, config.compat)
-    scores, keys = np.zeros(len(names)), []
+    scores, shares, keys = np.zeros(len(names)), np.zeros((len(names),) * 2), []
     for name in measured:
         entry = store.read_images(folder, name)
         theirs, key = _class_maps(folder, entry, names, teacher, config)
         index = names.index(name)
         scores[index] = class_score(entry.refined, theirs == index, config.compat)
+        shares[index] = class_shares(entry.refined, theirs, len(names))
         keys.append(key)
         progress(name)
     table = CapabilityTable(
         teacher=teacher.spec.name,
         space=teacher.spec.text_space,
         classes=names,
-        miou=scores,
+        miou=scores if score == "own" else alarmed_scores(shares),
         measured=np.isin(names, measured),
         images_per_class=config.images_per_class,
-        facts={**(facts or {}), "teacher": files.canonical(teacher.spec)},
+        facts={
+            **(facts or {}),
+            "teacher": files.canonical(teacher.spec),
+            # Tables of Eq. 3 were measured before there was another score.
+            **({} if score == "own" else {"score": score}),
+        },
     )
     made_by = decided_by(__name__)
     key = files.content_key([made_by, keys, config.compat, table.facts])

@@ -7,6 +7,7 @@ bucket; C channels, K classes.
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import numpy as np
@@ -52,7 +53,7 @@ class Ensemble:
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["plan", "superpoint", "mask", "targets", "ensemble"],
+    data_fields=["plan", "superpoint", "mask", "targets", "weights", "ensemble"],
     meta_fields=["num_superpoints"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Batch:
         for padding.
       mask: voxels that take part in Eq. 10.
       targets: f16, one row per superpoint, or per voxel (`TrainConfig.own_targets`).
+      weights: of the targets, where they do not count alike.
       ensemble: second stage only.
       num_superpoints: S, the capacity.
     """
@@ -74,6 +76,7 @@ class Batch:
     superpoint: Int32[Array, " N"]
     mask: Bool[Array, " N"]
     targets: Float[Array, "S C"]
+    weights: Float32[Array, " S"] | None
     ensemble: Ensemble | None
     num_superpoints: int
 
@@ -217,7 +220,12 @@ def collate(
         plan=plan,
         superpoint=_padded(superpoint, rows, fill=bucket.superpoints),
         mask=_padded(mask, rows),
-        targets=_targets(samples, target_row, bucket, config),
+        targets=_targets(samples, "feat", target_row, bucket, config),
+        weights=(
+            _targets(samples, "confidence", target_row, bucket, config)
+            if config.confidence_weights
+            else None
+        ),
         ensemble=_ensemble(samples, bucket, config, rng) if ensemble else None,
         num_superpoints=bucket.superpoints,
     )
@@ -241,22 +249,31 @@ def _voxel_rows(
 
 def _targets(
     samples: Sequence[Sample],
+    name: Literal["feat", "confidence"],
     target_row: Int32[np.ndarray, " N"],
     bucket: Bucket,
     config: TrainConfig,
-) -> Shaped[Array, "S C"]:
+) -> Shaped[Array, " S *rest"]:
+    """Return an array of `Features` for all targets of the batch."""
+    parts = [getattr(sample.scene.targets, name) for sample in samples]
     if not config.own_targets:
         # The store may know more superpoints than the last id needs, never fewer.
-        parts = [s.scene.targets.feat[: s.scene.num_superpoints] for s in samples]
+        parts = [
+            part[: sample.scene.num_superpoints]
+            for part, sample in zip(parts, samples, strict=True)
+        ]
         capacity = bucket.superpoints
     else:
-        parts = [s.scene.targets.feat for s in samples]
         capacity = bucket.rung.capacities[0]
-    none = np.zeros((0, config.student.out_dim), np.float16)
-    features = np.concatenate([none, *parts])
-    if config.own_targets and len(features):
-        features = features[target_row]  # row -1 is masked, any feature will do
-    return _padded(features, capacity)
+    none = (
+        np.zeros((0, config.student.out_dim), np.float16)
+        if name == "feat"
+        else np.zeros(0, np.float32)
+    )
+    rows = np.concatenate([none, *parts])
+    if config.own_targets and len(rows):
+        rows = rows[target_row]  # row -1 is masked, any will do
+    return _padded(rows, capacity)
 
 
 def _ensemble(

@@ -115,6 +115,8 @@ class TrainConfig:
         raw products, as the authors' code. Cosine losses leave the features' length
         free: at the large rates of short runs it passes 100, and Eq. 13 on raw
         products then drowns Eq. 10.
+      confidence_weights: whether targets count in Eq. 10 as far as the teachers agreed
+        on them (see `fusion.confidence`), and not all alike.
       learning_rate: at the first step.
       final_learning_rate: at the last step of a linear schedule.
       schedule: "linear", or "poly": power 0.9 to zero.
@@ -137,6 +139,7 @@ class TrainConfig:
     max_sample_voxels: int | None = None
     ema_alpha: float = 0.9
     logit_scale: float | None = None
+    confidence_weights: bool = False
     learning_rate: float = 1e-4
     final_learning_rate: float = 1e-5
     schedule: Schedule = "linear"
@@ -156,6 +159,11 @@ class TrainConfig:
         in_range("train", "logit_scale", self.logit_scale, 0, above=True)
         in_range("train", "max_sample_voxels", self.max_sample_voxels, 1)
         in_range("train", "seed", self.seed, 0)
+        if self.confidence_weights and self.compat == "official":
+            raise InputError(
+                "train: all targets must count alike in compat=official, got "
+                "confidence_weights. Leave one of the two out."
+            )
 
     @property
     def own_targets(self) -> bool:

@@ -21,6 +21,7 @@ from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.datasets.contracts import Scan
 from sas_jax.distill.config import TrainConfig
 from sas_jax.errors import ContractError, DamagedFile, InputError
+from sas_jax.stages import command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,8 +155,15 @@ def targets_of(
       where: names the features in errors.
 
     Raises:
-      InputError: for superpoint means where points are needed, or means of others.
+      InputError: for superpoint means where points are needed, or means of others, and
+        where confidence is asked for and there is none.
     """
+    if config.confidence_weights and features.confidence is None:
+        raise InputError(
+            "train: features with a confidence are required for --confidence_weights, "
+            f"got none ({where}). Run: {command('fuse_features')}, of several teachers "
+            "and with a strategy that compares them with texts: capability or linear."
+        )
     if features.level == "point":
         own = config.own_targets
         return features if own else superpoint_means(features, superpoint)

@@ -30,7 +30,10 @@ class Term(NamedTuple):
 
 
 def point_cosine(
-    features: FactoredFeatures, targets: Float[Array, "N C"], mask: Bool[Array, " N"]
+    features: FactoredFeatures,
+    targets: Float[Array, "N C"],
+    mask: Bool[Array, " N"],
+    weights: Float[Array, " N"] | None = None,
 ) -> Term:
     """Sum `1 - cos(feature, target)` over voxels with a target each.
 
@@ -38,6 +41,7 @@ def point_cosine(
       features: of the student, N rows.
       targets: fused features of the voxel's point.
       mask: voxels that count.
+      weights: how much each counts; None is 1.
 
     Gradients: features; zero where a vector is zero. Deterministic: yes.
     Source: SAS Eq. 10, L_p, in pixel-point distillation.
@@ -45,7 +49,7 @@ def point_cosine(
     targets = _keep(targets, mask)
     projected = features.project(targets, features.num_rows)
     cosines = _cosines(features.keep(mask), projected, inverse_lengths(targets))
-    return _masked_sum(1.0 - cosines, mask)
+    return _masked_sum(1.0 - cosines, mask, weights)
 
 
 def superpoint_cosines(
@@ -53,6 +57,7 @@ def superpoint_cosines(
     superpoint: Int32[Array, " N"],
     mask: Bool[Array, " N"],
     targets: Float[Array, "S C"],
+    weights: Float[Array, " S"] | None = None,
 ) -> tuple[Term, Term]:
     """Sum `1 - cos(feature, target of its superpoint)` over voxels and superpoints.
 
@@ -64,6 +69,7 @@ def superpoint_cosines(
       superpoint: superpoint of each voxel; S or more for padding.
       mask: voxels that count.
       targets: fused features of the superpoints.
+      weights: how much each superpoint counts, and each of its voxels; None is 1.
 
     Returns:
       The terms of the voxels, L_p, and of the superpoints, L_sp.
@@ -87,9 +93,12 @@ def superpoint_cosines(
     # The mean of features is the feature of the mean: the last layer is linear.
     mean_features = dataclasses.replace(features, hidden=means, num_rows=num_present)
     of_superpoints = _cosines(mean_features, projected, inverse)
+    own_weights = None
+    if weights is not None:
+        own_weights = weights.at[superpoint].get(mode="fill", fill_value=0.0)
     return (
-        _masked_sum(1.0 - of_voxels, mask),
-        _masked_sum(1.0 - of_superpoints, present),
+        _masked_sum(1.0 - of_voxels, mask, own_weights),
+        _masked_sum(1.0 - of_superpoints, present, weights),
     )
 
 
@@ -171,8 +180,16 @@ def _leading(mask: Bool[Array, " M"]) -> Int32[Array, ""]:
     return jnp.max(jnp.where(mask, jnp.arange(1, mask.size + 1, dtype=jnp.int32), 0))
 
 
-def _masked_sum(values: Float[Array, " M"], mask: Bool[Array, " M"]) -> Term:
+def _masked_sum(
+    values: Float[Array, " M"],
+    mask: Bool[Array, " M"],
+    weights: Float[Array, " M"] | None = None,
+) -> Term:
     """Sum what counts, block after block: rows of padding at the end change no bits."""
+    counted = mask.astype(values.dtype)
+    if weights is not None:
+        counted = jnp.where(mask, weights, 0.0)
+        values = values * counted
     blocks = -(-values.size // _SUM_BLOCK)
     padded = jnp.pad(
         jnp.where(mask, values, 0.0), (0, blocks * _SUM_BLOCK - values.size)
@@ -181,4 +198,4 @@ def _masked_sum(values: Float[Array, " M"], mask: Bool[Array, " M"]) -> Term:
     total, _ = jax.lax.scan(
         lambda sum_, block: (sum_ + block, None), partial[0], partial[1:]
     )
-    return Term(total, jnp.sum(mask.astype(values.dtype)))
+    return Term(total, jnp.sum(counted))

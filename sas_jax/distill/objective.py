@@ -119,14 +119,15 @@ def _distillation(
 ) -> dict[str, Term]:
     targets = batch.targets.astype(jnp.float32)
     if config.level == "point":
-        return {"point": losses.point_cosine(features, targets, batch.mask)}
+        point = losses.point_cosine(features, targets, batch.mask, batch.weights)
+        return {"point": point}
     if config.compat == "official":
         # Of the voxels that count only; the paper's are of all points that were seen.
         targets, _ = losses.segment_mean(
             targets, batch.superpoint, batch.mask, batch.num_superpoints
         )
     of_voxels, of_superpoints = losses.superpoint_cosines(
-        features, batch.superpoint, batch.mask, targets
+        features, batch.superpoint, batch.mask, targets, batch.weights
     )
     return {"point": of_voxels, "superpoint": of_superpoints}
 

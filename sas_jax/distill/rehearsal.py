@@ -82,7 +82,8 @@ class _Scene:
         feat = rng.standard_normal((rows, self.space.dim), dtype=np.float32)
         ones = np.ones(rows, np.int32)
         feat = feat.astype(np.float16)
-        targets = Features(feat, row, ones, self.space, config.level)
+        sure = ones.astype(np.float32)
+        targets = Features(feat, row, ones, self.space, config.level, confidence=sure)
         return TrainScene(self.name, self.points, superpoint, targets)
 
 

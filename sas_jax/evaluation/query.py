@@ -154,9 +154,10 @@ def point_relevancy(
     return np.append(rows, np.float32(np.nan))[means.row]
 
 
-def _above(
+def answers_well(
     values: Float[np.ndarray, " P"], config: QueryConfig
 ) -> Bool[np.ndarray, " P"]:
+    """Tell which values answer better than anything would, and nearly as the best."""
     best = float(values.max(initial=0))
     relative = 0.5 + config.relative_threshold * (best - 0.5)
     return values > max(config.threshold, relative)
@@ -176,6 +177,14 @@ def _groups(points: Float[np.ndarray, "P 3"], cell_m: float) -> Int[np.ndarray, 
     return connected_components(graph, directed=False)[1][inverse]
 
 
+def region_of(
+    points: Float[np.ndarray, "P 3"], members: Int[np.ndarray, " R"], score: float
+) -> Region:
+    """Return the region of some points, at least one."""
+    low, high = points[members].min(0), points[members].max(0)
+    return Region(score, (low + high) / 2, high - low, members)
+
+
 def regions(
     points: Float[np.ndarray, "P 3"],
     values: Float[np.ndarray, " P"],
@@ -192,7 +201,7 @@ def regions(
       Regions by falling score; empty when nothing answers better than `ANYTHING`.
     """
     config = config or QueryConfig()
-    chosen = np.flatnonzero(_above(np.nan_to_num(values, nan=0.0), config))
+    chosen = np.flatnonzero(answers_well(np.nan_to_num(values, nan=0.0), config))
     if not len(chosen):
         return []
     group = _groups(points[chosen], config.cell_m)
@@ -202,8 +211,5 @@ def regions(
     for members in np.split(chosen[order], bounds):
         if len(members) < config.min_points:
             continue
-        low, high = points[members].min(0), points[members].max(0)
-        found.append(
-            Region(float(values[members].mean()), (low + high) / 2, high - low, members)
-        )
+        found.append(region_of(points, members, float(values[members].mean())))
     return sorted(found, key=lambda region: -region.score)

@@ -1,4 +1,4 @@
 """From point features of several teachers to one feature per point (numpy only)."""
 
-VERSION = 1
+VERSION = 2
 """Raised when numbers of the package change; see `artefacts.versions`."""

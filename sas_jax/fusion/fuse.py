@@ -21,6 +21,7 @@ from sas_jax.artefacts.features import Features, rows_of_points
 from sas_jax.artefacts.space import TextFeatures, one_space
 from sas_jax.checks import in_range
 from sas_jax.errors import InputError
+from sas_jax.fusion.confidence import vote_confidence
 from sas_jax.stages import command
 
 Strategy = Literal["capability", "add", "linear", "single"]
@@ -74,7 +75,8 @@ def fuse(
 
     Returns:
       Features of every point that any teacher has seen, f16, not normalised; `counts`
-      is the largest view count among the teachers.
+      is the largest view count among the teachers, and `confidence` says how far they
+      agree (see `confidence`), where texts tell what they say.
 
     Raises:
       InputError: when the teachers' scenes, text spaces or the tables do not fit.
@@ -92,12 +94,18 @@ def fuse(
     index = np.unique(np.concatenate([t.point_index for t in teachers]))
     rows = np.stack([t.row[index] for t in teachers])
     feat = np.empty((len(index), dim), np.float16)
+    confidence = None if texts is None else np.empty(len(index), np.float32)
     for first in range(0, len(index), _POINTS_AT_ONCE):
         block = slice(first, first + _POINTS_AT_ONCE)
         row = rows[:, block]
         stack = np.stack([_take(t, r) for t, r in zip(teachers, row, strict=True)])
-        weights = _weights(stack, row >= 0, capability, texts, config)
+        seen, prediction = row >= 0, None
+        if texts is not None:
+            prediction = np.argmax(stack @ texts.rows.T.astype(np.float32), axis=2)
+        weights = _weights(stack, seen, prediction, capability, texts, config)
         feat[block] = np.einsum("tm,tmc->mc", weights, stack)
+        if confidence is not None and prediction is not None:
+            confidence[block] = vote_confidence(prediction, weights, seen)
     counts = np.zeros(num_points, np.int32)
     for teacher in teachers:
         seen = teacher.point_index
@@ -108,6 +116,7 @@ def fuse(
         counts[index],
         teachers[0].space,
         geometry=next((t.geometry for t in teachers if t.geometry is not None), None),
+        confidence=confidence,
     )
 
 
@@ -182,6 +191,7 @@ def _take(features: Features, row: Int[np.ndarray, " M"]) -> Float32[np.ndarray,
 def _weights(
     stack: Float32[np.ndarray, "T M C"],
     seen: Bool[np.ndarray, "T M"],
+    prediction: Int[np.ndarray, "T M"] | None,
     capability: Float[np.ndarray, "T K"] | None,
     texts: TextFeatures | None,
     config: FuseConfig,
@@ -195,8 +205,7 @@ def _weights(
         # No teacher resembles any text: there is nothing to prefer one by.
         weights = np.where(weights.sum(axis=0) > 0, weights, seen)
     else:
-        assert texts is not None and capability is not None
-        prediction = np.argmax(stack @ texts.rows.T.astype(np.float32), axis=2)
+        assert prediction is not None and capability is not None
         weights = capability_weights(prediction, seen, capability, config)
     return (weights / weights.sum(axis=0)).astype(np.float32)
 

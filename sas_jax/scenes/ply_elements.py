@@ -119,15 +119,17 @@ class _Text:
         return int(number)
 
 
-def read_elements(path: pathlib.Path) -> dict[str, Columns]:
+def read_elements(path: pathlib.Path, *, copy: bool = True) -> dict[str, Columns]:
     """Return element name -> property name -> column; names in lower case.
 
     Args:
       path: PLY file, text or binary of either byte order; bytes after the last row of
         a binary one are ignored.
+      copy: whether columns are copied out of the rows of a binary file, where those of
+        a row lie side by side; else they may be read-only views in its byte order.
 
     Returns:
-      Columns in native byte order and in the type that the header declares, copied.
+      Columns in native byte order and in the type that the header declares.
 
     Raises:
       OSError: where the file cannot be read.
@@ -138,13 +140,15 @@ def read_elements(path: pathlib.Path) -> dict[str, Columns]:
     body = (_Text if header.is_text else _Binary)(memoryview(data)[header.size :])
     position, found = 0, {}
     for element in header.elements:
-        found[element.name], position = _read(body, element, position)
+        found[element.name], position = _read(body, element, position, copy)
     if header.is_text and position < body.end:
         raise ValueError(f"{body.end} numbers where the header declares {position}")
     return found
 
 
-def _read(body: _Binary | _Text, element: Element, start: int) -> tuple[Columns, int]:
+def _read(
+    body: _Binary | _Text, element: Element, start: int, copy: bool
+) -> tuple[Columns, int]:
     """Return an element's columns and where they end."""
     properties, rows = element.properties, element.rows
     least = sum(body.size(p.count or p.dtype) for p in properties)
@@ -172,7 +176,8 @@ def _read(body: _Binary | _Text, element: Element, start: int) -> tuple[Columns,
         ]
     found = {}
     for p, column, length in zip(properties, columns, lengths.T, strict=True):
-        values = body.typed(column, p.dtype)
+        keep = not copy and isinstance(body, _Binary)
+        values = column if keep else body.typed(column, p.dtype)
         found[p.name] = values if p.count is None else Lists(values, length)
     return found, end
 

@@ -9,6 +9,8 @@ from jaxtyping import Float, Int, Shaped, UInt8
 from sas_jax.artefacts.files import atomic_path
 from sas_jax.scenes.ply_header import TYPE_NAMES
 
+_ROWS_AT_ONCE = 2048
+
 
 def write_ply(
     path: str | pathlib.Path,
@@ -67,8 +69,11 @@ def _rows(
 ) -> Shaped[np.ndarray, " P"]:
     fields = [(name, c.dtype.newbyteorder("<")) for name, c in columns.items()]
     rows = np.empty(num_rows, fields)
-    for name, column in columns.items():
-        rows[name] = column
+    # Block by block: a row may be longer than a line of the cache.
+    for first in range(0, num_rows, _ROWS_AT_ONCE):
+        block = slice(first, first + _ROWS_AT_ONCE)
+        for name, column in columns.items():
+            rows[name][block] = column[block]
     return rows
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int32
 from sas_jax.errors import InputError
 from sas_jax.scenes.cloud import position_normals
 from sas_jax.scenes.positions import (
+    Positions,
     distinct_positions,
     joined_positions,
     nearest_positions,
@@ -125,10 +126,7 @@ def segment_points(
     positions = distinct_positions(points)
     warn_of_repeats(positions, where)
     points = positions.points
-    axes = np.zeros(points.shape, np.float32)
-    if normals is not None:
-        axes = given_axes(positions, normals)
-    _estimate_missing(axes, points)
+    axes = position_axes(positions, normals)
     edges = knn_edges(points, neighbors)
     weights = axis_weights(axes, edges)
     labels = segment_graph(
@@ -137,16 +135,27 @@ def segment_points(
     return _in_order(labels[positions.of_point])
 
 
-def _estimate_missing(
-    axes: Float32[np.ndarray, "D 3"], points: Float32[np.ndarray, "D 3"]
-) -> None:
-    """Set normals that are zero to those of the neighbours, in place."""
+def position_axes(
+    positions: Positions, normals: Float32[np.ndarray, "P 3"] | None
+) -> Float32[np.ndarray, "D 3"]:
+    """Return a unit normal of any sign for each position.
+
+    Args:
+      positions: of the points.
+      normals: of the points, see `graph.given_axes`; what is missing is estimated from
+        neighbours.
+    """
+    points = positions.points
+    axes = np.zeros(points.shape, np.float32)
+    if normals is not None:
+        axes = given_axes(positions, normals)
     missing = ~axes.any(axis=1)
-    if not missing.any():
-        return
-    near = nearest_positions(points, _NORMAL_NEIGHBORS)
-    # Without a copy of the neighbours where no point has a normal.
-    axes[missing] = position_normals(points, near if missing.all() else near[missing])
+    if missing.any():
+        near = nearest_positions(points, _NORMAL_NEIGHBORS)
+        # Without a copy of the neighbours where no point has a normal.
+        near = near if missing.all() else near[missing]
+        axes[missing] = position_normals(points, near)
+    return axes
 
 
 def _in_order(labels: Int32[np.ndarray, " P"]) -> Int32[np.ndarray, " P"]:

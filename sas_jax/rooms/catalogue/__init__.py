@@ -39,6 +39,7 @@ __all__ = [
     "Object",
     "make_object",
     "named_designs",
+    "split_designs",
 ]
 
 _BUILDERS = {
@@ -61,12 +62,13 @@ _BUILDERS = {
     "bathtub": bathtubs.BATHTUBS,
     "other furniture": others.OTHERS,
 }
+Designs = Mapping[str, tuple[int, ...]]
 DESIGNS: dict[str, int] = {name: len(table) for name, table in _BUILDERS.items()}
 
 # What most people would draw, and what its shape alone tells from the other classes:
 # no wardrobe beside refrigerators, no armchair beside sofas, no trestle beside desks.
 # Roles that the layout fills (bedside, stove, monitor) keep a design each.
-TYPICAL: dict[str, tuple[int, ...]] = {
+TYPICAL: Designs = {
     "cabinet": (1, 2, 3, 6),
     "bed": (0, 1, 2),
     "chair": (0, 1, 4),
@@ -88,11 +90,33 @@ TYPICAL: dict[str, tuple[int, ...]] = {
 }
 
 
-def named_designs(name: str = "typical") -> Mapping[str, tuple[int, ...]] | None:
+def split_designs(seed: int) -> tuple[Designs, Designs]:
+    """Divide the designs of every class into some to train on and some held out.
+
+    A third of a class, at least one, is held out. Design 0 never is: it is the one
+    that teachers know the name of where they are weak (see `rooms.teachers.labels`).
+
+    Args:
+      seed: which division.
+
+    Returns:
+      Designs to train on, and the others, as `RoomConfig.designs` takes them.
+    """
+    rng = np.random.default_rng([seed, 0x53706C69])
+    train, held_out = {}, {}
+    for name, count in DESIGNS.items():
+        taken = 1 + rng.permutation(count - 1)[: max(1, round(count / 3))]
+        held_out[name] = tuple(sorted(int(design) for design in taken))
+        train[name] = tuple(d for d in range(count) if d not in held_out[name])
+    return train, held_out
+
+
+def named_designs(name: str = "typical") -> Designs | None:
     """Return the designs of rooms as `RoomConfig.designs` takes them.
 
     Args:
-      name: "typical" for `TYPICAL`, "all" for the whole catalogue, harder rooms.
+      name: "typical" for `TYPICAL`, "all" for the whole catalogue, harder rooms;
+        "train:<seed>" and "held-out:<seed>" for the parts of `split_designs`.
 
     Raises:
       InputError: for another name.
@@ -101,8 +125,12 @@ def named_designs(name: str = "typical") -> Mapping[str, tuple[int, ...]] | None
         return TYPICAL
     if name == "all":
         return None
+    part, _, seed = name.partition(":")
+    if part in ("train", "held-out") and seed.isdecimal():
+        return split_designs(int(seed))[part == "held-out"]
     raise InputError(
-        f"designs: must be typical or all, got {name!r}. Choose one of the two."
+        "designs: must be typical, all, train:<seed> or held-out:<seed>, got "
+        f"{name!r}. Choose one of them."
     )
 
 

@@ -1,4 +1,4 @@
-"""Training crops: scale, flip, colour, blur, low resolution and noise.
+"""Training crops: scale, flip, surfaces, light, blur, low resolution and noise.
 
 The teachers also look at synthesized 64 x 64 images that were enlarged, so a share of
 the crops is shrunk and enlarged again, and close-ups are common.
@@ -8,9 +8,10 @@ import dataclasses
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from sas_jax.rooms.teachers.data import RoomFrames
+from sas_jax.rooms.teachers.randomise import relight, repaint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,9 @@ class AugmentConfig:
       noise: chance of pixel noise, up to `noise_sigma` grey levels.
       noise_sigma: see `noise`.
       grid_stride: labels come out at crop / grid_stride.
+      stretch: most that a crop is made wider or higher than it was, as a factor.
+      repaint: chance of an instance to get another colour and pattern.
+      light: strength of a light that falls across the crop; see `relight`.
     """
 
     crop: int = 144
@@ -36,6 +40,13 @@ class AugmentConfig:
     noise: float = 0.5
     noise_sigma: float = 7.0
     grid_stride: int = 2
+    stretch: float = 1.0
+    repaint: float = 0.0
+    light: float = 0.0
+
+
+RANDOMISED = AugmentConfig(stretch=1.35, repaint=0.4, light=0.8)
+"""Crops of furniture that looks like none in the catalogue."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,12 +58,14 @@ class Batch:
       label: uint8 [B, g, g] true classes on the output grid; 255 where nothing was hit.
       instance: uint8 [B, g, g]; 0 where nothing was hit.
       frame: int64 [B], which frame each crop is from.
+      repainted: bool [B, g, g], where the instance's caption is no longer true.
     """
 
     rgb: UInt8[np.ndarray, "B c c 3"]
     label: UInt8[np.ndarray, "B g g"]
     instance: UInt8[np.ndarray, "B g g"]
     frame: np.ndarray
+    repainted: Bool[np.ndarray, "B g g"]
 
 
 def draw_batch(
@@ -74,38 +87,44 @@ def draw_batch(
         _crop(frames.rgb[i], frames.label[i], frames.instance[i], config, rng)
         for i in chosen
     ]
-    rgb, label, instance = (np.stack(part) for part in zip(*crops, strict=True))
-    return Batch(rgb, label, instance, chosen)
+    rgb, label, instance, new = (np.stack(part) for part in zip(*crops, strict=True))
+    return Batch(rgb, label, instance, chosen, new)
 
 
 def _crop(rgb, label, instance, config: AugmentConfig, rng: np.random.Generator):
     height, width = label.shape
     zoom = np.exp(rng.uniform(*np.log(config.zoom)))
-    side = int(min(config.crop / zoom, height, width))
-    top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
-    window = np.s_[top : top + side, left : left + side]
+    side, half = config.crop / zoom, 0.5 * np.log(config.stretch)
+    longer = np.exp(rng.uniform(-half, half))
+    tall, wide = int(min(side * longer, height)), int(min(side / longer, width))
+    top, left = rng.integers(height - tall + 1), rng.integers(width - wide + 1)
+    window = np.s_[top : top + tall, left : left + wide]
     flip = np.s_[:, ::-1] if rng.random() < 0.5 else np.s_[:, :]
+    picture, label, instance = (
+        np.ascontiguousarray(m[window][flip]) for m in (rgb, label, instance)
+    )
+    covered = np.zeros(256, bool)
+    if config.repaint:
+        picture, covered = repaint(picture, instance, config.repaint, rng)
+    if config.light:
+        picture = relight(picture, config.light, rng)
+    picture = _recolour(_degrade(picture, config, rng), config, rng)
     grid = (config.crop // config.grid_stride,) * 2
-    picture = _degrade(np.ascontiguousarray(rgb[window][flip]), config, rng)
-    maps = (
-        cv2.resize(
-            np.ascontiguousarray(m[window][flip]),
-            grid,
-            interpolation=cv2.INTER_NEAREST_EXACT,
-        )
+    label, instance = (
+        cv2.resize(m, grid, interpolation=cv2.INTER_NEAREST_EXACT)
         for m in (label, instance)
     )
-    return _recolour(picture, config, rng), *maps
+    return picture, label, instance, covered[instance]
 
 
 def _degrade(
-    rgb: UInt8[np.ndarray, "s s 3"], config: AugmentConfig, rng: np.random.Generator
+    rgb: UInt8[np.ndarray, "h w 3"], config: AugmentConfig, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "c c 3"]:
     """Resize to the crop, sometimes by way of a few pixels only, sometimes blurred."""
     if rng.random() < config.low_resolution:
         low = int(rng.integers(*config.low_sides))
         rgb = cv2.resize(rgb, (low, low), interpolation=cv2.INTER_AREA)
-    how = cv2.INTER_AREA if len(rgb) > config.crop else cv2.INTER_LINEAR
+    how = cv2.INTER_AREA if min(rgb.shape[:2]) > config.crop else cv2.INTER_LINEAR
     if rng.random() < 0.3:
         how = cv2.INTER_CUBIC
     rgb = cv2.resize(rgb, (config.crop, config.crop), interpolation=how)

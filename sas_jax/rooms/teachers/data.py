@@ -10,7 +10,6 @@ import json
 import math
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -46,7 +45,7 @@ class FramesConfig:
     object_views: int = 4
     size_wh: tuple[int, int] = (256, 192)
     rooms_per_shard: int = 20
-    designs: Literal["typical", "all"] = "typical"
+    designs: str = "typical"
     version: int = 3
 
     def __post_init__(self) -> None:

@@ -113,12 +113,15 @@ class TextBank:
         return torch.stack(rows)
 
     def caption_rows(self, batch: Batch) -> Int[torch.Tensor, "B g g"]:
-        """Return the row of `captions` for every grid cell, -1 for none."""
+        """Return the row of `captions` for every grid cell, -1 for none.
+
+        What was repainted has none: its colour is another one.
+        """
         rows = [
             self._tables[int(self._room[frame])][instance]
             for frame, instance in zip(batch.frame, batch.instance, strict=True)
         ]
-        return torch.from_numpy(np.stack(rows))
+        return torch.from_numpy(np.where(batch.repainted, -1, np.stack(rows)))
 
 
 def class_weights(labels: np.ndarray, num_classes: int, balance: float) -> torch.Tensor:

@@ -86,6 +86,27 @@ def test_means_of_nothing_and_bad_ids():
         superpoint_means(nobody, np.array([0, -1, 0, 0]))
 
 
+def test_confidence_is_kept_and_averaged_over_superpoints(tmp_path):
+    rng = np.random.default_rng(4)
+    features = random_features(rng)
+    sure = rng.random(len(features.feat)).astype(np.float32)
+    features = dataclasses.replace(features, confidence=sure)
+    ids = rng.integers(0, 40, 200).astype(np.int32)
+    ids[ids == 7] = 8
+    means = superpoint_means(features, ids)
+    for k in range(len(means.feat)):
+        members = sure[ids[features.point_index] == k]
+        wanted = members.mean() if len(members) else 0
+        assert means.confidence[k] == pytest.approx(wanted, abs=1e-6)
+    for name, kept in (("points", features), ("means", means)):
+        path = tmp_path / f"{name}.safetensors"
+        store.save_features(path, kept, key="k")
+        back = store.load_features(path)
+        np.testing.assert_array_equal(back.confidence, kept.confidence)
+    with pytest.raises(InputError, match="from one scene"):
+        dataclasses.replace(features, confidence=sure[1:])
+
+
 @pytest.mark.parametrize("seen", [0.0, 0.6])
 def test_point_features_round_trip(tmp_path, seen):
     features = random_features(np.random.default_rng(2), seen=seen)

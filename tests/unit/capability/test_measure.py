@@ -16,7 +16,9 @@ from sas_jax.capability import store
 from sas_jax.capability.config import CapabilityConfig
 from sas_jax.capability.contracts import MaskConfig, Recipe, Synthesized
 from sas_jax.capability.measure import (
+    alarmed_scores,
     class_score,
+    class_shares,
     dense_prediction,
     intersection_union,
     mask_prediction,
@@ -195,11 +197,11 @@ def recipe_of(synthesizer):
     return Recipe(synthesizer, Unchanged(), synthesizer.masks)
 
 
-def measure(folder, teacher, synthesizer=None, config=None):
+def measure(folder, teacher, synthesizer=None, config=None, **more):
     config = config or CapabilityConfig(images_per_class=3)
     recipe = recipe_of(synthesizer or SquareSynthesizer())
     stage.make_images(folder, VOCABULARY, recipe, config)
-    return stage.measure_teacher(folder, VOCABULARY, teacher, config)
+    return stage.measure_teacher(folder, VOCABULARY, teacher, config, **more)
 
 
 def test_a_teacher_that_sees_colours_scores_full_marks(tmp_path):
@@ -213,6 +215,39 @@ def test_a_teacher_that_sees_colours_scores_full_marks(tmp_path):
     square[2:11, 4:13] = True
     wanted = (columns & square).sum() / (columns | square).sum()
     assert half.miou.tolist() == [0, pytest.approx(wanted), 0, 0]
+
+
+def test_what_is_said_everywhere_costs_only_where_all_images_count(tmp_path):
+    own = measure(tmp_path, HalfMask())
+    counted = measure(tmp_path, HalfMask(), score="all")
+    # Four of nine columns of every class's square are called green.
+    wanted = (4 / 9) / (1 + 3 * 4 / 9)
+    assert counted.miou.tolist() == [0, pytest.approx(wanted), 0, 0]
+    assert counted.miou[1] < own.miou[1]
+    assert counted.facts["score"] == "all" and "score" not in own.facts
+    sure = measure(tmp_path, ColorDense(), score="all")
+    assert sure.miou[:3].tolist() == [1, 1, 1]
+
+
+def test_scores_over_all_images_are_those_of_a_literal_count():
+    rng = np.random.default_rng(0)
+    shares = np.zeros((4, 4))
+    pseudo = rng.random((3, 2, 5, 5)) < 0.5
+    said = rng.integers(-1, 4, (3, 2, 5, 5))
+    for i in range(3):  # the last class is not painted
+        shares[i] = class_shares(pseudo[i], said[i], 4)
+    wanted = []
+    for j in range(4):
+        right = alarms = 0.0
+        for i in range(3):
+            inside = [
+                s for s, p in zip(said[i].ravel(), pseudo[i].ravel(), strict=True) if p
+            ]
+            share = sum(s == j for s in inside) / len(inside)
+            right, alarms = (share, alarms) if i == j else (right, alarms + share)
+        wanted.append(right / (1 + alarms))
+    np.testing.assert_allclose(alarmed_scores(shares), wanted)
+    assert class_shares(np.zeros((1, 2, 2), bool), said[0, :1, :2, :2], 4).sum() == 0
 
 
 def test_official_leaves_out_the_collecting_class(tmp_path):

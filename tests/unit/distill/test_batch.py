@@ -97,7 +97,7 @@ def test_scenes_that_do_not_fit_are_refused_not_cut():
 
 
 def test_point_targets_follow_their_voxels():
-    config = tiny_config(level="point")
+    config = tiny_config(level="point", confidence_weights=True)
     parts = samples(2)
     rng = np.random.default_rng(3)
     for i, sample in enumerate(parts):
@@ -105,6 +105,8 @@ def test_point_targets_follow_their_voxels():
         seen = np.flatnonzero(rng.random(count) < 0.5)
         feat = rng.normal(size=(len(seen), CHANNELS)).astype(np.float16)
         targets = point_features(feat, seen, np.ones(len(seen), np.int32), count)
+        sure = rng.random(len(seen)).astype(np.float32)
+        targets = dataclasses.replace(targets, confidence=sure)
         scene = dataclasses.replace(sample.scene, targets=targets)
         parts[i] = dataclasses.replace(sample, scene=scene)
     batch = collate(parts, config, ensemble=False)
@@ -116,8 +118,12 @@ def test_point_targets_follow_their_voxels():
             if row >= 0:
                 wanted = sample.scene.targets.feat[row]
                 np.testing.assert_array_equal(batch.targets[start + local], wanted)
+                wanted = sample.scene.targets.confidence[row]
+                assert batch.weights[start + local] == wanted
         start += len(rows)
     assert batch.ensemble is None
+    plain = collate(parts, tiny_config(level="point"), ensemble=False)
+    assert plain.weights is None
 
 
 def test_sampling_takes_that_many_visible_voxels():

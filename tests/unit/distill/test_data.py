@@ -102,6 +102,19 @@ def test_what_needs_points_refuses_superpoint_means(scene, change):
         by_superpoint(scene[0]).load(tiny_config(**change))
 
 
+def test_confidence_that_is_asked_for_must_be_there(scene):
+    files, features, superpoint = scene
+    config = tiny_config(confidence_weights=True)
+    with pytest.raises(InputError, match=r"confidence .*fuse_features"):
+        files.load(config)
+    sure = np.linspace(0, 1, len(features.feat), dtype=np.float32)
+    features = dataclasses.replace(features, confidence=sure)
+    store.save_features(files.features, features, key="p")
+    found = files.load(config).targets.confidence
+    wanted = store.superpoint_means(features, superpoint).confidence
+    np.testing.assert_array_equal(found, wanted)
+
+
 def test_without_superpoints_each_point_is_its_own(scene):
     files = dataclasses.replace(scene[0], superpoints=None)
     loaded = files.load(tiny_config())

@@ -132,6 +132,29 @@ def test_gradients_match_finite_differences(name):
     check_grads(loss, inputs(x), order=1, modes=["rev"], atol=2e-2, rtol=2e-2)
 
 
+def test_weighted_losses_are_weighted_sums():
+    x = example()
+    features = FactoredFeatures(x["hidden"], x["weights"], N)
+    share = np.random.default_rng(5).random(S).astype(np.float32)
+    share[0] = 0
+    own = share[np.minimum(x["superpoint"], S - 1)]
+    f, targets, mask = written_out(x), point_targets(x), x["mask"]
+    voxels = sum(own[n] * (1 - cosine(f[n], targets[n])) for n in range(N) if mask[n])
+    present = [s for s in range(S) if members(x, s)]
+    means = sum(
+        share[s] * (1 - cosine(f[members(x, s)].mean(axis=0), x["targets"][s]))
+        for s in present
+    )
+    wanted = [(voxels, own[mask].sum()), (means, share[present].sum())]
+    point = losses.point_cosine(features, targets, mask, own)
+    both = losses.superpoint_cosines(
+        features, x["superpoint"], mask, x["targets"], jnp.asarray(share)
+    )
+    for term, (total, count) in zip((point, *both), [wanted[0], *wanted], strict=True):
+        assert float(term.total) == pytest.approx(total, rel=1e-5)
+        assert float(term.count) == pytest.approx(count, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", COSINES)
 def test_gradients_are_those_of_features_that_are_written_out(name):
     x = example()

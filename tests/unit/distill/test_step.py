@@ -325,6 +325,8 @@ def test_configurations_are_checked():
         TrainConfig(ema_alpha=1.5)
     with pytest.raises(InputError, match="epochs > 0"):
         TrainConfig(epochs=0)
+    with pytest.raises(InputError, match="count alike"):
+        official_config(confidence_weights=True)
     assert TrainConfig().first_self_epoch == 70
     assert official_config(seed=3).first_self_epoch == 100
 

@@ -11,6 +11,7 @@ from sas_jax.rooms.catalogue import (
     Fit,
     make_object,
     named_designs,
+    split_designs,
 )
 from sas_jax.rooms.catalogue.colors import color_name
 
@@ -54,8 +55,21 @@ def test_typical_designs_are_several_of_every_class():
         assert len(set(designs)) == len(designs) >= 2
         assert min(designs) >= 0 and max(designs) < DESIGNS[name]
     assert named_designs("typical") is TYPICAL and named_designs("all") is None
-    with pytest.raises(InputError, match="typical or all"):
+    with pytest.raises(InputError, match="must be typical, all"):
         named_designs("few")
+
+
+def test_held_out_designs_are_a_third_of_each_class_and_never_the_first():
+    train, held_out = split_designs(0)
+    for name, count in DESIGNS.items():
+        assert sorted(train[name] + held_out[name]) == list(range(count))
+        assert 0 in train[name] and 1 <= len(held_out[name]) <= count / 2
+    assert split_designs(0) == (train, held_out) != split_designs(1)
+    assert named_designs("train:0") == train
+    assert named_designs("held-out:0") == held_out
+    for wrong in ("held-out", "train:", "train:-1", "all:0"):
+        with pytest.raises(InputError, match="held-out:<seed>"):
+            named_designs(wrong)
 
 
 @pytest.mark.parametrize(("name", "design"), CASES)

@@ -32,7 +32,7 @@ from sas_jax.rooms.teachers.labels import (
     Knowledge,
     visible_labels,
 )
-from sas_jax.rooms.teachers.losses import centre_targets, class_weights
+from sas_jax.rooms.teachers.losses import TextBank, centre_targets, class_weights
 from sas_jax.rooms.teachers.mask import (
     CLASS_NAMES,
     MASK_NET,
@@ -40,7 +40,9 @@ from sas_jax.rooms.teachers.mask import (
     RoomsMask,
     group_pixels,
 )
+from sas_jax.rooms.teachers.randomise import relight, repaint
 from sas_jax.teachers import registry
+from sas_jax.teachers.text import load_torch_minilm
 from sas_jax.text import minilm_files
 
 try:
@@ -213,10 +215,41 @@ def test_crops_keep_pixels_and_labels_together(frames):
             assert np.abs(inside - np.median(inside, 0)).mean() < 12
 
 
+def test_repainting_changes_whole_instances_and_no_others():
+    rng = np.random.default_rng(3)
+    instance = np.kron(np.arange(1, 17, dtype=np.uint8).reshape(4, 4), np.ones((9, 9)))
+    instance = instance.astype(np.uint8)
+    rgb = rng.integers(60, 200, (36, 36, 3), dtype=np.uint8)
+    new, covered = repaint(rgb, instance, 0.5, rng)
+    assert 2 <= covered.sum() <= 14 and not covered[17:].any() and not covered[0]
+    changed = (new != rgb).any(2)
+    assert not changed[~covered[instance]].any()
+    assert changed[covered[instance]].mean() > 0.9
+    assert not repaint(rgb, instance, 0.0, rng)[1].any()
+
+
+def test_light_falls_from_one_side():
+    rgb = np.full((24, 32, 3), 100, np.uint8)
+    spans = [np.ptp(relight(rgb, 0.8, np.random.default_rng(k))) for k in range(8)]
+    assert max(spans) > 60
+    for k in range(8):  # never a colour: the light is white
+        assert (np.ptp(relight(rgb, 0.8, np.random.default_rng(k)), axis=2) == 0).all()
+
+
+def test_what_is_repainted_loses_its_caption(frames):
+    draw = dataclasses.replace(SMALL, repaint=1.0, stretch=1.5, light=0.5)
+    batch = draw_batch(frames, 4, draw, np.random.default_rng(5))
+    assert batch.repainted.all() and batch.rgb.shape == (4, 32, 32, 3)
+    assert (batch.label == batch.instance % 20).all()
+    bank = TextBank(load_torch_minilm(), CLASS_NAMES, frames, Knowledge(CLASS_NAMES))
+    assert (bank.caption_rows(batch) == -1).all()
+    plain = dataclasses.replace(batch, repainted=np.zeros_like(batch.repainted))
+    assert (bank.caption_rows(plain) >= 0).all()
+
+
 def test_equal_generators_draw_equal_batches(frames):
-    one, two = (
-        draw_batch(frames, 3, SMALL, np.random.default_rng(4)) for _ in range(2)
-    )
+    draw = dataclasses.replace(SMALL, repaint=0.5, stretch=1.5, light=0.5)
+    one, two = (draw_batch(frames, 3, draw, np.random.default_rng(4)) for _ in range(2))
     np.testing.assert_array_equal(one.rgb, two.rgb)
     np.testing.assert_array_equal(one.label, two.label)
 
@@ -226,7 +259,8 @@ def test_centres_and_offsets_of_one_object():
     instance = np.ones((1, 12, 12), np.uint8)
     label[0, 2:6, 4:10], instance[0, 2:6, 4:10] = 4, 7
     label[0, 0, 0], instance[0, 0, 0] = 255, 9
-    batch = Batch(np.zeros((1, 24, 24, 3), np.uint8), label, instance, np.array([0]))
+    rgb, plain = np.zeros((1, 24, 24, 3), np.uint8), np.zeros(label.shape, bool)
+    batch = Batch(rgb, label, instance, np.array([0]), plain)
     heat, offset = centre_targets(batch, sigma=2.0)
     assert float(heat.max()) > 0.85  # the centre lies between cells
     assert np.unravel_index(int(heat.argmax()), (12, 12)) in {(3, 6), (4, 6), (3, 7)}

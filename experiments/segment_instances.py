@@ -1,0 +1,129 @@
+"""Propose the instances of every scene, without any weights.
+
+    python experiments/segment_instances.py --flagfile=rooms.flags
+
+Superpoints that touch and look alike are joined, by the features of --method (default:
+the fused ones of --strategy). Writes <workspace>/instances/<name>/<scene>.npz
+under --name. Scenes that are up to date are skipped; several workers share the scenes.
+Then score them, or name them and hand them in:
+
+    python experiments/evaluate.py --flagfile=rooms.flags --instances=proposals
+
+With --submission=FOLDER, instances named by the same features are written there as
+ScanNet's server wants them; with --meshes=FOLDER, as a mesh or cloud whose colours tell
+them apart.
+"""
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import settings
+import stage_flags
+from absl import flags
+from make_superpoints import cut
+from scored import manifest_sum, method, question_texts
+from tqdm import tqdm
+
+from sas_jax.artefacts.stage import Job, Tally
+from sas_jax.artefacts.superpoints import load_superpoints
+from sas_jax.datasets.contracts import Scan
+from sas_jax.instances.files import is_current, load_instances, save_instances
+from sas_jax.instances.masks import Instances
+from sas_jax.instances.naming import name_instances
+from sas_jax.instances.paint import instance_colors
+from sas_jax.instances.stage import proposals_key, propose_scene
+from sas_jax.instances.submission import write_submission
+from sas_jax.scenes.ply_write import write_ply
+from sas_jax.scenes.scene import Scene
+
+_METHOD = flags.DEFINE_string(
+    "method",
+    "",
+    "Features that join superpoints, such as student/NAME; default: fused.",
+)
+_NAME = flags.DEFINE_string("name", "proposals", "What the instances are called.")
+_SUBMISSION = flags.DEFINE_string("submission", "", "Folder for ScanNet's files.")
+_MESHES = flags.DEFINE_string("meshes", "", "Folder for coloured meshes (PLY).")
+
+
+def main() -> None:
+    """Propose, and write what else is asked for."""
+    scans = settings.scans(stage_flags.SPLITS.value)
+    features = _METHOD.value or f"fused/{settings.fused_name()}"
+    method(features, [scan.name for scan in scans])  # says what is missing
+    cut(scans)
+    tally = propose(scans, features)
+    bar = tqdm(scans, desc="files", unit="scene", disable=not _asked())
+    counts = [_written(scan, features) for scan in bar]
+    row = {
+        "instances": _NAME.value,
+        "features": features,
+        "scenes": len(scans),
+        "made": tally.made,
+        "per scene": round(float(np.mean(counts)), 1),
+        "seconds": tally.seconds,
+    }
+    print(settings.table([row]))
+
+
+def propose(wanted: Sequence[Scan], features: str) -> Tally:
+    """Propose the instances of the scans that are not up to date.
+
+    Args:
+      wanted: scans, whose superpoints are there.
+      features: method whose features join superpoints, see `scored.method`.
+    """
+    workspace, memo = settings.workspace(), settings.memo()
+    config, scans = stage_flags.PROPOSALS.make(), {s.name: s for s in wanted}
+
+    def job(name: str) -> Job:
+        key = proposals_key(
+            scans[name].key("geometry", memo=memo),
+            manifest_sum(workspace.superpoints(name)),
+            method(features, [name]).state(loaded=False),
+            config,
+        )
+        return Job(name, workspace.instances(_NAME.value, name), key, is_current)
+
+    def make(job: Job) -> None:
+        scene = scans[job.name].open(annotations=False)
+        superpoints = load_superpoints(workspace.superpoints(job.name), scene.points)
+        seen = next(iter(method(features, [job.name]).views(scene, 0)))
+        found = propose_scene(scene, superpoints, seen, config)
+        save_instances(job.path, found, points=scene.points, key=job.key)
+
+    return settings.run_scenes("instances", [job(name) for name in scans], make)
+
+
+def _asked() -> bool:
+    return bool(_SUBMISSION.value or _MESHES.value)
+
+
+def _written(scan: Scan, features: str) -> int:
+    """Write what is asked for of a scan; return its number of instances."""
+    path = settings.workspace().instances(_NAME.value, scan.name)
+    if not _asked():
+        return len(load_instances(path))
+    scene = scan.open(annotations=False)
+    found = load_instances(path, scene.points)
+    if _MESHES.value:
+        target = pathlib.Path(_MESHES.value) / f"{scan.name}.ply"
+        colors = instance_colors(found)
+        write_ply(target, scene.points, colors=colors, faces=scene.faces)
+    if _SUBMISSION.value:
+        named = _named(found, scene, features)
+        folder = pathlib.Path(_SUBMISSION.value)
+        write_submission(folder, scan.name, named, settings.label_set())
+    return len(found)
+
+
+def _named(found: Instances, scene: Scene, features: str) -> Instances:
+    chosen = method(features, [scene.name])
+    texts, config = question_texts(chosen.space), stage_flags.NAMING.make()
+    views = next(iter(chosen.views(scene, 0)))
+    return name_instances(found, views, texts, settings.label_set(), config)
+
+
+if __name__ == "__main__":
+    settings.run(main)

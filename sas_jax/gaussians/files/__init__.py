@@ -1,0 +1,1 @@
+"""Files of Gaussians: a format is a module and a line in `formats`."""

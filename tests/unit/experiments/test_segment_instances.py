@@ -1,0 +1,69 @@
+"""The script proposes instances once, and writes what people hand in and look at."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scene_files import write_scannet
+from text_spaces import in_minilm, point_features
+
+from sas_jax.artefacts.features import save_features
+from sas_jax.errors import WeightsMissing
+from sas_jax.instances.files import load_instances
+from sas_jax.scenes.mesh_files import read_mesh
+from sas_jax.text import registry
+from sas_jax.text.prompts import prompts
+
+NAME = "scene0000_00"
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_scannet(tmp_path / "data")
+    (tmp_path / "data" / "splits").mkdir()
+    (tmp_path / "data" / "splits" / "val.txt").write_text(f"{NAME}\n")
+    return tmp_path
+
+
+def segment(root, data, *arguments):
+    command = [
+        *(sys.executable, "experiments/segment_instances.py", "--splits=val"),
+        *(f"--data_root={data}/data", f"--workspace={data}/run"),
+        *("--proposal_min_points=1", "--proposal_max_share=1", *arguments),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True,
+                          text=True, timeout=120)  # fmt: skip
+
+
+def test_without_features_it_says_which_stage_comes_first(root, data):
+    done = segment(root, data)
+    assert done.returncode == 1
+    assert "fuse_features" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_proposals_submission_and_meshes(root, data):
+    try:
+        tower = registry.load("minilm-l6-v2")
+    except WeightsMissing as absent:
+        pytest.skip(str(absent))
+    feat = tower.encode(prompts(["bed", "chair"]))[[1, 0, 1, 1]].astype(np.float16)
+    index, ones = np.arange(4, dtype=np.int32), np.ones(4, np.int32)
+    features = in_minilm(point_features(feat, index, ones, 4))
+    save_features(data / f"run/fused/capability/{NAME}.safetensors", features, key="k")
+    targets = f"--submission={data}/sub", f"--meshes={data}/meshes"
+    done = segment(root, data, *targets)
+    assert done.returncode == 0, done.stderr
+    path = data / "run/instances/proposals" / f"{NAME}.npz"
+    found = load_instances(path)
+    assert found.num_points == 4 and len(found) >= 1
+    assert (data / "sub" / f"{NAME}.txt").read_text().count("\n") <= len(found)
+    mesh = read_mesh(data / "meshes" / f"{NAME}.ply")
+    assert len(mesh.points) == 4 and mesh.colors is not None
+    before = path.stat().st_mtime_ns
+    assert segment(root, data).returncode == 0
+    assert path.stat().st_mtime_ns == before
+    assert segment(root, data, "--proposals=1").returncode == 0
+    assert path.stat().st_mtime_ns != before
