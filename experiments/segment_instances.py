@@ -1,9 +1,14 @@
-"""Propose the instances of every scene, without any weights.
+r"""Propose the instances of every scene, without any weights or by Mask3D.
 
     python experiments/segment_instances.py --flagfile=rooms.flags
+    python experiments/segment_instances.py --flagfile=scannet.flags \
+        --mask3d=scannet200_val.ckpt --name=mask3d
 
 Superpoints that touch and look alike are joined, by the features of --method (default:
-the fused ones of --strategy). Writes <workspace>/instances/<name>/<scene>.npz
+the fused ones of --strategy). With --mask3d, a checkpoint as its authors publish it,
+that network proposes them from colours and superpoints (`random:<seed>` runs without
+weights); with --mask3d_classes they keep the classes that it gives them, otherwise
+features name them, as in the paper. Writes <workspace>/instances/<name>/<scene>.npz
 under --name. Scenes that are up to date are skipped; several workers share the scenes.
 Then score them, or name them and hand them in:
 
@@ -17,6 +22,7 @@ them apart.
 import pathlib
 from collections.abc import Sequence
 
+import mask3d_proposals
 import numpy as np
 import settings
 import stage_flags
@@ -42,6 +48,8 @@ _METHOD = flags.DEFINE_string(
     "",
     "Features that join superpoints, such as student/NAME; default: fused.",
 )
+_MASK3D = flags.DEFINE_string("mask3d", "", "Weights of Mask3D, or random:<seed>.")
+_CLASSES = flags.DEFINE_bool("mask3d_classes", False, "Keep the classes of Mask3D.")
 _NAME = flags.DEFINE_string("name", "proposals", "What the instances are called.")
 _SUBMISSION = flags.DEFINE_string("submission", "", "Folder for ScanNet's files.")
 _MESHES = flags.DEFINE_string("meshes", "", "Folder for coloured meshes (PLY).")
@@ -51,11 +59,18 @@ def main() -> None:
     """Propose, and write what else is asked for."""
     scans = settings.scans(stage_flags.SPLITS.value)
     features = _METHOD.value or f"fused/{settings.fused_name()}"
-    method(features, [scan.name for scan in scans])  # says what is missing
+    if not _MASK3D.value or _SUBMISSION.value:
+        method(features, [scan.name for scan in scans])  # says what is missing
     cut(scans)
-    tally = propose(scans, features)
+    if _MASK3D.value:
+        features = "Mask3D"
+        tally = mask3d_proposals.propose(
+            scans, _NAME.value, _MASK3D.value, named=_CLASSES.value
+        )
+    else:
+        tally = propose(scans, features)
     bar = tqdm(scans, desc="files", unit="scene", disable=not _asked())
-    counts = [_written(scan, features) for scan in bar]
+    counts = [_written(scan) for scan in bar]
     row = {
         "instances": _NAME.value,
         "features": features,
@@ -100,7 +115,7 @@ def _asked() -> bool:
     return bool(_SUBMISSION.value or _MESHES.value)
 
 
-def _written(scan: Scan, features: str) -> int:
+def _written(scan: Scan) -> int:
     """Write what is asked for of a scan; return its number of instances."""
     path = settings.workspace().instances(_NAME.value, scan.name)
     if not _asked():
@@ -112,13 +127,15 @@ def _written(scan: Scan, features: str) -> int:
         colors = instance_colors(found)
         write_ply(target, scene.points, colors=colors, faces=scene.faces)
     if _SUBMISSION.value:
-        named = _named(found, scene, features)
+        closed = (found.classes >= 0).any()
+        named = found if closed else _named(found, scene)
         folder = pathlib.Path(_SUBMISSION.value)
         write_submission(folder, scan.name, named, settings.label_set())
     return len(found)
 
 
-def _named(found: Instances, scene: Scene, features: str) -> Instances:
+def _named(found: Instances, scene: Scene) -> Instances:
+    features = _METHOD.value or f"fused/{settings.fused_name()}"
     chosen = method(features, [scene.name])
     texts, config = question_texts(chosen.space), stage_flags.NAMING.make()
     views = next(iter(chosen.views(scene, 0)))

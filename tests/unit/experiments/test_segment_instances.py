@@ -67,3 +67,20 @@ def test_proposals_submission_and_meshes(root, data):
     assert path.stat().st_mtime_ns == before
     assert segment(root, data, "--proposals=1").returncode == 0
     assert path.stat().st_mtime_ns != before
+
+
+def test_a_checkpoint_that_is_not_there_is_named(root, data):
+    done = segment(root, data, f"--mask3d={data}/none.ckpt")
+    assert done.returncode == 1
+    assert "none.ckpt" in done.stderr and "--mask3d=random:0" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named", [False, True])
+def test_mask3d_proposes_without_weights(root, data, named):
+    kept = ["--mask3d_classes"] if named else []
+    done = segment(root, data, "--mask3d=random:0", "--name=theirs", *kept)
+    assert done.returncode == 0, done.stderr
+    found = load_instances(data / "run/instances/theirs" / f"{NAME}.npz")
+    assert found.num_points == 4
+    assert (found.classes >= 0).all() == named or not len(found)
