@@ -13,6 +13,8 @@ from sas_jax.scenes.ply_elements import Columns, Lists, read_elements
 
 _POSITION = ("x", "y", "z")
 _NORMAL = ("nx", "ny", "nz")
+_SPLAT_COLOR = ("f_dc_0", "f_dc_1", "f_dc_2")
+_SPHERE = 0.28209479177387814  # the constant spherical harmonic
 _COLORS = (
     ("red", "green", "blue"),
     ("diffuse_red", "diffuse_green", "diffuse_blue"),
@@ -113,7 +115,17 @@ def _take_colors(vertex: Columns) -> UInt8[np.ndarray, "P 3"] | None:
             for name in names:
                 del vertex[name]
             return colors
-    return None
+    return _take_splat_colors(vertex)
+
+
+def _take_splat_colors(vertex: Columns) -> UInt8[np.ndarray, "P 3"] | None:
+    """Return the colours that Gaussians have from all sides, of a file of 3DGS."""
+    constant = _take(vertex, _SPLAT_COLOR)
+    if constant is None:
+        return None
+    with np.errstate(invalid="ignore"):
+        shares = np.nan_to_num(0.5 + _SPHERE * constant.astype(np.float64), nan=0.5)
+    return np.round(255 * np.clip(shares, 0, 1)).astype(np.uint8)
 
 
 def _take_faces(elements: dict[str, Columns]) -> Int64[np.ndarray, "F 3"] | None:

@@ -311,3 +311,16 @@ def test_the_writer_gives_the_bytes_that_it_always_gave(tmp_path):
     write_ply(path, points, properties={"label": label.astype(">u2")}, origin=[0, 0, 0])
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
     assert read_ply(path).faces is None
+
+
+def test_gaussians_have_the_colour_that_all_sides_share(tmp_path):
+    rows = "1 2 3 0 1.772453850905516 -9\n4 5 6 nan 0 9\n"
+    names = [*"xyz", "f_dc_0", "f_dc_1", "f_dc_2"]
+    header = "".join(f"property float {name}\n" for name in names)
+    path = tmp_path / "splat.ply"
+    path.write_text(
+        f"ply\nformat ascii 1.0\nelement vertex 2\n{header}end_header\n{rows}"
+    )
+    mesh = read_ply(path)
+    np.testing.assert_array_equal(mesh.colors, [[128, 255, 0], [128, 128, 255]])
+    np.testing.assert_array_equal(mesh.points, [[1, 2, 3], [4, 5, 6]])
