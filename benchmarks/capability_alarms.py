@@ -1,6 +1,6 @@
 """What capability misses: false alarms. Two ways to measure it, by what fusion makes.
 
-  python benchmarks/capability_alarms.py --folder=/tmp/designs
+  python benchmarks/capability_alarms.py --folder=build/designs
     --weights randomised=runs/random0/both plain=runs/plain0/both
 
 Eq. 3 looks for a class on the images of that class alone: a teacher that says it

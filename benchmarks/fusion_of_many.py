@@ -1,6 +1,6 @@
 """Fusion of two to seven teachers on rooms: every choice of them, every way to fuse.
 
-  python benchmarks/fusion_of_many.py --folder=/tmp/designs --designs=held-out:0
+  python benchmarks/fusion_of_many.py --folder=build/designs --designs=held-out:0
     --weights randomised=runs/random0/both plain=runs/plain0/both
 
 The teachers are the two of the rooms, `imagenet`, and the pairs of --weights, which

@@ -1,6 +1,6 @@
 """Teachers and their fusion on furniture of designs that nobody trained on.
 
-  python benchmarks/held_out_designs.py --folder=/tmp/designs
+  python benchmarks/held_out_designs.py --folder=build/designs
     --weights plain=runs/plain{split}/both randomised=runs/random{split}/both
 
 Each split holds out other designs (`catalogue.split_designs`). Weights are those of

@@ -58,7 +58,7 @@ _MESHES = flags.DEFINE_string("meshes", "", "Folder for coloured meshes (PLY).")
 def main() -> None:
     """Propose, and write what else is asked for."""
     scans = settings.scans(stage_flags.SPLITS.value)
-    features = _METHOD.value or f"fused/{settings.fused_name()}"
+    features = _method()
     if not _MASK3D.value or _SUBMISSION.value:
         method(features, [scan.name for scan in scans])  # says what is missing
     cut(scans)
@@ -111,6 +111,10 @@ def propose(wanted: Sequence[Scan], features: str) -> Tally:
     return settings.run_scenes("instances", [job(name) for name in scans], make)
 
 
+def _method() -> str:
+    return _METHOD.value or f"fused/{settings.fused_name()}"
+
+
 def _asked() -> bool:
     return bool(_SUBMISSION.value or _MESHES.value)
 
@@ -135,8 +139,7 @@ def _written(scan: Scan) -> int:
 
 
 def _named(found: Instances, scene: Scene) -> Instances:
-    features = _METHOD.value or f"fused/{settings.fused_name()}"
-    chosen = method(features, [scene.name])
+    chosen = method(_method(), [scene.name])
     texts, config = question_texts(chosen.space), stage_flags.NAMING.make()
     views = next(iter(chosen.views(scene, 0)))
     return name_instances(found, views, texts, settings.label_set(), config)

@@ -28,6 +28,7 @@ from sas_jax.distill.objective import (
 )
 from sas_jax.models.init import init_network
 from sas_jax.models.minkunet import HEAD, MinkUNet, constant_features
+from sas_jax.sparse.device_plan import UnbuiltPlan
 from sas_jax.sparse.plan import Plan
 
 AXIS = "device"
@@ -125,7 +126,9 @@ def make_train_step(
     """
 
     def step(state: TrainState, batch: Batch, inputs: StepInputs):
-        plan = batch.built_plan()
+        plan, lost = batch.built_plan(), jnp.zeros((), bool)
+        if isinstance(batch.plan, UnbuiltPlan):
+            lost = plan.levels[0].num_valid != batch.plan.num_voxels
         batch = dataclasses.replace(batch, plan=plan)
 
         def loss_of(params: PyTree):
@@ -133,6 +136,8 @@ def make_train_step(
 
         (loss, aux), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         terms, history, batch_stats = aux
+        # A plan that did not fit its bucket is empty: that must not pass for a step.
+        loss = jnp.where(lost, jnp.full_like(loss, jnp.nan), loss)
         grads, terms, loss = jax.lax.psum((grads, terms, loss), AXIS)
         batch_stats = _mean_stats(state.batch_stats, batch_stats, plan)
         metrics = {

@@ -175,3 +175,14 @@ def check_segments(segments: Segments, where: str) -> None:
             f"{where}: one caption per mask is needed, got {len(segments.captions)} "
             f"for {num} masks. Caption [i] belongs to mask id i + 1."
         )
+
+
+def check_masks(image: np.ndarray, segments: Segments, where: str) -> None:
+    """Raise ContractError unless both are right and the masks are of the image."""
+    check_image(image, where)
+    check_segments(segments, where)
+    if segments.ids.shape != image.shape[:2]:
+        raise ContractError(
+            f"{where}: masks of the image's size {list(image.shape[:2])} are required, "
+            f"got {list(segments.ids.shape)}. Resample them."
+        )

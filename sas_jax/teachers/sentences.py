@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Bool
 
 from sas_jax.artefacts.files import content_key
-from sas_jax.errors import ContractError
-from sas_jax.teachers.contracts import Image, Segments, check_image, check_segments
+from sas_jax.teachers.contracts import Image, Segments, check_masks
 from sas_jax.teachers.weights_id import settings_of
 
 Box = tuple[int, int, int, int]
@@ -58,13 +57,7 @@ class BoxCaptioner(abc.ABC):
 
         Deterministic: a mask's sentence does not depend on the other masks.
         """
-        check_image(image, self._name)
-        check_segments(segments, self._name)
-        if segments.ids.shape != image.shape[:2]:
-            raise ContractError(
-                f"{self._name}: masks of the image's size {list(image.shape[:2])} are "
-                f"required, got {list(segments.ids.shape)}. Resample them."
-            )
+        check_masks(image, segments, self._name)
         said = [""] * len(segments.labels)
         masks = {i: segments.ids == i + 1 for i in range(len(said))}
         boxes = {i: box_of(mask) for i, mask in masks.items() if mask.any()}

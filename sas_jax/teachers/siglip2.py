@@ -16,11 +16,8 @@ from torch.nn import functional
 
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers import folder_text
-from sas_jax.teachers.checkpoint import built
+from sas_jax.teachers.folders import load_network
 from sas_jax.teachers.patches import PatchTeacher
-from sas_jax.teachers.pretrained import load_pretrained
-from sas_jax.teachers.weights_id import weights_id
-from sas_jax.weights.find import find_folder, seed_of
 
 TOWER = "siglip2-text"
 
@@ -57,20 +54,13 @@ def load(options: LoadOptions) -> Siglip2:
       WeightsMissing: when there is no folder.
       InputError: for one that is incomplete or of another network.
     """
-    if (seed := seed_of(options.weights)) is not None:
-        network = built(lambda: transformers.SiglipVisionModel(_PUBLISHED), seed)
-        text = folder_text.load(TOWER, weights=options.weights)
-        identity = f"random:{seed}"
-    else:
-        folder = find_folder("siglip2", options.weights, download=options.download)
-        kind = transformers.SiglipVisionModel
-        network = load_pretrained(kind, folder, what="siglip2")
-        text = folder_text.load(TOWER, weights=str(folder))
-        identity = weights_id(siglip2=network)
+    kind = transformers.SiglipVisionModel
+    found = load_network("siglip2", kind, lambda: _PUBLISHED, options)
+    text = folder_text.load(TOWER, weights=str(found.folder or options.weights))
     return Siglip2(
-        network.requires_grad_(False),
+        found.network.requires_grad_(False),
         text,
-        identity,
-        network.config.to_dict(),
+        found.weights,
+        found.network.config.to_dict(),
         options.settings,
     ).to(options.device)

@@ -13,11 +13,8 @@ from jaxtyping import Float
 
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers import folder_text
-from sas_jax.teachers.checkpoint import built
+from sas_jax.teachers.folders import load_network
 from sas_jax.teachers.patches import PatchTeacher
-from sas_jax.teachers.pretrained import load_pretrained
-from sas_jax.teachers.weights_id import weights_id
-from sas_jax.weights.find import find_folder, seed_of
 
 TOWER = "tipsv2-text"
 
@@ -56,19 +53,12 @@ def load(options: LoadOptions) -> TipsV2:
       InputError: for one that is incomplete or of another network.
     """
     kind = transformers.Tipsv2VisionModel
-    if (seed := seed_of(options.weights)) is not None:
-        network = built(lambda: kind(transformers.Tipsv2VisionConfig()), seed)
-        text = folder_text.load(TOWER, weights=options.weights)
-        identity = f"random:{seed}"
-    else:
-        folder = find_folder("tipsv2", options.weights, download=options.download)
-        network = load_pretrained(kind, folder, what="tipsv2")
-        text = folder_text.load(TOWER, weights=str(folder))
-        identity = weights_id(tipsv2=network)
+    found = load_network("tipsv2", kind, transformers.Tipsv2VisionConfig, options)
+    text = folder_text.load(TOWER, weights=str(found.folder or options.weights))
     return TipsV2(
-        network.requires_grad_(False),
+        found.network.requires_grad_(False),
         text,
-        identity,
-        network.config.to_dict(),
+        found.weights,
+        found.network.config.to_dict(),
         options.settings,
     ).to(options.device)

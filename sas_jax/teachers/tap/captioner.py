@@ -12,10 +12,9 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image as PilImage
 
 from sas_jax.artefacts.files import content_key
-from sas_jax.errors import ContractError
 from sas_jax.registry import LoadOptions
 from sas_jax.teachers.checkpoint import built
-from sas_jax.teachers.contracts import Image, Segments, check_image, check_segments
+from sas_jax.teachers.contracts import Image, Segments, check_masks
 from sas_jax.teachers.tap.convert import read_network
 from sas_jax.teachers.tap.image_decoder import PAD, POINT
 from sas_jax.teachers.tap.network import PIXEL_MEAN, Tap, best_of_points
@@ -84,13 +83,7 @@ class TapCaptioner:
         Raises:
           ContractError: for an image or masks that break the contract.
         """
-        check_image(image, NAME)
-        check_segments(segments, NAME)
-        if segments.ids.shape != image.shape[:2]:
-            raise ContractError(
-                f"{NAME}: masks of the image's size {list(image.shape[:2])} are "
-                f"required, got {list(segments.ids.shape)}. Resample them."
-            )
+        check_masks(image, segments, NAME)
         said = [""] * len(segments.labels)
         masks = {i: segments.ids == i + 1 for i in range(len(said))}
         points = {i: deepest_point(mask) for i, mask in masks.items() if mask.any()}

@@ -131,6 +131,16 @@ def test_a_plan_built_in_the_step_changes_no_bit():
     jax.tree.map(np.testing.assert_array_equal, *results)
 
 
+def test_voxels_that_overflow_a_level_in_the_step_are_no_loss():
+    config = tiny_config()
+    batch = make(config, 1, build_plan=False)
+    first, *others = batch.plan.rung.capacities
+    small = dataclasses.replace(batch.plan, rung=Rung((first, *(8 for _ in others))))
+    overflowed = dataclasses.replace(batch, plan=small)
+    assert np.isfinite(run(config, 1, batch)[1]["loss"].total)
+    assert np.isnan(run(config, 1, overflowed)[1]["loss"].total)
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_capacities_decide_no_bits(number):
     config = tiny_config(voxel_size_m=0.03)
