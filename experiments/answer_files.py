@@ -69,6 +69,7 @@ def write(
     values: np.ndarray,
     found: list[Region],
     most: int,
+    score: str,
 ) -> None:
     """Write the heat map, and cut the best regions out of Gaussians.
 
@@ -78,9 +79,10 @@ def write(
       path: without an ending.
       scene: that was asked.
       splats: those that its points are the centres of; None for another scene.
-      values: relevancy of each point.
+      values: heat of each point.
       found: regions, best first.
       most: so many of them are cut out, together.
+      score: what heat and scores are, "probability" or "relevancy".
     """
     cloud, cut, *views = (path.with_name(path.name + ending) for ending in _ENDINGS)
     if not found:
@@ -88,10 +90,11 @@ def write(
             file.unlink(missing_ok=True)
         return
     values = np.nan_to_num(values, nan=0.0)
-    heat = heat_colors(values, low=0.2, high=max(0.7, float(values.max())))
-    relevancy = {"relevancy": values.astype(np.float32)}
+    low, high = (0.0, 0.5) if score == "probability" else (0.2, 0.7)
+    heat = heat_colors(values, low=low, high=max(high, float(values.max())))
+    properties = {score: values.astype(np.float32)}
     if splats is not None:
-        splats.write(cloud, colors=heat, properties=relevancy)
+        splats.write(cloud, colors=heat, properties=properties)
         answer = [region.points for region in found[:most]]
         none = np.zeros(0, np.int64)
         splats.write(cut, which=np.unique(np.concatenate([none, *answer])))
@@ -101,7 +104,7 @@ def write(
             scene.points,
             colors=heat,
             faces=scene.faces,
-            properties=relevancy,
+            properties=properties,
             origin=scene.origin,
         )
     normals = scene.normals
@@ -120,11 +123,12 @@ def note(
     scan: Scan,
     scene: Scene,
     found: list[Region],
+    score: str,
 ) -> None:
     """Write the regions, best first, in the coordinates of the input."""
     regions = [
         {
-            "relevancy": round(region.score, 4),
+            score: round(region.score, 4),
             "center_m": np.round(region.center_m + scene.origin, 4).tolist(),
             "size_m": np.round(region.size_m, 4).tolist(),
             "points": len(region.points),

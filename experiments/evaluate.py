@@ -17,12 +17,18 @@ features of each method. `truth`, the true masks, is the ceiling.
 
   python experiments/evaluate.py --flagfile=rooms.flags --instances=truth,proposals
 
+With --questions, a CSV file or `rooms`, answers are scored: heat maps, best regions,
+and what is found though it is not there; --abstain says how sure an answer must be.
+
+  python experiments/evaluate.py --flagfile=rooms.flags --questions=rooms
+
 Writes <workspace>/eval/<split>/<method>.json and skips what is up to date; with another
 --label_set or --compat=official into a folder of its own. Scenes without labels are
 left out; with --scenes, the scores of just these are shown and not kept.
 """
 
 import scored_instances
+import scored_questions
 import settings
 import stage_flags
 from absl import flags
@@ -46,6 +52,9 @@ _INSTANCES = flags.DEFINE_list(
     "Instances to score instead of points: names of the workspace's, folders of "
     "<scene>.npz or of ScanNet's submission files, or truth, the true masks.",
 )
+_QUESTIONS = flags.DEFINE_string(
+    "questions", "", "Questions to score instead of points: a CSV file, or rooms."
+)
 _PER_CLASS = flags.DEFINE_bool("per_class", True, "Show every class, too.")
 
 
@@ -57,6 +66,9 @@ def main() -> None:
         scored_instances.evaluate(
             _INSTANCES.value, _METHODS.value, per_class=_PER_CLASS.value
         )
+        return
+    if _QUESTIONS.value:
+        scored_questions.evaluate(_QUESTIONS.value, _METHODS.value)
         return
     scenes = label_keys()
     names = [scan.name for scan in scenes]

@@ -27,7 +27,7 @@ Without a flagfile results lie in runs/query, and `imagenet` looks at the images
 knows photographs. Where its weights are not installed, the teachers that come with the
 package do; they know procedural rooms only. Writes, into
 <workspace>/queries/<scene>/<who answered>/, a JSON file with the regions of a question
-and, where there are any, a PLY with the relevancy as a scalar field and two pictures.
+and, where there are any, a PLY with the heat map as a scalar field and two pictures.
 Of a file of Gaussians the PLY is one, too, whose colours are the heat map; the best
 --regions are cut out, <question>_cut.ply, with everything that the file says of them.
 """
@@ -36,6 +36,7 @@ import pathlib
 import time
 
 import answer_files
+import asking
 import due_stages
 import numpy as np
 import settings
@@ -50,7 +51,6 @@ from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import InputError
 from sas_jax.evaluation import query
 from sas_jax.gaussians.files.rewrite import SplatFile
-from sas_jax.instances.answers import answers
 from sas_jax.instances.stage import propose_scene
 from sas_jax.scenes.scene import Scene
 from sas_jax.stages import command
@@ -113,32 +113,28 @@ def main() -> None:
             scene, superpoints, features, stage_flags.PROPOSALS.make()
         )
         name += "-instances"
-    config = query.config_for(scene.points)
+    asker = asking.asker(features.space)
     ready = time.monotonic() - began
     print(f"answered by: {who}")
     unseen = 100 * float((features.row < 0).mean())
     if unseen >= 1:
         print(f"{unseen:.0f} % of the points are seen by no image")
-    encode = settings.text_encoder(features.space)
-    anything = encode(list(query.ANYTHING))
+    if asker.fit is None:
+        print("scores say how much better a text fits than any would: no probabilities")
     output = settings.workspace().answers(scene.name, name)
     for text in _TEXT.value:
         began = time.monotonic()
-        values = query.point_relevancy(
-            *(features, encode([text]), anything),
-            superpoints=superpoints if averaged else None,
-        )
-        if things is None:
-            found = query.regions(scene.points, values, config)
-        else:
-            found = answers(scene.points, values, things, config)
+        together = superpoints if averaged else None
+        (values,) = asker.heat(features, together, [text])
+        found = asker.regions(scene.points, values, things)
         answered = time.monotonic() - began
         path = output / answer_files.slug(text)
-        answer_files.write(path, scene, splats, values, found, _REGIONS.value)
+        score = asker.scored_by
+        answer_files.write(path, scene, splats, values, found, _REGIONS.value, score)
         answer_files.note(
-            path.with_name(f"{path.name}.json"), text, who, scan, scene, found
+            path.with_name(f"{path.name}.json"), text, who, scan, scene, found, score
         )
-        _print(text, found, scene.origin)
+        _print(text, found, scene.origin, asker)
         print(f"answered in {1000 * answered:.0f} ms, scene ready in {ready:.1f} s")
     print(f"answers: {output}")
 
@@ -253,21 +249,25 @@ def _features(
     return load_features(settings.fused_path(scene.name), scene.points)
 
 
-def _print(text: str, found: list[query.Region], origin: np.ndarray) -> None:
+def _print(
+    text: str, found: list[query.Region], origin: np.ndarray, asker: asking.Asker
+) -> None:
     shown = text if len(text) <= 80 else f"{text[:80]}..."
     listed = min(len(found), _REGIONS.value)
     best = f", the best {listed}" if listed < len(found) else ""
     print(f'\n"{shown}": {len(found)} region{"s" * (len(found) != 1)}{best}')
     if not found:
-        print("  nothing answers better than any object would; no heat map is written")
+        print(f"  nothing {asker.bar}; no heat map is written")
     if not listed:
         return
-    print(f"  {'relevancy':>9}  {'centre x y z [m]':^22}  {'size [m]':^20}  points")
+    print(
+        f"  {asker.scored_by:>11}  {'centre x y z [m]':^22}  {'size [m]':^20}  points"
+    )
     for region in found[: _REGIONS.value]:
         centre = " ".join(f"{v:7.2f}" for v in region.center_m + origin)
         size = " ".join(f"{v:6.2f}" for v in region.size_m)
         count = len(region.points)
-        print(f"  {region.score:>9.2f}  {centre:^22}  {size:^20}  {count:,}")
+        print(f"  {region.score:>11.2f}  {centre:^22}  {size:^20}  {count:,}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from sas_jax.datasets.nuscenes import NuScenes
 from sas_jax.datasets.scannet import ScanNet
 from sas_jax.datasets.scannetpp import ScanNetPP
 from sas_jax.distill.config import RunConfig, TrainConfig, named_augmentation
+from sas_jax.evaluation.answers import AnswerConfig
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.instances.matching import MIN_POINTS
 from sas_jax.instances.naming import NamingConfig
@@ -241,6 +242,17 @@ TRAIN_RUN = config_flags.define(
     ),
 )
 
+config_flags.heading("Answers", "query", "evaluate")
+ANSWER = config_flags.define(
+    AnswerConfig, names={"least": "answer_least", "share": "answer_share"}
+)
+ANSWER_BY = flags.DEFINE_enum(
+    "answer_by",
+    "auto",
+    ["auto", "relevancy"],
+    "What an answer is scored by: its probability, where one was fitted for the text "
+    "tower, or how much better it fits than words that fit anything.",
+)
 config_flags.heading("Proposals", "segment_instances")
 PROPOSALS = config_flags.define(
     ProposalConfig,

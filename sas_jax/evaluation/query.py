@@ -32,7 +32,8 @@ class QueryConfig:
       temperature: of the two-way softmax between the query and `ANYTHING`.
       threshold: relevancy of points that may belong to a region.
       relative_threshold: the same as a share of the scene's best relevancy above
-        0.5, so that only what answers nearly as well as the best is a region.
+        `neutral`, so that only what answers nearly as well as the best is a region.
+      neutral: relevancy of what fits no better than anything would.
       cell_m: points are put into cells with this edge, metres; cells that touch, if
         only at a corner, belong to one region.
       min_points: smaller regions are left out.
@@ -41,6 +42,7 @@ class QueryConfig:
     temperature: float = 0.1
     threshold: float = 0.5
     relative_threshold: float = 0.6
+    neutral: float = 0.5
     cell_m: float = 0.06
     min_points: int = 20
 
@@ -159,7 +161,8 @@ def answers_well(
 ) -> Bool[np.ndarray, " P"]:
     """Tell which values answer better than anything would, and nearly as the best."""
     best = float(values.max(initial=0))
-    relative = 0.5 + config.relative_threshold * (best - 0.5)
+    above = config.relative_threshold * (best - config.neutral)
+    relative = config.neutral + above
     return values > max(config.threshold, relative)
 
 

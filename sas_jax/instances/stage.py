@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import scipy.sparse
-from jaxtyping import Float64, Int, Int32
+from jaxtyping import Int, Int32
 
 from sas_jax.artefacts.features import Features
 from sas_jax.artefacts.files import content_key
@@ -21,6 +20,7 @@ from sas_jax.superpoints.graph import (
     knn_edges,
     vertex_normals,
 )
+from sas_jax.superpoints.means import superpoint_rows
 from sas_jax.superpoints.segment import position_axes
 
 
@@ -67,20 +67,6 @@ def near_superpoints(
     edges = knn_edges(positions.points, neighbors)
     weights = axis_weights(position_axes(positions, scene.normals), edges)
     return contacts(superpoints[positions.first_points()], edges, weights)
-
-
-def superpoint_rows(
-    features: Features, superpoints: Int[np.ndarray, " P"]
-) -> Float64[np.ndarray, "S C"]:
-    """Return the mean unit feature of the seen points of each superpoint, else 0."""
-    rows = features.feat.astype(np.float64)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    seen = features.row >= 0
-    shape = (int(superpoints.max(initial=-1)) + 1, len(rows))
-    entries = np.ones(int(seen.sum())), (superpoints[seen], features.row[seen])
-    shares = scipy.sparse.csr_matrix(entries, shape=shape)
-    points = np.asarray(shares.sum(axis=1))
-    return (shares @ rows) / np.maximum(points, 1)
 
 
 def proposals_key(

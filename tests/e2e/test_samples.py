@@ -81,4 +81,4 @@ def test_a_desk_lights_the_desk(root, tmp_path, sample):
     desk = np.array([[0.0, 2.36, -1.53], [2.18, 3.65, -1.8]])
     for region in regions[:2]:
         away_m = np.linalg.norm(desk - region["center_m"], axis=1)
-        assert region["relevancy"] > 0.9 and away_m.min() < 0.3, region
+        assert region["probability"] > 0.5 and away_m.min() < 0.3, region

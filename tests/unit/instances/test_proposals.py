@@ -10,8 +10,9 @@ from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import ContractError, InputError
 from sas_jax.instances.paint import GREY, instance_colors
 from sas_jax.instances.proposals import Contacts, ProposalConfig, contacts, propose
-from sas_jax.instances.stage import near_superpoints, propose_scene, superpoint_rows
+from sas_jax.instances.stage import near_superpoints, propose_scene
 from sas_jax.scenes.scene import Scene
+from sas_jax.superpoints.means import superpoint_rows
 
 KEEP_ALL = ProposalConfig(
     crease=0.3, min_points=1, least=1e-9, max_share=1.0, same=1.0, most=10**6
