@@ -1,6 +1,7 @@
 """Time images of 100,000 Gaussians of a room at 640x480, and their gradients.
 
     python benchmarks/bench_gaussians.py [--repeats 5] [--impl native] [--only inside]
+        [--note "beside other load"]
 
 "render" projects and blends; "lift" is the gradient with respect to features for a
 given projection; "train" is image and gradients of all parameters from their means on.
@@ -43,7 +44,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--impl", choices=("native", "xla"), default="native")
     parser.add_argument("--only", default="", help="part of a row's name")
+    parser.add_argument("--note", default="", help="kept with the rows")
     args = parser.parse_args()
+    note = {"note": args.note} if args.note else {}
     gaussians = room()
     for name, (centre, target, widths) in VIEWS.items():
         camera = looking(centre, target)
@@ -52,7 +55,7 @@ def main() -> None:
                 row = {"view": name, "channels": channels, "what": what}
                 if args.only not in " ".join(map(str, row.values())):
                     continue
-                row |= {"impl": args.impl, **sizes(gaussians, camera)}
+                row |= {"impl": args.impl, **sizes(gaussians, camera), **note}
                 run()
                 limit, timing = measure.beside_limit(run, args.repeats)
                 measure.report("gaussians", row, timing, 0, limit)
