@@ -78,7 +78,7 @@ $(VENV)/.bench: $(VENV)/.dev
 bench: $(VENV)/.bench $(VENV)/.native
 	for cpus in 0 0,1; do \
 	  for script in "bench_teachers.py" "bench_lifting.py" "bench_superpoints.py" \
-	      "bench_superpoints.py --cloud" "bench_plan.py" "bench_conv.py" \
+	      "bench_superpoints.py --cloud" "bench_gaussians.py" "bench_plan.py" "bench_conv.py" \
 	      "bench_xla.py" "bench_network.py --what forward" \
 	      "bench_network.py --what train" "bench_network.py --what distill" \
 	      "bench_network.py --what forward --keep_memory" \

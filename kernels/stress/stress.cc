@@ -19,6 +19,7 @@
 
 #include "sas_c_api.h"
 #include "sas_conv.h"
+#include "sas_gauss.h"
 #include "sas_norm.h"
 #include "sas_parallel.h"
 #include "sas_plan.h"
@@ -207,6 +208,43 @@ Bytes Plan(const Shape& shape, sas::Parallel& parallel) {
   return bytes;
 }
 
+// As many ellipses as rows on an image of a few tiles, of as many channels as go in.
+Bytes Gauss(const Shape& shape, sas::Parallel& parallel) {
+  const int64_t count = shape.rows, channels = shape.c_in, width = 70, height = 37;
+  std::vector<float> means = Normal(2 * count, 9), depths = Normal(count, 10);
+  std::vector<float> opacities = Normal(count, 11), conics(3 * count);
+  std::vector<int32_t> radii(2 * count);
+  for (int64_t g = 0; g < count; ++g) {
+    const float size = 1.0f + 4.0f * opacities[g] * opacities[g];
+    means[2 * g] = 35.0f + 20.0f * means[2 * g];
+    means[2 * g + 1] = 18.0f + 12.0f * means[2 * g + 1];
+    opacities[g] = 0.5f + 0.2f * opacities[g];
+    conics[3 * g] = conics[3 * g + 2] = 1.0f / (size * size);
+    conics[3 * g + 1] = 0.5f / (size * size);
+    radii[2 * g] = radii[2 * g + 1] = g % 9 == 0 ? 0 : static_cast<int32_t>(4 * size + 1);
+  }
+  const std::vector<float> features = Normal(count * channels, 12);
+  const std::vector<float> dimage = Normal(width * height * channels, 13);
+  const std::vector<float> dalpha = Normal(width * height, 14);
+  std::vector<float> image(dimage.size()), alpha(dalpha.size()), alone(features.size());
+  std::vector<float> dfeatures(features.size()), dmeans(2 * count), dconics(3 * count);
+  std::vector<float> dopacities(count);
+  const sas::GaussEllipses ellipses = {means.data(),     depths.data(), conics.data(),
+                                       opacities.data(), radii.data(),  count};
+  const sas::GaussView view = {width, height, channels, 0.999f};
+  sas::RunGaussForward(ellipses, view, {features.data(), image.data(), alpha.data()}, parallel);
+  sas::RunGaussFeatureGrad(ellipses, view, {dimage.data(), alone.data()}, parallel);
+  sas::RunGaussEllipseGrad(ellipses, view,
+                           {features.data(), dimage.data(), dalpha.data(), dfeatures.data(),
+                            dmeans.data(), dconics.data(), dopacities.data()},
+                           parallel);
+  Bytes bytes;
+  for (const auto& values : {image, alpha, alone, dfeatures, dmeans, dconics, dopacities}) {
+    Append(values, &bytes);
+  }
+  return bytes;
+}
+
 bool Check(const char* what, const Shape& shape, Bytes (*run)(const Shape&, sas::Parallel&)) {
   sas::OwnThreads one(1);
   const Bytes expected = run(shape, one);
@@ -241,6 +279,7 @@ int main() {
       same = Check("convolution", shape, ConvolveBoth) && same;
       same = Check("normalisation", shape, Norm) && same;
       same = Check("plan", shape, Plan) && same;
+      same = Check("Gaussians", shape, Gauss) && same;
     }
     std::printf("%s done\n", sas_isa_name());
   }

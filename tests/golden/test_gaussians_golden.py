@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from gaussian_oracle import hash_uniform
 
-from sas_jax.gaussians import projection, raster, tiles
+from sas_jax.gaussians import projection, raster, raster_native, tiles
 from sas_jax.gaussians.harmonics import sh_basis, sh_colours
 from sas_jax.gaussians.projection import Camera, Gaussians, RenderConfig
 
@@ -29,12 +29,12 @@ PARAMETERS = ("means", "scales", "quats", "opacities")
 class Case:
     """One golden file, its settings and its inputs in a dtype."""
 
-    def __init__(self, folder, name, dtype):
+    def __init__(self, folder, name, dtype, impl="xla"):
         if not (folder / f"{name}.npz").is_file():
             pytest.skip(f"{name} is not among the small golden files")
         with np.load(folder / f"{name}.npz", allow_pickle=False) as found:
             self.data = {key: found[key] for key in found.files}
-        self.name, self.dtype = name, dtype
+        self.name, self.dtype, self.impl = name, dtype, impl
         self.width, self.height = (
             int(self.data["in.width"]),
             int(self.data["in.height"]),
@@ -63,6 +63,8 @@ class Case:
         return projection.project(self.gaussians, self.camera(c), *size, self.config)
 
     def pairs(self, c):
+        if self.impl == "native":
+            return None
         size = (self.width, self.height)
         return raster.pairs_for(self.gaussians, self.camera(c), *size, self.config)
 
@@ -80,6 +82,7 @@ class Case:
             config=self.config,
             background=background,
             pairs=pairs,
+            impl=self.impl,
         )
 
     def runs(self):
@@ -88,7 +91,8 @@ class Case:
         shape = self.data["out64.render"].shape
         v = hash_uniform(seed, shape).astype(self.dtype)
         va = hash_uniform(seed + 1, (*shape[:3], 1))[..., 0].astype(self.dtype)
-        pairs = max(self.pairs(c) for c in range(self.cameras))
+        counts = [self.pairs(c) for c in range(self.cameras)]
+        pairs = None if None in counts else max(counts)
 
         @jax.jit
         def run(camera, background, v, va):
@@ -184,9 +188,19 @@ def report(gaussians_golden):
     return json.loads(path.read_text())
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*SMALL, *LARGE])
 def test_f32(gaussians_golden, report, name):
-    case, theirs = Case(gaussians_golden, name, np.float32), report[name]
+    if not raster_native.is_available():
+        pytest.skip("the native library is not built")
+    check_f32(Case(gaussians_golden, name, np.float32, "native"), report[name])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_f32_by_xla(gaussians_golden, report, name):
+    check_f32(Case(gaussians_golden, name, np.float32), report[name])
+
+
+def check_f32(case, theirs):
 
     def within(stated):
         return TIMES * stated + FEW_ROUNDINGS
