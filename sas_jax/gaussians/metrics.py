@@ -1,5 +1,7 @@
 """How alike two images are: PSNR, SSIM, and the loss that Gaussians are trained on."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,10 +72,11 @@ def _windowed(images: Float[Array, "*N H W"]) -> Float[Array, "*N h w"]:
     The transpose of a symmetric window is the window itself, on a wider image. JAX's
     own transpose of shifts pads once a shift, which takes eight times as long.
     """
-    rows = images.shape[-2] - WINDOW + 1
-    found = sum(w * images[..., i : i + rows, :] for i, w in enumerate(_WEIGHTS))
-    columns = images.shape[-1] - WINDOW + 1
-    return sum(w * found[..., i : i + columns] for i, w in enumerate(_WEIGHTS))
+    rows, columns = (size - WINDOW + 1 for size in images.shape[-2:])
+    parts = (w * images[..., i : i + rows, :] for i, w in enumerate(_WEIGHTS))
+    found = functools.reduce(jnp.add, parts)
+    parts = (w * found[..., i : i + columns] for i, w in enumerate(_WEIGHTS))
+    return functools.reduce(jnp.add, parts)
 
 
 def _windowed_backward(_: None, grad: Array) -> tuple[Array]:

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+import optax
+from jaxtyping import Array, Bool, Int
 
 from sas_jax.gaussians.projection import rotation_matrices
-from sas_jax.gaussians.training_step import OF_VIEWS, Parameters, State
+from sas_jax.gaussians.training_step import Learned, State
 
 APART, NARROWER = 0.6, 0.8
 """Of a standard deviation: where the two parts of a Gaussian lie, and what theirs is.
@@ -48,30 +49,33 @@ def refine(
 
     Deterministic: yes.
     """
-    host = jax.tree.map(np.asarray, state)
-    opacities = 1 / (1 + np.exp(-host.parameters.logits.astype(np.float64)))
+    learned = state.parameters.splats
+    opacities = np.asarray(jax.nn.sigmoid(learned.logits))
     kept = opacities >= prune_opacity
     kept = kept if kept.any() else np.ones_like(kept)
-    pulls = (host.pulls / np.maximum(host.seen, 1))[kept]
+    pulls = (np.asarray(state.pulls) / np.maximum(state.seen, 1))[kept]
     count = min(round(split_share * len(pulls)), int((pulls > 0).sum()))
     chosen = np.sort(np.argsort(-pulls, kind="stable")[:count])
-    left = _rows(host.parameters, kept)
-    first, second = split_one(_rows(left, chosen))
-    moments = [_rows(m, kept) for m in (host.adam.mu, host.adam.nu)]
-    nothing = jax.tree.map(np.zeros_like, first)
-    parameters = _put(left, chosen, first, second)
-    mu, nu = (_put(m, chosen, nothing, nothing) for m in moments)
-    number = len(parameters.means)
-    after = State(
-        parameters,
-        host.adam._replace(mu=mu, nu=nu),
-        np.zeros(number, np.float32),
-        np.zeros(number, np.int32),
+    left = _rows(learned, kept)
+    parts = split_one(_rows(left, chosen))
+    splats = _put(left, chosen, parts)
+    none = jax.tree.map(jnp.zeros_like, parts)
+    count_of, mu, nu = state.adam
+    mu, nu = (
+        tree._replace(splats=_put(_rows(tree.splats, kept), chosen, none))
+        for tree in (mu, nu)
     )
-    return jax.tree.map(jnp.asarray, after), Refined(count, int((~kept).sum()))
+    number = len(splats.means)
+    after = State(
+        state.parameters._replace(splats=splats),
+        optax.ScaleByAdamState(count_of, mu, nu),
+        jnp.zeros(number, jnp.float32),
+        jnp.zeros(number, jnp.int32),
+    )
+    return after, Refined(count, int((~kept).sum()))
 
 
-def split_one(parents: Parameters) -> tuple[Parameters, Parameters]:
+def split_one(parents: Learned) -> tuple[Learned, Learned]:
     """Return the two parts of each Gaussian, along its longest axis.
 
     They lie `APART` standard deviations from its centre and are `NARROWER` along that
@@ -79,51 +83,35 @@ def split_one(parents: Parameters) -> tuple[Parameters, Parameters]:
     that both, one behind the other, are as opaque at its centre as it was (up to an
     opacity of 0.94; they become no more opaque than 0.999). All else is the parent's.
     """
-    axis = np.argmax(parents.log_scales, axis=1)
-    rows = np.arange(len(axis))
-    turned = np.asarray(rotation_matrices(jnp.asarray(parents.rotations)))
-    step = APART * np.exp(parents.log_scales[rows, axis])[:, None]
-    step = (step * turned[rows, :, axis]).astype(np.float32)
-    log_scales = parents.log_scales.copy()
+    host = jax.tree.map(np.asarray, parents)
+    axis, rows = np.argmax(host.log_scales, axis=1), np.arange(len(host.means))
+    turned = np.asarray(rotation_matrices(parents.rotations))
+    step = APART * np.exp(host.log_scales[rows, axis])[:, None] * turned[rows, :, axis]
+    log_scales = host.log_scales.copy()
     log_scales[rows, axis] += np.float32(np.log(NARROWER))
     # 1 - (1 - o' e)^2 = o; the square root of 1 - o from the logit, exactly.
-    through = np.exp(-0.5 * np.logaddexp(0, parents.logits.astype(np.float64)))
+    through = np.exp(-0.5 * np.logaddexp(0, host.logits.astype(np.float64)))
     part = np.minimum((1 - through) / _AT_CENTRE, _MOST_OPAQUE)
     logits = (np.log(part) - np.log1p(-part)).astype(np.float32)
-    both = parents._replace(log_scales=log_scales, logits=logits)
-    return (
-        both._replace(means=parents.means - step),
-        both._replace(means=parents.means + step),
+    both = parents._replace(
+        log_scales=jnp.asarray(log_scales), logits=jnp.asarray(logits)
     )
+    low, high = jnp.asarray(host.means - step), jnp.asarray(host.means + step)
+    return both._replace(means=low), both._replace(means=high)
 
 
 def _rows(
-    parameters: Parameters, which: Bool[np.ndarray, " G"] | Int[np.ndarray, " M"]
-) -> Parameters:
-    """Return some of the Gaussians, and all that belongs to views."""
-    return Parameters(
-        **{
-            name: value if name in OF_VIEWS else value[which]
-            for name, value in parameters._asdict().items()
-        }
-    )
+    learned: Learned, which: Bool[np.ndarray, " G"] | Int[np.ndarray, " M"]
+) -> Learned:
+    return jax.tree.map(lambda value: value[which], learned)
 
 
 def _put(
-    parameters: Parameters,
-    where: Int[np.ndarray, " M"],
-    first: Parameters,
-    second: Parameters,
-) -> Parameters:
-    """Return Gaussians of which some are replaced, with more behind them."""
+    learned: Learned, where: Int[np.ndarray, " M"], parts: tuple[Learned, Learned]
+) -> Learned:
+    """Return Gaussians of which some are replaced, with as many behind all others."""
 
-    def put(
-        name: str, value: Shaped[np.ndarray, "G ..."]
-    ) -> Float[np.ndarray, "G ..."]:
-        if name in OF_VIEWS:
-            return value
-        value = value.copy()
-        value[where] = getattr(first, name)
-        return np.concatenate([value, getattr(second, name)])
+    def put(value: Array, first: Array, second: Array) -> Array:
+        return jnp.concatenate([value.at[where].set(first), second])
 
-    return Parameters(**{n: put(n, v) for n, v in parameters._asdict().items()})
+    return jax.tree.map(put, learned, *parts)

@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 from sas_jax.gaussians.harmonics import sh_colours
 from sas_jax.gaussians.metrics import matched, psnr, ssim
-from sas_jax.gaussians.projection import RenderConfig, gaussians_of
+from sas_jax.gaussians.projection import gaussians_of
 from sas_jax.gaussians.raster import render
 from sas_jax.gaussians.splats import Splats
 from sas_jax.gaussians.views import View
@@ -32,9 +32,7 @@ class Score:
     ssim: float
 
 
-def render_view(
-    splats: Splats, view: View, config: RenderConfig | None = None
-) -> Float32[np.ndarray, "H W 3"]:
+def render_view(splats: Splats, view: View) -> Float32[np.ndarray, "H W 3"]:
     """Return what the camera of a view sees, in 0..1, on black."""
     gaussians, (width, height) = gaussians_of(splats), view.size_wh
     colours = sh_colours(gaussians.means, jnp.asarray(splats.sh), view.camera.viewmat)
@@ -44,24 +42,20 @@ def render_view(
         view.camera,
         width=width,
         height=height,
-        config=config or RenderConfig(),
     )
     return np.clip(np.asarray(seen.image), 0, 1)
 
 
-def score(
-    splats: Splats, views: Sequence[View], config: RenderConfig | None = None
-) -> Score:
+def score(splats: Splats, views: Sequence[View]) -> Score:
     """Render views and compare them with their images.
 
     Args:
       splats: trained.
       views: held out, at least one.
-      config: how Gaussians are blended.
     """
     rows = []
     for view in views:
-        seen = render_view(splats, view, config)
+        seen = render_view(splats, view)
         truth = view.image.astype(np.float32) / 255
         alike = matched(seen, truth).astype(np.float32)
         pairs = ((psnr, seen), (psnr, alike), (ssim, seen))

@@ -1,39 +1,18 @@
 """The Gaussians that training begins with: round ones at the points of a scan."""
 
-import dataclasses
 import logging
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64, UInt8
 from scipy.spatial import cKDTree
 
-from sas_jax.checks import in_range
 from sas_jax.errors import InputError
 from sas_jax.gaussians.splats import C0, COEFFICIENTS, Splats
+from sas_jax.gaussians.training_config import SeedConfig
 
 _NEIGHBORS = 3
 _SMALLEST_M = 1e-4
 _HALVINGS = 20
-
-
-@dataclasses.dataclass(frozen=True)
-class SeedConfig:
-    """Choose what training begins with.
-
-    Attributes:
-      seeds: Gaussians to begin with, at most; a denser scan is thinned to voxels.
-      seed_opacity: of each of them.
-      sh_degree: of the harmonics that colours vary with: 0 to 3.
-    """
-
-    seeds: int = 40_000
-    seed_opacity: float = 0.5
-    sh_degree: int = 1
-
-    def __post_init__(self) -> None:
-        in_range("splats", "seeds", self.seeds, 2)
-        in_range("splats", "seed_opacity", self.seed_opacity, 0.01, 0.99)
-        in_range("splats", "sh_degree", self.sh_degree, 0, 3)
 
 
 def seed_splats(

@@ -8,23 +8,24 @@ import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+import jax.numpy as jnp
 import numpy as np
 
 from sas_jax.artefacts.files import content_key
 from sas_jax.artefacts.versions import decided_by
-from sas_jax.checks import in_range
 from sas_jax.errors import DamagedFile, InputError
 from sas_jax.gaussians.projection import RenderConfig, gaussians_of
 from sas_jax.gaussians.raster import pairs_for
 from sas_jax.gaussians.refine import refine
-from sas_jax.gaussians.seed import SeedConfig
 from sas_jax.gaussians.splats import Splats
+from sas_jax.gaussians.training_config import SplatTrainConfig
 from sas_jax.gaussians.training_files import (
     Checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
 from sas_jax.gaussians.training_step import (
+    Learned,
     Parameters,
     State,
     first_state,
@@ -37,94 +38,23 @@ _ROOM = 1.3
 """Capacity for pairs, of what the views need when it is chosen: Gaussians grow."""
 
 
-@dataclasses.dataclass(frozen=True)
-class SplatRates:
-    """Learning rates.
-
-    Attributes:
-      means: of centres, times the scan's extent, at the first step.
-      last_means: at the last step; between them it falls by a constant factor.
-      log_scales: of logarithms of scales.
-      rotations: of quaternions.
-      logits: of opacities' logits.
-      sh0: of constant harmonics.
-      sh_rest: of the others.
-      exposures: of views' gains and offsets.
-    """
-
-    means: float = 1.6e-4
-    last_means: float = 1.6e-6
-    log_scales: float = 5e-3
-    rotations: float = 1e-3
-    logits: float = 5e-2
-    sh0: float = 2.5e-3
-    sh_rest: float = 1.25e-4
-    exposures: float = 1e-3
-
-
-@dataclasses.dataclass(frozen=True)
-class SplatTrainConfig:
-    """Choose how Gaussians are trained.
-
-    Attributes:
-      steps: images that are learned from, one a step.
-      held_out_every: every how many-th frame is held out, and scored on.
-      dssim_share: part of 1 - SSIM in the loss; the rest is the absolute difference.
-      match_exposure: learn a gain and an offset for each colour of each frame: cameras
-        choose exposure and white balance anew.
-      refine_every: steps between refinements, which end at half of all steps; 0 for
-        none.
-      split_share: part of the Gaussians that each refinement splits.
-      prune_opacity: refinements remove Gaussians that are less opaque.
-      seed: of the order of images.
-      checkpoint_every: steps between checkpoints.
-      seeds: what training begins with.
-      rates: learning rates.
-      render: how Gaussians are blended.
-    """
-
-    steps: int = 3000
-    held_out_every: int = 8
-    dssim_share: float = 0.2
-    match_exposure: bool = True
-    refine_every: int = 500
-    split_share: float = 0.1
-    prune_opacity: float = 0.005
-    seed: int = 0
-    checkpoint_every: int = 500
-    seeds: SeedConfig = SeedConfig()  # noqa: RUF009 (frozen)
-    rates: SplatRates = SplatRates()
-    render: RenderConfig = RenderConfig()  # noqa: RUF009 (frozen)
-
-    def __post_init__(self) -> None:
-        in_range("splats", "splat_steps", self.steps, 1)
-        in_range("splats", "held_out_every", self.held_out_every, 2)
-        in_range("splats", "dssim_share", self.dssim_share, 0, 1)
-        in_range("splats", "refine_every", self.refine_every, 0)
-        in_range("splats", "split_share", self.split_share, 0, 1)
-        in_range("splats", "prune_opacity", self.prune_opacity, 0, 0.5)
-        in_range("splats", "splat_seed", self.seed, 0)
-        in_range("splats", "checkpoint_every", self.checkpoint_every, 1)
-
-    def refines(self, done: int) -> bool:
-        """Tell whether Gaussians are refined after so many steps."""
-        return bool(
-            self.refine_every
-            and done % self.refine_every == 0
-            and done <= self.steps // 2
-        )
-
-
-def training_key(views_key: str, stride: int, config: SplatTrainConfig) -> str:
+def training_key(
+    views_key: str,
+    stride: int,
+    image_size_wh: tuple[int, int] | None,
+    config: SplatTrainConfig,
+) -> str:
     """Return the content key of trained Gaussians.
 
     Args:
       views_key: of points and frames.
       stride: every how many-th frame is used.
+      image_size_wh: at which frames are used.
       config: see there; how often checkpoints are written decides nothing.
     """
     decides = dataclasses.replace(config, checkpoint_every=1)
-    return content_key([views_key, stride, decides, decided_by(__name__)])
+    settings = [stride, image_size_wh, decides]
+    return content_key([views_key, settings, decided_by(__name__)])
 
 
 def train(
@@ -153,7 +83,7 @@ def train(
     Raises:
       InputError: when a loss is no number, and when the disk is full.
     """
-    now = _resumed(checkpoint, key) or _first(seeds, views, config)
+    now = _resumed(checkpoint, key) or _first(seeds, views)
     extent, began = extent_m(seeds), time.monotonic() - now.seconds
     order = _order(len(views), config.seed)
     for done, index in enumerate(itertools.islice(order, config.steps), 1):
@@ -166,7 +96,7 @@ def train(
                 split_share=config.split_share,
                 prune_opacity=config.prune_opacity,
             )
-            pairs = _capacity(state, views, config)
+            pairs = _capacity(state, views)
         now = Checkpoint(state, done, pairs, time.monotonic() - began)
         on_step(done, loss, len(state.pulls))
         last = done == config.steps
@@ -201,18 +131,16 @@ def _resumed(path: pathlib.Path | None, key: str) -> Checkpoint | None:
         return None
 
 
-def _first(
-    seeds: Splats, views: Sequence[View], config: SplatTrainConfig
-) -> Checkpoint:
+def _first(seeds: Splats, views: Sequence[View]) -> Checkpoint:
     state = first_state(seeds, len(views))
-    return Checkpoint(state, 0, _capacity(state, views, config), 0.0)
+    return Checkpoint(state, 0, _capacity(state, views), 0.0)
 
 
-def _capacity(state: State, views: Sequence[View], config: SplatTrainConfig) -> int:
+def _capacity(state: State, views: Sequence[View]) -> int:
     """Return room for the pairs of every view, and some more."""
-    gaussians = gaussians_of(splats_of(state.parameters))
+    gaussians = gaussians_of(splats_of(state))
     needed = [
-        pairs_for(gaussians, view.camera, *view.size_wh, config.render)
+        pairs_for(gaussians, view.camera, *view.size_wh, RenderConfig())
         for view in views
     ]
     return round(_ROOM * max(needed))
@@ -230,7 +158,6 @@ def _learned(
             view.image,
             np.int32(index),
             rates,
-            config=config.render,
             pairs=pairs,
             dssim_share=config.dssim_share,
         )
@@ -241,7 +168,7 @@ def _learned(
     if not math.isfinite(loss):
         raise InputError(
             f"splats: a finite loss is required, got {loss} in step {now.step + 1} "
-            f"(frame {view.name}). Train with fewer --seeds, or look at that frame."
+            f"(frame {view.name}). Look at that frame, or train from another scan."
         )
     return state, pairs, loss
 
@@ -253,6 +180,7 @@ def _rates(config: SplatTrainConfig, done: int, extent: float) -> Parameters:
     exposures = rates.exposures if config.match_exposure else 0.0
     each = (
         *(means, rates.log_scales, rates.rotations, rates.logits),
-        *(rates.sh0, rates.sh_rest, exposures, exposures),
+        *(rates.sh0, rates.sh_rest, exposures),
     )
-    return Parameters(*(np.float32(rate) for rate in each))
+    *of_splats, of_views = (jnp.float32(rate) for rate in each)
+    return Parameters(Learned(*of_splats), of_views, of_views)

@@ -15,7 +15,7 @@ import safetensors.numpy
 
 from sas_jax.artefacts.files import atomic_write, content_key
 from sas_jax.errors import DamagedFile
-from sas_jax.gaussians.training_step import Parameters, State
+from sas_jax.gaussians.training_step import Learned, Parameters, State
 
 SCHEMA = "sas_jax.splat_training/1"
 
@@ -90,28 +90,15 @@ def load_checkpoint(path: pathlib.Path, key: str) -> Checkpoint | None:
 
 
 def _arrays(state: State) -> dict[str, np.ndarray]:
-    trees = {
-        "parameters": state.parameters,
-        "mu": state.adam.mu,
-        "nu": state.adam.nu,
-    }
-    named = {
-        f"{tree}.{name}": value
-        for tree, parameters in trees.items()
-        for name, value in parameters._asdict().items()
-    }
-    named |= {"count": state.adam.count, "pulls": state.pulls, "seen": state.seen}
-    return {name: np.ascontiguousarray(value) for name, value in named.items()}
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
 
 def _state(arrays: dict[str, np.ndarray]) -> State:
-    def tree(name: str) -> Parameters:
-        return Parameters(*(arrays[f"{name}.{field}"] for field in Parameters._fields))
-
-    state = State(
-        tree("parameters"),
-        optax.ScaleByAdamState(arrays["count"], tree("mu"), tree("nu")),
-        arrays["pulls"],
-        arrays["seen"],
+    none = jnp.zeros(0)
+    parameters = Parameters(Learned(*[none] * len(Learned._fields)), none, none)
+    moments = optax.ScaleByAdamState(none, parameters, parameters)
+    shape = State(parameters, moments, none, none)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: jnp.asarray(arrays[jax.tree_util.keystr(path)]), shape
     )
-    return jax.tree.map(jnp.asarray, state)

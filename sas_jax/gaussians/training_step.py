@@ -15,7 +15,6 @@ from sas_jax.gaussians.metrics import photometric_loss
 from sas_jax.gaussians.projection import (
     Camera,
     Gaussians,
-    Projected,
     RenderConfig,
     project,
 )
@@ -26,8 +25,8 @@ from sas_jax.gaussians.tiles import count_pairs
 _SMALLEST_SCALE_M = 1e-7
 
 
-class Parameters(NamedTuple):
-    """What is learned; f32.
+class Learned(NamedTuple):
+    """What is learned of G Gaussians; f32.
 
     Attributes:
       means: [G, 3] metres.
@@ -36,8 +35,6 @@ class Parameters(NamedTuple):
       logits: [G] of opacities.
       sh0: [G, 1, 3] constant harmonics.
       sh_rest: [G, K - 1, 3] the others.
-      gains: [V, 3] logarithms, of each training view and colour.
-      offsets: [V, 3] likewise, added to colours.
     """
 
     means: Float[Array, "G 3"]
@@ -46,12 +43,20 @@ class Parameters(NamedTuple):
     logits: Float[Array, " G"]
     sh0: Float[Array, "G 1 3"]
     sh_rest: Float[Array, "G K 3"]
+
+
+class Parameters(NamedTuple):
+    """All that is learned; f32.
+
+    Attributes:
+      splats: Gaussians.
+      gains: [V, 3] logarithms, of each training view and colour.
+      offsets: [V, 3] likewise, added to colours.
+    """
+
+    splats: Learned
     gains: Float[Array, "V 3"]
     offsets: Float[Array, "V 3"]
-
-
-OF_VIEWS = ("gains", "offsets")
-"""Parameters with a row for each view; the others have one for each Gaussian."""
 
 
 class State(NamedTuple):
@@ -97,16 +102,16 @@ def first_state(splats: Splats, views: int) -> State:
       views: number of training views.
     """
     log_scales = np.log(np.maximum(splats.scales, _SMALLEST_SCALE_M))
-    parameters = Parameters(
+    learned = Learned(
         means=jnp.asarray(splats.means),
         log_scales=jnp.asarray(log_scales),
         rotations=jnp.asarray(splats.rotations),
         logits=jnp.asarray(logit_of_opacity(splats.opacities)),
         sh0=jnp.asarray(splats.sh[:, :1]),
         sh_rest=jnp.asarray(splats.sh[:, 1:]),
-        gains=jnp.zeros((views, 3), jnp.float32),
-        offsets=jnp.zeros((views, 3), jnp.float32),
     )
+    even = jnp.zeros((views, 3), jnp.float32)
+    parameters = Parameters(learned, even, even)
     number = len(splats)
     return State(
         parameters,
@@ -116,55 +121,34 @@ def first_state(splats: Splats, views: int) -> State:
     )
 
 
-def splats_of(parameters: Parameters) -> Splats:
+def splats_of(state: State) -> Splats:
     """Return the Gaussians; views' gains and offsets are left out.
 
     They are relative to their mean over the views, so colours are those of the mean
     exposure.
     """
-    gaussians = jax.tree.map(np.asarray, _gaussians(parameters))
-    length = np.linalg.norm(gaussians.rotations, axis=1, keepdims=True)
-    sh = np.concatenate([parameters.sh0, parameters.sh_rest], axis=1)
+    learned = state.parameters.splats
+    found = jax.tree.map(np.asarray, _gaussians(learned))
+    length = np.linalg.norm(found.rotations, axis=1, keepdims=True)
     return Splats(
-        means=gaussians.means,
-        scales=gaussians.scales,
-        rotations=gaussians.rotations / length,
-        opacities=gaussians.opacities,
-        sh=sh,
+        means=found.means,
+        scales=found.scales,
+        rotations=found.rotations / length,
+        opacities=found.opacities,
+        sh=np.concatenate([learned.sh0, learned.sh_rest], axis=1),
     )
 
 
-def _gaussians(parameters: Parameters) -> Gaussians:
+def _gaussians(learned: Learned) -> Gaussians:
     return Gaussians(
-        parameters.means,
-        jnp.exp(parameters.log_scales),
-        parameters.rotations,
-        jax.nn.sigmoid(parameters.logits),
+        learned.means,
+        jnp.exp(learned.log_scales),
+        learned.rotations,
+        jax.nn.sigmoid(learned.logits),
     )
 
 
-def seen_colours(
-    projected: Projected,
-    means: Float[Array, "G 3"],
-    sh: Float[Array, "G K 3"],
-    camera: Camera,
-    size_wh: tuple[int, int],
-    config: RenderConfig,
-    pairs: int,
-) -> Float[Array, "H W 3"]:
-    """Return the image of Gaussians of one camera, on black."""
-    colours = sh_colours(means, sh, camera.viewmat)
-    return rasterize(
-        projected,
-        colours,
-        width=size_wh[0],
-        height=size_wh[1],
-        pairs=pairs,
-        alpha_cap=config.alpha_cap,
-    )[0]
-
-
-@functools.partial(jax.jit, static_argnames=("config", "pairs", "dssim_share"))
+@functools.partial(jax.jit, static_argnames=("pairs", "dssim_share"))
 def step(
     state: State,
     camera: Camera,
@@ -172,7 +156,6 @@ def step(
     view: Int32[Array, ""],
     rates: Parameters,
     *,
-    config: RenderConfig,
     pairs: int,
     dssim_share: float,
 ) -> tuple[State, Told]:
@@ -184,22 +167,28 @@ def step(
       image: sRGB.
       view: its number among the training views.
       rates: a learning rate for each array of the parameters, [] f32.
-      config: how Gaussians are blended.
       pairs: see `raster.rasterize`.
       dssim_share: see `metrics.photometric_loss`.
     """
     height, width = image.shape[:2]
+    config = RenderConfig()
     truth = image.astype(jnp.float32) / 255
 
     def loss_of(parameters: Parameters, moved: Float[Array, "G 2"]) -> tuple:
-        gaussians = _gaussians(parameters)
-        projected = project(gaussians, camera, width, height, config)
+        learned = parameters.splats
+        projected = project(_gaussians(learned), camera, width, height, config)
         needed = count_pairs(projected, width, height)
         # A displacement of zero, whose gradient says where an ellipse is pulled to.
         shifted = projected._replace(means2d=projected.means2d + moved)
-        sh = jnp.concatenate([parameters.sh0, parameters.sh_rest], axis=1)
-        size = (width, height)
-        seen = seen_colours(shifted, parameters.means, sh, camera, size, config, pairs)
+        sh = jnp.concatenate([learned.sh0, learned.sh_rest], axis=1)
+        seen, _ = rasterize(
+            shifted,
+            sh_colours(learned.means, sh, camera.viewmat),
+            width=width,
+            height=height,
+            pairs=pairs,
+            alpha_cap=config.alpha_cap,
+        )
         gain = parameters.gains[view] - jnp.mean(parameters.gains, axis=0)
         offset = parameters.offsets[view] - jnp.mean(parameters.offsets, axis=0)
         exposed = seen * jnp.exp(gain)[None, None] + offset[None, None]

@@ -10,6 +10,7 @@ from jaxtyping import Float32, UInt8
 from sas_jax.errors import InputError
 from sas_jax.gaussians.metrics import WINDOW
 from sas_jax.gaussians.projection import Camera, camera_of
+from sas_jax.memory import require
 from sas_jax.scenes.scene import Frame, Scene
 
 
@@ -75,12 +76,17 @@ def read_views(
 
     Raises:
       InputError: where no frame is left to train on, or none to hold out, and for
-        images smaller than 11 pixels.
+        images smaller than 11 pixels or, all together, than memory holds.
     """
     names = scene.frame_source.names[::stride]
     place = {name: i % held_out_every for i, name in enumerate(names)}
     parts: tuple[list[View], list[View]] = [], []
     for frame in scene.frames(stride):
+        if not any(parts):
+            needed = len(names) * frame.rgb.nbytes
+            require(
+                needed, "all images", remedy="Change --frame_stride or --image_size."
+            )
         held_out = place[frame.name] == held_out_every // 2
         parts[held_out].append(_view(frame))
         on_frame()
