@@ -47,7 +47,7 @@ class SplatRates:
     logits: float = 5e-2
     sh0: float = 2.5e-3
     sh_rest: float = 1.25e-4
-    exposures: float = 1e-3
+    exposures: float = 5e-3
 
 
 @dataclasses.dataclass(frozen=True)
