@@ -19,7 +19,7 @@ PICTURE = pathlib.Path(__file__).with_name("floors.svg")
 FLOORS = (
     (
         *("errors", "checks", "extras", "stages", "memory", "native_library"),
-        *("registry", "classes", "artefacts", "text", "weights"),
+        *("native_call", "registry", "classes", "artefacts", "text", "weights"),
     ),
     ("scenes", "sparse", "models"),
     ("datasets", "superpoints", "view", "teachers"),

@@ -3,6 +3,7 @@
 #include "isa.h"
 #include "sas_c_api.h"
 #include "sas_conv.h"
+#include "sas_gauss.h"
 #include "sas_plan.h"
 
 namespace {
@@ -94,6 +95,41 @@ int sas_plan_tables(const uint64_t* keys_in, int64_t num_in, const uint64_t* key
                             threads);
   });
   return valid ? status : 1;
+}
+
+int sas_gauss_forward(const float* means2d, const float* depths, const float* conics,
+                      const float* opacities, const int32_t* radii, int64_t count, int64_t width,
+                      int64_t height, int64_t channels, float alpha_cap, const float* features,
+                      float* image, float* alpha, int num_threads) {
+  return Guard([&] {
+    sas::OwnThreads threads(num_threads);
+    sas::RunGaussForward({means2d, depths, conics, opacities, radii, count},
+                         {width, height, channels, alpha_cap}, {features, image, alpha}, threads);
+  });
+}
+
+int sas_gauss_feature_grad(const float* means2d, const float* depths, const float* conics,
+                           const float* opacities, const int32_t* radii, int64_t count,
+                           int64_t width, int64_t height, int64_t channels, float alpha_cap,
+                           const float* dimage, float* dfeatures, int num_threads) {
+  return Guard([&] {
+    sas::OwnThreads threads(num_threads);
+    sas::RunGaussFeatureGrad({means2d, depths, conics, opacities, radii, count},
+                             {width, height, channels, alpha_cap}, {dimage, dfeatures}, threads);
+  });
+}
+
+int sas_gauss_ellipse_grad(const float* means2d, const float* depths, const float* conics,
+                           const float* opacities, const int32_t* radii, int64_t count,
+                           int64_t width, int64_t height, int64_t channels, float alpha_cap,
+                           const float* features, const float* dimage, const float* dalpha,
+                           float* dmeans2d, float* dconics, float* dopacities, int num_threads) {
+  return Guard([&] {
+    sas::OwnThreads threads(num_threads);
+    sas::RunGaussEllipseGrad({means2d, depths, conics, opacities, radii, count},
+                             {width, height, channels, alpha_cap},
+                             {features, dimage, dalpha, dmeans2d, dconics, dopacities}, threads);
+  });
 }
 
 }  // extern "C"

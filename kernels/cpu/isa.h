@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "gauss_tile.h"
 #include "sas_conv.h"
 
 namespace sas {
@@ -59,6 +60,7 @@ struct IsaKernels {
   int64_t (*compact)(const int32_t* nbr, int64_t n, int32_t first_row, int32_t* in, int32_t* out);
   PanelKernels<float> f32;
   PanelKernels<Bf16> bf16;  // the same widths as f32
+  GaussKernels gauss;
 };
 
 // Values of SAS_JAX_ISA and of sas_set_isa. Auto takes the best one that this processor has.

@@ -6,6 +6,7 @@
 
 #define SAS_LANES 16
 #define SAS_REGISTERS 32
+#include "gauss_pixels.h"
 #include "microkernels.h"
 
 namespace sas {
@@ -38,7 +39,8 @@ int64_t CompactVector(const int32_t* nbr, int64_t n, int32_t first_row, int32_t*
 
 const IsaKernels* Avx512Kernels() {
   static const IsaKernels kernels = {
-      "avx512", kLanes, 3, CompactVector, KernelsUpTo4<float>(), KernelsUpTo4<Bf16>(),
+      "avx512",      kLanes, 3, CompactVector, KernelsUpTo4<float>(), KernelsUpTo4<Bf16>(),
+      TileKernels(),
   };
   return &kernels;
 }

@@ -6,7 +6,7 @@
 
 // Raised with every change of an exported signature; sas_jax/native_library.py holds the same
 // number.
-#define SAS_ABI_VERSION 3
+#define SAS_ABI_VERSION 4
 
 extern "C" {
 
@@ -41,6 +41,21 @@ int sas_plan_tables(const uint64_t* keys_in, int64_t num_in, const uint64_t* key
                     int64_t num_out, const uint64_t* deltas, int64_t num_offsets, uint64_t z_step,
                     int32_t* nbr, int64_t capacity_out, int32_t* transposed, int64_t capacity_in,
                     int num_threads);
+
+// The functions of sas_gauss.h, without XLA.
+int sas_gauss_forward(const float* means2d, const float* depths, const float* conics,
+                      const float* opacities, const int32_t* radii, int64_t count, int64_t width,
+                      int64_t height, int64_t channels, float alpha_cap, const float* features,
+                      float* image, float* alpha, int num_threads);
+int sas_gauss_feature_grad(const float* means2d, const float* depths, const float* conics,
+                           const float* opacities, const int32_t* radii, int64_t count,
+                           int64_t width, int64_t height, int64_t channels, float alpha_cap,
+                           const float* dimage, float* dfeatures, int num_threads);
+int sas_gauss_ellipse_grad(const float* means2d, const float* depths, const float* conics,
+                           const float* opacities, const int32_t* radii, int64_t count,
+                           int64_t width, int64_t height, int64_t channels, float alpha_cap,
+                           const float* features, const float* dimage, const float* dalpha,
+                           float* dmeans2d, float* dconics, float* dopacities, int num_threads);
 
 }  // extern "C"
 

@@ -1,4 +1,4 @@
 """3-D Gaussians: their files, and how they are seen from a camera."""
 
-VERSION = 1
+VERSION = 2
 """Raised when numbers of the package change; see `artefacts.versions`."""

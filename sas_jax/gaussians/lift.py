@@ -20,7 +20,7 @@ from sas_jax.artefacts.space import TextSpace
 from sas_jax.checks import in_range, one_of
 from sas_jax.errors import ContractError
 from sas_jax.gaussians.projection import Camera, Gaussians, RenderConfig, project
-from sas_jax.gaussians.raster import pairs_for, rasterize, render
+from sas_jax.gaussians.raster import choose_impl, pairs_for, rasterize, render
 
 Way = Literal["blend", "centre"]
 
@@ -117,7 +117,9 @@ def _blended(
     config: SplatLiftConfig,
 ) -> Float[Array, "G C"]:
     height, width = columns.shape[:2]
-    pairs = pairs_for(gaussians, camera, width, height, config.render)
+    pairs = None
+    if choose_impl(None, gaussians.means.dtype) == "xla":
+        pairs = pairs_for(gaussians, camera, width, height, config.render)
     return _transposed(gaussians, camera, columns, config.render, pairs)
 
 
@@ -127,7 +129,7 @@ def _transposed(
     camera: Camera,
     columns: Float[Array, "H W C"],
     config: RenderConfig,
-    pairs: int,
+    pairs: int | None,
 ) -> Float[Array, "G C"]:
     height, width, channels = columns.shape
     projected = project(gaussians, camera, width, height, config)

@@ -1,14 +1,22 @@
-"""Images of Gaussians: the public operations."""
+"""Images of Gaussians: the public operations.
+
+Implementations, by `impl`:
+  native: the kernels of this package for CPUs, f32; several times as fast.
+  xla: plain JAX, every platform, f32 and f64.
+None takes native where it can run and xla elsewhere. One that is asked for by name and
+cannot run is an error, never replaced.
+"""
 
 import functools
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sas_jax.errors import ContractError
-from sas_jax.gaussians import raster_xla
+from sas_jax.checks import one_of
+from sas_jax.errors import ContractError, InputError
+from sas_jax.gaussians import raster_native, raster_xla
 from sas_jax.gaussians.projection import (
     Camera,
     Gaussians,
@@ -18,6 +26,7 @@ from sas_jax.gaussians.projection import (
 )
 from sas_jax.gaussians.tiles import MOST_PAIRS, count_pairs
 
+Implementation = Literal["native", "xla"]
 _FEWEST, _GROWTH = 1024, 1.25
 
 
@@ -40,15 +49,15 @@ class Rendered(NamedTuple):
         return self.depth / jnp.maximum(self.alpha, 1e-10)
 
 
-@functools.partial(jax.jit, static_argnames=("width", "height", "pairs", "alpha_cap"))
 def rasterize(
     projected: Projected,
     features: Float[Array, "G F"],
     *,
     width: int,
     height: int,
-    pairs: int,
+    pairs: int | None = None,
     alpha_cap: float = 0.999,
+    impl: Implementation | None = None,
 ) -> tuple[Float[Array, "H W F"], Float[Array, "H W"]]:
     """Blend features of ellipses, nearest first.
 
@@ -67,15 +76,64 @@ def rasterize(
       features: of the same dtype, any number of channels.
       width: pixels.
       height: pixels.
-      pairs: capacity for pairs of a Gaussian and a tile of 16 pixels, at least
-        `tiles.count_pairs`; static, as are width and height. Where it is too small,
-        everything returned is NaN.
+      pairs: for xla, capacity for pairs of a Gaussian and a tile of 16 pixels, at
+        least `tiles.count_pairs`; static, as are width and height. Where it is too
+        small, everything returned is NaN. Native takes as many as there are, whatever
+        `pairs` says.
       alpha_cap: see `RenderConfig`.
+      impl: see the module.
 
     Returns:
       [H, W, F] image and [H, W] alpha, the sum of w.
+
+    Raises:
+      ContractError: for xla without `pairs`.
+      InputError: if the implementation cannot run.
+
+    Deterministic: yes; native also over thread counts.
     """
+    impl = choose_impl(impl, projected.means2d.dtype)
+    if impl == "xla" and pairs is None:
+        raise ContractError(
+            "rasterize: pairs, a static capacity, is required by xla, got None. Take "
+            "tiles.count_pairs(...), and some more."
+        )
+    pairs = pairs if impl == "xla" else None
+    return _rasterize(projected, features, width, height, pairs, alpha_cap, impl)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5, 6))
+def _rasterize(
+    projected: Projected,
+    features: Float[Array, "G F"],
+    width: int,
+    height: int,
+    pairs: int | None,
+    alpha_cap: float,
+    impl: Implementation,
+) -> tuple[Float[Array, "H W F"], Float[Array, "H W"]]:
+    if pairs is None:
+        return raster_native.rasterize(projected, features, width, height, alpha_cap)
     return raster_xla.rasterize(projected, features, width, height, alpha_cap, pairs)
+
+
+def choose_impl(impl: str | None, dtype: jnp.dtype) -> Implementation:
+    """Return the implementation that will run.
+
+    Raises:
+      InputError: if the name is unknown, or names one that cannot run here.
+    """
+    able = raster_native.is_available() and dtype == raster_native.DTYPE
+    if impl is None:
+        return "native" if able else "xla"
+    one_of("render", "impl", impl, get_args(Implementation))
+    if impl == "native" and not able:
+        raise InputError(
+            "render: impl 'native' requires a CPU, f32 and the native library, got "
+            f"{jax.default_backend()!r} and {dtype}. Build it with `make native`, cast "
+            "to f32, or use impl='xla'."
+        )
+    return "native" if impl == "native" else "xla"
 
 
 def render(
@@ -88,6 +146,7 @@ def render(
     config: RenderConfig = RenderConfig(),  # noqa: B008 (frozen)
     background: Float[Array, " F"] | None = None,
     pairs: int | None = None,
+    impl: Implementation | None = None,
 ) -> Rendered:
     """Project and blend; colours of spherical harmonics are `harmonics.sh_colours`.
 
@@ -99,19 +158,25 @@ def render(
       height: pixels.
       config: see there.
       background: what is seen where nothing is; zeros where None.
-      pairs: see `rasterize`; None counts them first, which tracing does not allow.
+      pairs: see `rasterize`; for xla, None counts them first, which tracing does not
+        allow.
+      impl: see the module.
 
     Raises:
-      ContractError: without `pairs` under jit, vmap or scan.
+      ContractError: for xla without `pairs` under jit, vmap or scan.
+      InputError: if the implementation cannot run.
     """
-    if pairs is None:
+    impl = choose_impl(impl, gaussians.means.dtype)
+    if impl == "native":
+        pairs = None
+    elif pairs is None:
         pairs = pairs_for(gaussians, camera, width, height, config)
     return _render(
-        gaussians, features, camera, background, width, height, config, pairs
+        gaussians, features, camera, background, width, height, config, pairs, impl
     )
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
+@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7, 8))
 def _render(
     gaussians: Gaussians,
     features: Float[Array, "G F"],
@@ -120,7 +185,8 @@ def _render(
     width: int,
     height: int,
     config: RenderConfig,
-    pairs: int,
+    pairs: int | None,
+    impl: Implementation,
 ) -> Rendered:
     projected = project(gaussians, camera, width, height, config)
     columns = jnp.concatenate([features, projected.depths[:, None]], axis=1)
@@ -131,6 +197,7 @@ def _render(
         height=height,
         pairs=pairs,
         alpha_cap=config.alpha_cap,
+        impl=impl,
     )
     depth, image = image[..., -1], image[..., :-1]
     if background is not None:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
-from sas_jax.sparse.native.call import mark_varying, varying_axes
+from sas_jax.native_call import mark_varying, varying_axes
 
 # Rows are summed in blocks of this fixed size first: more exact than one running sum,
 # and the same bits for every capacity that is a multiple of it, as those of rungs are.

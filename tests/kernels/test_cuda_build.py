@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import setuptools
 
-from sas_jax import native_library
+from sas_jax import native_call, native_library
 from sas_jax.errors import InputError
 from sas_jax.models.layers import ResidualBlock
 from sas_jax.sparse import device_plan
 from sas_jax.sparse.conv import choose_impl, pointwise, sparse_conv
-from sas_jax.sparse.native import call as native_call
 from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.native import cuda as native_cuda
 from sas_jax.sparse.native import neighbours as native_neighbours

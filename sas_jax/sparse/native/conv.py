@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
+from sas_jax import native_call
 from sas_jax.sparse.kernel_map import KernelMap
-from sas_jax.sparse.native import call as native_call
 from sas_jax.sparse.native import cuda as native_cuda
 
 DTYPES = (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16))

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32, UInt32
 
-from sas_jax.sparse.native import call as native_call
+from sas_jax import native_call
 
 # The same numbers as kMinSlabRows and kMaxSlabs in kernels/include/sas_conv_cuda.h; the
 # handler refuses a workspace of another size.

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int32, UInt64
 
-from sas_jax.sparse.native import call as native_call
+from sas_jax import native_call
 from sas_jax.sparse.xla import keys as words
 from sas_jax.sparse.xla.keys import Keys
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
-from sas_jax.sparse.native import call as native_call
+from sas_jax import native_call
 
 Rows = Float[Array, "cap C"]
 Vector = Float[Array, " C"]

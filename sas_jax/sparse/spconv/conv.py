@@ -20,8 +20,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32, UInt32
 
 from sas_jax.errors import InputError
+from sas_jax.native_call import mark_varying, vary_alike, varying_axes
 from sas_jax.sparse.kernel_map import KernelMap
-from sas_jax.sparse.native.call import mark_varying, vary_alike, varying_axes
 from sas_jax.sparse.rows import mask_rows
 from sas_jax.sparse.spconv import cpu as spconv_cpu
 from sas_jax.sparse.spconv import cuda as spconv_cuda

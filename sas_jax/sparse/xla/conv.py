@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
+from sas_jax.native_call import mark_varying, vary_alike, varying_axes
 from sas_jax.sparse.kernel_map import KernelMap, gradient_operands
-from sas_jax.sparse.native.call import mark_varying, vary_alike, varying_axes
 from sas_jax.sparse.rows import accumulator, mask_rows
 
 # Bytes of neighbours per block: what a CPU's cache holds, and enough rows for a

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int32, UInt32, UInt64
 
+from sas_jax.native_call import mark_varying, varying_axes
 from sas_jax.sparse import keys as voxel_keys
-from sas_jax.sparse.native.call import mark_varying, varying_axes
 
 LARGEST = np.uint32(0xFFFFFFFF)
 _AXIS_MASK = np.uint32((1 << voxel_keys.AXIS_BITS) - 1)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int32, UInt64
 
-from sas_jax.sparse.native.call import mark_varying, varying_axes
+from sas_jax.native_call import mark_varying, varying_axes
 from sas_jax.sparse.xla import keys as words
 from sas_jax.sparse.xla.keys import Keys
 

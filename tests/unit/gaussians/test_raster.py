@@ -276,6 +276,7 @@ def test_lowers_for_other_devices(platform):
                 width=WIDTH,
                 height=HEIGHT,
                 pairs=PAIRS,
+                impl="xla",
             )
             return jnp.sum(seen.image) + jnp.sum(seen.depth)
 

@@ -14,6 +14,9 @@ from jaxtyping import Array
 
 from sas_jax import native_library
 
+VERSION = 0
+"""It decides no numbers; see `artefacts.versions`."""
+
 # By platform of `native_library`: XLA's name of it, and the operations that it has.
 _HANDLERS = {
     "cpu": (
@@ -25,6 +28,9 @@ _HANDLERS = {
             "sas_normalize": "SasNormalize",
             "sas_normalize_sums": "SasNormalizeSums",
             "sas_normalize_grad": "SasNormalizeGrad",
+            "sas_gauss_forward": "SasGaussForward",
+            "sas_gauss_feature_grad": "SasGaussFeatureGrad",
+            "sas_gauss_ellipse_grad": "SasGaussEllipseGrad",
         },
     ),
     "cuda": (
@@ -52,9 +58,9 @@ def call(
     shapes: tuple[tuple[int, ...], ...],
     *operands: Array,
     dtype: jnp.dtype = jnp.float32,
-    **attributes: bool | str,
+    **attributes: bool | float | str,
 ) -> list[Array]:
-    """Run one native operation.
+    """Run one native operation; under vmap once for each.
 
     Args:
       target: name of the operation.
@@ -68,14 +74,18 @@ def call(
     """
     _register()
     results = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
-    # Attributes must be numpy scalars or text: XLA has no type for Python's bool.
-    flags = {
-        name: value if isinstance(value, str) else np.bool_(value)
-        for name, value in attributes.items()
-    }
+    settings = {name: _attribute(value) for name, value in attributes.items()}
     axes = varying_axes(operands)
     operands = mark_varying(operands, axes)
-    return mark_varying(jax.ffi.ffi_call(target, results)(*operands, **flags), axes)
+    run = jax.ffi.ffi_call(target, results, vmap_method="sequential")
+    return mark_varying(run(*operands, **settings), axes)
+
+
+def _attribute(value: bool | float | str) -> np.generic | str:
+    """Return a numpy scalar or text: XLA has no type for Python's bool and float."""
+    if isinstance(value, str):
+        return value
+    return np.bool_(value) if isinstance(value, bool) else np.float32(value)
 
 
 def vary_alike(*operands: Any) -> tuple[Any, ...]:
