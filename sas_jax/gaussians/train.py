@@ -15,7 +15,7 @@ from sas_jax.artefacts.files import content_key
 from sas_jax.artefacts.versions import decided_by
 from sas_jax.errors import DamagedFile, InputError
 from sas_jax.gaussians.projection import RenderConfig, gaussians_of
-from sas_jax.gaussians.raster import pairs_for
+from sas_jax.gaussians.raster import choose_impl, pairs_for
 from sas_jax.gaussians.refine import refine
 from sas_jax.gaussians.splats import Splats
 from sas_jax.gaussians.training_config import SplatTrainConfig
@@ -136,8 +136,10 @@ def _first(seeds: Splats, views: Sequence[View]) -> Checkpoint:
     return Checkpoint(state, 0, _capacity(state, views), 0.0)
 
 
-def _capacity(state: State, views: Sequence[View]) -> int:
-    """Return room for the pairs of every view, and some more."""
+def _capacity(state: State, views: Sequence[View]) -> int | None:
+    """Return room for the pairs of every view, and some more; None if none is asked."""
+    if choose_impl(None, state.pulls.dtype) == "native":
+        return None
     gaussians = gaussians_of(splats_of(state))
     needed = [
         pairs_for(gaussians, view.camera, *view.size_wh, RenderConfig())
@@ -148,7 +150,7 @@ def _capacity(state: State, views: Sequence[View]) -> int:
 
 def _learned(
     now: Checkpoint, view: View, index: int, config: SplatTrainConfig, extent: float
-) -> tuple[State, int, float]:
+) -> tuple[State, int | None, float]:
     """Make one step, again with more room where there was too little."""
     rates, pairs = _rates(config, now.step, extent), now.pairs
     while True:
@@ -161,7 +163,7 @@ def _learned(
             pairs=pairs,
             dssim_share=config.dssim_share,
         )
-        if int(told.pairs) <= pairs:
+        if pairs is None or int(told.pairs) <= pairs:
             break
         pairs = round(_ROOM * int(told.pairs))
     loss = float(told.loss)

@@ -4,6 +4,7 @@ Safetensors: the arrays of the state by name; in the header what they were made 
 """
 
 import dataclasses
+import json
 import pathlib
 
 import jax
@@ -27,13 +28,14 @@ class Checkpoint:
     Attributes:
       state: see there.
       step: number of steps that were made.
-      pairs: room for pairs of Gaussians and tiles, see `raster.rasterize`.
+      pairs: room for pairs of Gaussians and tiles, see `raster.rasterize`; None where
+        the implementation takes as much as it needs.
       seconds: that training has taken so far.
     """
 
     state: State
     step: int
-    pairs: int
+    pairs: int | None
     seconds: float
 
 
@@ -53,7 +55,7 @@ def save_checkpoint(path: pathlib.Path, checkpoint: Checkpoint, key: str) -> Non
         "schema": SCHEMA,
         "key": key,
         "step": str(checkpoint.step),
-        "pairs": str(checkpoint.pairs),
+        "pairs": json.dumps(checkpoint.pairs),
         "seconds": repr(checkpoint.seconds),
         "sum": content_key(arrays),
     }
@@ -79,7 +81,7 @@ def load_checkpoint(path: pathlib.Path, key: str) -> Checkpoint | None:
         return Checkpoint(
             _state(arrays),
             int(header["step"]),
-            int(header["pairs"]),
+            json.loads(header["pairs"]),
             float(header["seconds"]),
         )
     except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:

@@ -156,7 +156,7 @@ def step(
     view: Int32[Array, ""],
     rates: Parameters,
     *,
-    pairs: int,
+    pairs: int | None,
     dssim_share: float,
 ) -> tuple[State, Told]:
     """Learn from one view.
@@ -204,9 +204,10 @@ def step(
     after = _updated(state, grads, rates)._replace(
         pulls=state.pulls + length, seen=state.seen + seen.astype(jnp.int32)
     )
-    fits = needed <= pairs
-    kept = jax.tree.map(lambda new, old: jnp.where(fits, new, old), after, state)
-    return kept, Told(loss, needed)
+    if pairs is not None:
+        fits = needed <= pairs
+        after = jax.tree.map(lambda new, old: jnp.where(fits, new, old), after, state)
+    return after, Told(loss, needed)
 
 
 def _updated(state: State, grads: Parameters, rates: Parameters) -> State:
