@@ -40,9 +40,9 @@ class SplatRates:
       exposures: of views' gains and offsets.
     """
 
-    means: float = 1.6e-4
-    last_means: float = 1.6e-6
-    log_scales: float = 5e-3
+    means: float = 6e-4
+    last_means: float = 6e-6
+    log_scales: float = 1e-2
     rotations: float = 1e-3
     logits: float = 5e-2
     sh0: float = 2.5e-3
