@@ -8,6 +8,7 @@ are skipped, so a killed run goes on where it stopped; several workers share the
 
 import pathlib
 from collections.abc import Sequence
+from typing import Protocol
 
 import capability_tables
 import numpy as np
@@ -18,7 +19,6 @@ from sas_jax.artefacts.features import save_features, space_of
 from sas_jax.artefacts.space import TextFeatures, TextSpace, one_space
 from sas_jax.artefacts.stage import Job, Tally
 from sas_jax.classes import Vocabulary, vocabulary
-from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import InputError
 from sas_jax.fusion.fuse import FuseConfig
 from sas_jax.fusion.stage import fuse_scene, fused_key, load_capability
@@ -42,7 +42,20 @@ def main() -> None:
     print(settings.table([row]))
 
 
-def fuse(wanted: Sequence[Scan]) -> tuple[Tally, int]:
+class Fusable(Protocol):
+    """What has features of several teachers: a scan, or a file of Gaussians."""
+
+    @property
+    def name(self) -> str:
+        """That of its artefacts."""
+        ...
+
+    def points(self) -> np.ndarray:
+        """Return what the features are of, [P, 3] f32."""
+        ...
+
+
+def fuse(wanted: Sequence[Fusable]) -> tuple[Tally, int]:
     """Fuse the features of the scans that are not up to date.
 
     Returns:

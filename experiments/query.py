@@ -12,10 +12,13 @@ stopped.
 
 Who answers, --source:
   auto     the student, where one was chosen (--run, --student) or trained in this
-           workspace; else the fused features, where the scan has images and the
-           teachers can run here; else the student that comes with the package
+           workspace; else the features beside a file of Gaussians; else the fused
+           features, where the scan has images and the teachers can run here; else the
+           student that comes with the package
   student  the network, from geometry alone: that of --run, of the file or name that
            --student gives, or the one that comes with the package
+  lifted   features of Gaussians that label_splats.py lifted: --features, or those
+           beside the file
   fused    the features of the scan's images by --teachers, fused by --strategy, and
            what points answer averaged over superpoints: less noise, and points that no
            camera saw answer, too (--nosuperpoint_scores: each point for itself)
@@ -25,13 +28,14 @@ knows photographs. Where its weights are not installed, the teachers that come w
 package do; they know procedural rooms only. Writes, into
 <workspace>/queries/<scene>/<who answered>/, a JSON file with the regions of a question
 and, where there are any, a PLY with the relevancy as a scalar field and two pictures.
+Of a file of Gaussians the PLY is one, too, whose colours are the heat map; the best
+--regions are cut out, <question>_cut.ply, with everything that the file says of them.
 """
 
-import json
 import pathlib
-import re
 import time
 
+import answer_files
 import due_stages
 import numpy as np
 import settings
@@ -40,20 +44,17 @@ import student_names
 import students
 from absl import flags
 from make_superpoints import of_scene
-from PIL import Image
 
 from sas_jax.artefacts.features import Features, load_features
-from sas_jax.artefacts.files import atomic_path, atomic_write, content_key
 from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import InputError
 from sas_jax.evaluation import query
+from sas_jax.gaussians.files.rewrite import SplatFile
 from sas_jax.instances.answers import answers
 from sas_jax.instances.stage import propose_scene
-from sas_jax.scenes.ply_write import write_ply
 from sas_jax.scenes.scene import Scene
-from sas_jax.superpoints.graph import vertex_normals
+from sas_jax.stages import command
 from sas_jax.teachers.registry import ENTRIES
-from sas_jax.view import pictures
 from sas_jax.weights.find import found_files
 
 _TEXT = flags.DEFINE_multi_string("text", None, "What to look for.", required=True)
@@ -61,7 +62,10 @@ _SCENE = flags.DEFINE_string(
     "scene", None, "Scene name, folder or file.", required=True
 )
 _SOURCE = flags.DEFINE_enum(
-    "source", "auto", ["auto", "student", "fused"], "Whose features answer."
+    "source", "auto", ["auto", "student", "fused", "lifted"], "Whose features answer."
+)
+_FEATURES = flags.DEFINE_string(
+    "features", None, "Features of a file of Gaussians; default: those beside it."
 )
 _ANSWERS = flags.DEFINE_enum(
     "answers",
@@ -70,7 +74,9 @@ _ANSWERS = flags.DEFINE_enum(
     "What answers: connected points that fit, or whole things, proposed as "
     "segment_instances.py does.",
 )
-_REGIONS = flags.DEFINE_integer("regions", 5, "Regions to print.", lower_bound=0)
+_REGIONS = flags.DEFINE_integer(
+    "regions", 5, "Regions to print, and to cut out of Gaussians.", lower_bound=0
+)
 
 # A flagfile says otherwise. The teachers are those that come with the package (but see
 # `_choose`), and the list of classes is that on which their capability was measured.
@@ -79,7 +85,6 @@ flags.set_default(stage_flags.TEACHERS, ["rooms-dense", "rooms-mask"])
 flags.set_default(stage_flags.VOCABULARY, "scannet20")
 
 _PHOTOGRAPHS = "imagenet"
-_ENDINGS = (".ply", "_view0.png", "_view1.png")
 
 
 def main() -> None:
@@ -92,11 +97,12 @@ def main() -> None:
     scan = settings.named_scan(_SCENE.value)
     _choose(scan)
     scene = _open(scan)
-    source = _source(scene)
+    splats = answer_files.opened(scan.path, scene)
+    source = _source(scan, scene, splats)
     averaged = stage_flags.SUPERPOINT_SCORES.value
     averaged = source == "fused" if averaged is None else averaged
     who, name = _who(source, averaged)
-    features = _features(source, scan, scene)
+    features = _features(source, scan, scene, splats)
     settings.check_texts(features.space, _TEXT.value)
     features = query.unit_features(features)
     whole = _ANSWERS.value == "instances"
@@ -127,8 +133,11 @@ def main() -> None:
         else:
             found = answers(scene.points, values, things, config)
         answered = time.monotonic() - began
-        _write(output / _slug(text), scene, values, empty=not found)
-        _note(output / f"{_slug(text)}.json", text, who, scan, scene, found)
+        path = output / answer_files.slug(text)
+        answer_files.write(path, scene, splats, values, found, _REGIONS.value)
+        answer_files.note(
+            path.with_name(f"{path.name}.json"), text, who, scan, scene, found
+        )
         _print(text, found, scene.origin)
         print(f"answered in {1000 * answered:.0f} ms, scene ready in {ready:.1f} s")
     print(f"answers: {output}")
@@ -164,9 +173,17 @@ def _open(scan: Scan) -> Scene:
     return scene
 
 
-def _source(scene: Scene) -> str:
-    """Return whose features answer, "student" or "fused"; see the module."""
-    frames = bool(scene.frame_source.names)
+def _source(scan: Scan, scene: Scene, splats: SplatFile | None) -> str:
+    """Return whose features answer, "student", "fused" or "lifted"; see the module."""
+    frames, lifted = bool(scene.frame_source.names), _lifted(scan, splats)
+    if _SOURCE.value == "lifted" or _FEATURES.value is not None:
+        if splats is None or lifted is None or _SOURCE.value in ("student", "fused"):
+            raise InputError(
+                "query: a PLY file of Gaussians with features and no other --source is "
+                f"required for --features and --source=lifted, got {_SCENE.value}. "
+                f"Lift some: {command('label_splats')}"
+            )
+        return "lifted"
     if _SOURCE.value == "fused" and not frames:
         raise InputError(
             f"query: a scan with images is required for --source=fused, got none "
@@ -174,6 +191,8 @@ def _source(scene: Scene) -> str:
         )
     if _SOURCE.value != "auto":
         return _SOURCE.value
+    if lifted is not None and not student_names.is_chosen():
+        return "lifted"
     if not frames or student_names.is_chosen():
         return "student"
     if why := due_stages.hindrance():
@@ -182,8 +201,16 @@ def _source(scene: Scene) -> str:
     return "fused"
 
 
+def _lifted(scan: Scan, splats: SplatFile | None) -> pathlib.Path | None:
+    if _FEATURES.value is not None:
+        return pathlib.Path(_FEATURES.value)
+    return None if splats is None else answer_files.beside(scan.path)
+
+
 def _who(source: str, averaged: bool) -> tuple[str, str]:
     """Return who answers, for people, and the name of a folder of its answers."""
+    if source == "lifted":
+        return _with_average("features lifted onto Gaussians", ["lifted"], averaged)
     if source == "student":
         name = student_names.title(student_names.chosen())
         who, parts = f"the student {name}, from geometry alone", ["student", name]
@@ -209,11 +236,17 @@ def _with_average(who: str, parts: list[str], averaged: bool) -> tuple[str, str]
     return who, "-".join(parts)
 
 
-def _features(source: str, scan: Scan, scene: Scene) -> Features:
+def _features(
+    source: str, scan: Scan, scene: Scene, splats: SplatFile | None
+) -> Features:
     """Return the features that answer, made now where that is due.
 
     Row -1 marks points that no frame saw.
     """
+    if source == "lifted" and splats is not None:
+        path = _lifted(scan, splats)
+        assert path is not None  # else it were no source
+        return answer_files.lifted(path, splats, scene)
     if source == "student":
         return students.scene_features(student_names.chosen(), scene)
     due_stages.fuse_scan(scan, _SCENE.value)
@@ -235,69 +268,6 @@ def _print(text: str, found: list[query.Region], origin: np.ndarray) -> None:
         size = " ".join(f"{v:6.2f}" for v in region.size_m)
         count = len(region.points)
         print(f"  {region.score:>9.2f}  {centre:^22}  {size:^20}  {count:,}")
-
-
-def _write(
-    path: pathlib.Path, scene: Scene, values: np.ndarray, *, empty: bool
-) -> None:
-    """Write the heat map; where nothing answers, take away that of an older answer."""
-    cloud, *views = (path.with_name(path.name + ending) for ending in _ENDINGS)
-    if empty:
-        for file in (cloud, *views):
-            file.unlink(missing_ok=True)
-        return
-    values = np.nan_to_num(values, nan=0.0)
-    heat = pictures.heat_colors(values, low=0.2, high=max(0.7, float(values.max())))
-    write_ply(
-        cloud,
-        scene.points,
-        colors=heat,
-        faces=scene.faces,
-        properties={"relevancy": values.astype(np.float32)},
-        origin=scene.origin,
-    )
-    normals = scene.normals
-    if normals is None and scene.faces is not None:
-        normals = vertex_normals(scene.points, scene.faces)
-    drawn = pictures.render_views(scene.points, heat, normals=normals)
-    for file, view in zip(views, drawn, strict=True):
-        with atomic_path(file) as temporary:
-            Image.fromarray(view).save(temporary, "PNG")
-
-
-def _note(
-    path: pathlib.Path,
-    text: str,
-    who: str,
-    scan: Scan,
-    scene: Scene,
-    found: list[query.Region],
-) -> None:
-    """Write the regions, best first, in the coordinates of the input."""
-    regions = [
-        {
-            "relevancy": round(region.score, 4),
-            "center_m": np.round(region.center_m + scene.origin, 4).tolist(),
-            "size_m": np.round(region.size_m, 4).tolist(),
-            "points": len(region.points),
-        }
-        for region in found
-    ]
-    answer = {
-        "text": text,
-        "scan": str(scan.path.absolute()),
-        "answered_by": who,
-        "regions": regions,
-    }
-    atomic_write(path, json.dumps(answer, indent=1, ensure_ascii=False).encode())
-
-
-def _slug(text: str) -> str:
-    """Return a file name of a question, another one for every question."""
-    plain = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:60]
-    if plain and plain.replace("_", " ") == text.lower():
-        return plain
-    return "_".join(part for part in (plain, content_key(text)[:8]) if part)
 
 
 if __name__ == "__main__":

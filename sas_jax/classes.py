@@ -83,11 +83,23 @@ def entry(name: str) -> Mapping[str, Any]:
     found = lists[name]
     if "same_as" in found:
         return lists[found["same_as"]]
-    if "first" in found:
-        longer = lists[found["of"]]
-        short = {k: v[: found["first"]] for k, v in longer.items() if k != _OTHER}
-        return {**short, _OTHER: longer[_OTHER]}
+    if "of" in found:
+        return _part(entry(found["of"]), found)
     return found
+
+
+def _part(longer: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the first classes of a list, or those without some."""
+    names = longer["names"]
+    if "first" in part:
+        kept = list(range(part["first"]))
+    else:
+        kept = [i for i, name in enumerate(names) if name not in part["without"]]
+    other = longer[_OTHER]
+    return {
+        **{k: [v[i] for i in kept] for k, v in longer.items() if k != _OTHER},
+        _OTHER: kept.index(other) if other in kept else None,
+    }
 
 
 @functools.cache

@@ -73,9 +73,14 @@ class ScanNet(Dataset):
         "*_vh_clean_2.ply",
         *("color/*", "depth/*", "pose/*", "intrinsic/*"),
     )
-    # Labels are stored as NYU40 ids, of which two sets choose; those of the third are
-    # raw ids, which the names that annotators wrote lead to.
-    label_sets: ClassVar = (SCANNET20, MATTERPORT21, label_set("scannet200"))
+    # Labels are stored as NYU40 ids, of which sets choose; those of scannet200 are raw
+    # ids, which the names that annotators wrote lead to. The three last are what splats
+    # are scored by.
+    label_sets: ClassVar = (
+        SCANNET20,
+        MATTERPORT21,
+        *map(label_set, ("scannet200", "scannet19", "scannet15", "scannet10")),
+    )
 
     def __post_init__(self) -> None:
         one_of("scannet", "compat", self.compat, get_args(Compat))

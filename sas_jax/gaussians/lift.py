@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float64
+from jaxtyping import Array, Float, Float64, Shaped
 
 from sas_jax.artefacts.features import Features, rows_of_points
 from sas_jax.artefacts.space import TextSpace
@@ -21,8 +21,10 @@ from sas_jax.checks import in_range, one_of
 from sas_jax.errors import ContractError
 from sas_jax.gaussians.projection import Camera, Gaussians, RenderConfig, project
 from sas_jax.gaussians.raster import choose_impl, pairs_for, rasterize, render
+from sas_jax.lifting.lift import VOID, FeatureImage, MaskFeatures, grid_cells
 
-Way = Literal["blend", "centre"]
+Way = Literal["blend", "center"]
+_MASKS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +34,8 @@ class SplatLiftConfig:
     Attributes:
       way: see the module.
       render: how Gaussians are blended.
-      border_px: "centre": centres nearer to the image's edge are left out.
-      depth_m: "centre": how far from the rendered depth a centre may be.
+      border_px: "center": centres nearer to the image's edge are left out.
+      depth_m: "center": how far from the rendered depth a centre may be.
     """
 
     way: Way = "blend"
@@ -67,28 +69,45 @@ class SplatLifter:
         self._sums = np.zeros((len(gaussians.means), channels + 1), np.float64)
         self._views = np.zeros(len(gaussians.means), np.int32)
 
-    def add(self, camera: Camera, image: Float[np.ndarray, "H W C"]) -> None:
+    def add(
+        self,
+        camera: Camera,
+        image: FeatureImage,
+        size_hw: tuple[int, int] | None = None,
+    ) -> None:
         """Add a view.
 
         Args:
           camera: of the image.
-          image: features of its pixels, e.g. a teacher's at full size.
+          image: features of its pixels, or of a coarser grid: a pixel then takes the
+            cell that its centre lies in. Where no mask is, nothing is said.
+          size_hw: height and width in pixels that `camera` is for; None: the grid's.
 
         Raises:
           ContractError: for another number of channels.
         """
-        if image.shape[2:] != (self._sums.shape[1] - 1,):
+        codebook: np.ndarray | None = None
+        if isinstance(image, MaskFeatures):
+            codebook, channels = image.codebook, image.codebook.shape[1]
+        else:
+            channels = image.shape[2]
+        if channels != self._sums.shape[1] - 1:
             raise ContractError(
                 f"splats: an image of {self._sums.shape[1] - 1} channels is required, "
-                f"got {list(image.shape)}. Begin another lifter for other features."
+                f"got {channels}. Begin another lifter for other features."
             )
-        sums = _blended if self._config.way == "blend" else _at_centres
-        columns = jnp.concatenate(
-            [jnp.asarray(image), jnp.ones_like(image[..., :1])], axis=2
-        ).astype(self._gaussians.means.dtype)
+        columns = _columns(image, size_hw).astype(self._gaussians.means.dtype)
+        sums = _blended if self._config.way == "blend" else _at_centers
         found = np.asarray(sums(self._gaussians, camera, columns, self._config))
-        self._sums += found
-        self._views += found[:, -1] > 0
+        # What a camera sees of a scene is little.
+        seen = np.flatnonzero(found.any(axis=1))
+        found = found[seen].astype(np.float64)
+        if codebook is not None:
+            shares = found[:, : len(codebook)]
+            total = shares.sum(axis=1, keepdims=True)
+            found = np.append(shares @ codebook, total, axis=1)
+        self._sums[seen] += found
+        self._views[seen] += found[:, -1] > 0
 
     @property
     def weights(self) -> Float64[np.ndarray, " G"]:
@@ -108,6 +127,36 @@ class SplatLifter:
         means = self._sums[seen, :-1] / self.weights[seen, None]
         row = rows_of_points(seen, len(self._sums))
         return Features(means.astype(np.float32), row, self._views[seen], space)
+
+
+def _columns(
+    image: FeatureImage, size_hw: tuple[int, int] | None
+) -> Float[Array, "H W K"]:
+    """Return what is summed: channels and a one, or a one in the column of the mask.
+
+    A feature of a mask need not be carried through the renderer: its pixels are
+    counted, and the sums are multiplied with the codebook.
+    """
+    if isinstance(image, MaskFeatures):
+        # Few widths, few programs.
+        width = -(-max(len(image.codebook), 1) // _MASKS) * _MASKS
+        index = _enlarged(image.index, size_hw)
+        inside = (index != VOID)[..., None]
+        return jnp.asarray(inside & (index[..., None] == np.arange(width)))
+    pixels = jnp.asarray(_enlarged(image, size_hw))
+    return jnp.concatenate([pixels, jnp.ones_like(pixels[..., :1])], axis=2)
+
+
+def _enlarged(
+    grid: Shaped[np.ndarray, "h w *C"], size_hw: tuple[int, int] | None
+) -> Shaped[np.ndarray, "H W *C"]:
+    """Return what each pixel of an image takes from a grid."""
+    if size_hw in (None, grid.shape[:2]):
+        return grid
+    longest = np.arange(max(size_hw))[:, None].repeat(2, axis=1)
+    cells = grid_cells(longest, size_hw, grid.shape[:2])
+    rows, columns = (cells[:size, i] for i, size in enumerate(size_hw))
+    return grid[rows[:, None], columns[None]]
 
 
 def _blended(
@@ -148,7 +197,7 @@ def _transposed(
     return jax.vjp(image_of, none)[1](columns)[0]
 
 
-def _at_centres(
+def _at_centers(
     gaussians: Gaussians,
     camera: Camera,
     columns: Float[Array, "H W C"],

@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Shaped
 
 from sas_jax.errors import InputError
 from sas_jax.gaussians.files import compressed_ply
@@ -33,6 +34,7 @@ _PLAIN = {
 }
 _DC = ("f_dc_0", "f_dc_1", "f_dc_2")
 _UNUSED = ("nx", "ny", "nz")
+_HEADER = 1 << 17  # bytes, of hundreds of features
 LABEL, FEATURE = "label", "semantic_"
 """Properties of our own: whole numbers, and channels as Feature 3DGS names them."""
 
@@ -128,9 +130,15 @@ def write_plain_ply(path: str | pathlib.Path, splats: Splats) -> None:
     Raises:
       InputError: when the disk is full or not writable, naming the file.
     """
+    write_ply(path, splats.means, properties=plain_columns(splats))
+
+
+def plain_columns(splats: Splats) -> dict[str, Shaped[np.ndarray, " G"]]:
+    """Return the properties of the plain layout, positions first."""
     num = len(splats)
     rest = splats.sh[:, 1:].transpose(0, 2, 1).reshape(num, 3 * splats.sh.shape[1] - 3)
     blocks = [
+        (_PLAIN["means"], splats.means),
         (_UNUSED, np.zeros((num, 3), np.float32)),
         (_DC, splats.sh[:, 0]),
         ([f"f_rest_{i}" for i in range(rest.shape[1])], rest),
@@ -146,4 +154,13 @@ def write_plain_ply(path: str | pathlib.Path, splats: Splats) -> None:
     if splats.features is not None:
         features = splats.features.astype(np.float32)
         properties |= {f"{FEATURE}{i}": c for i, c in enumerate(features.T)}
-    write_ply(path, splats.means, properties=properties)
+    return properties
+
+
+def is_plain_ply(path: pathlib.Path) -> bool:
+    """Tell by its header whether a file is a PLY of Gaussians, not compressed."""
+    if path.suffix.lower() != ".ply":
+        return False
+    with path.open("rb") as file:
+        head = file.read(_HEADER).partition(b"end_header")[0].split()
+    return {b"f_dc_0", b"scale_0", b"rot_0"} <= set(head)

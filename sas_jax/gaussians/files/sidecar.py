@@ -48,9 +48,19 @@ def save_sidecar(path: str | pathlib.Path, splats: Splats, space: TextSpace) -> 
         row=rows_of_points(seen, len(splats)),
         counts=np.ones(len(seen), np.int32),
         space=space,
-        geometry=geometry_of(splats.means),
     )
-    save_features(sidecar_of(path), features, key=geometry_of(splats.means))
+    save_beside(path, features, splats)
+
+
+def save_beside(path: str | pathlib.Path, features: Features, splats: Splats) -> None:
+    """Write the features of a file's Gaussians beside it.
+
+    Raises:
+      InputError: when the disk is full or not writable.
+    """
+    geometry = geometry_of(splats.means)
+    named = dataclasses.replace(features, geometry=geometry)
+    save_features(sidecar_of(path), named, key=geometry)
 
 
 def load_sidecar(path: str | pathlib.Path, splats: Splats) -> tuple[Splats, TextSpace]:

@@ -11,10 +11,12 @@ from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import ContractError, InputError
 from sas_jax.gaussians.files.compressed_ply import decode
 from sas_jax.gaussians.files.formats import read_splats, write_splats
+from sas_jax.gaussians.files.rewrite import read_splat_file
 from sas_jax.gaussians.files.sidecar import load_sidecar, save_sidecar
 from sas_jax.gaussians.files.spz import write_spz
-from sas_jax.gaussians.splats import C0, COEFFICIENTS, checked_splats
+from sas_jax.gaussians.splats import C0, COEFFICIENTS, checked_splats, half_turn
 from sas_jax.scenes.ply_elements import read_elements
+from sas_jax.scenes.ply_write import write_ply
 
 FIELDS = ("means", "scales", "rotations", "opacities", "sh")
 HEAD = "ply\nformat binary_little_endian 1.0\nelement vertex 300\n"
@@ -307,3 +309,60 @@ def test_sidecar(tmp_path):
         load_sidecar(path, bare.take(np.arange(300)[::-1]))
     with pytest.raises(ContractError, match="features are required"):
         save_sidecar(path, bare, space)
+
+
+def strange_ply(path, num=7):
+    """Write a file with properties of an editor, in another order and type."""
+    rng = np.random.default_rng(5)
+    names = [f"rot_{i}" for i in range(4)] + ["opacity", "x", "y", "z", "weight"]
+    names += [f"scale_{i}" for i in range(3)] + [f"f_dc_{i}" for i in range(3)]
+    names += [f"f_rest_{i}" for i in range(9)]
+    columns = {name: rng.normal(size=num).astype(np.float32) for name in names}
+    columns["rot_0"] += 3  # no unit quaternions
+    columns["state"] = rng.integers(0, 255, num).astype(np.uint8)
+    write_ply(path, np.zeros((num, 3)), properties=columns)
+    return columns
+
+
+def test_a_cut_keeps_every_property_bit_for_bit(tmp_path):
+    columns = strange_ply(tmp_path / "a.ply")
+    file = read_splat_file(tmp_path / "a.ply")
+    kept = np.array([4, 1, 6])
+    file.write(tmp_path / "cut.ply", which=kept)
+    got = read_elements(tmp_path / "cut.ply")["vertex"]
+    assert got.keys() == columns.keys()
+    for name, column in columns.items():
+        assert got[name].dtype == column.dtype
+        np.testing.assert_array_equal(got[name], column[kept], name)
+
+
+def test_colours_replace_the_harmonics_of_a_file(tmp_path):
+    columns = strange_ply(tmp_path / "a.ply")
+    colors = np.random.default_rng(0).integers(0, 256, (7, 3)).astype(np.uint8)
+    file = read_splat_file(tmp_path / "a.ply")
+    file.write(
+        tmp_path / "b.ply",
+        colors=colors,
+        properties={"heat": np.arange(7, dtype=np.float32)},
+    )
+    splats = read_splats(tmp_path / "b.ply")
+    assert splats.degree == 0
+    shown = np.rint(255 * (0.5 + C0 * splats.sh[:, 0]))
+    np.testing.assert_array_equal(shown, colors)
+    got = read_elements(tmp_path / "b.ply")["vertex"]
+    np.testing.assert_array_equal(got["heat"], np.arange(7))
+    for name in ("opacity", "weight", "state", "scale_1", "rot_3", "x"):
+        np.testing.assert_array_equal(got[name], columns[name])
+
+
+def test_a_cut_of_spz_stands_in_the_axes_of_ply_files(tmp_path):
+    splats = gaussians(1)
+    write_spz(tmp_path / "a.spz", half_turn(splats))
+    file = read_splat_file(tmp_path / "a.spz")
+    file.write(tmp_path / "cut.ply", which=np.arange(300) % 2 == 0)
+    cut = read_splats(tmp_path / "cut.ply")
+    np.testing.assert_allclose(cut.means, splats.means[::2], atol=2.0**-12)
+    # Signs of y and z, and of the harmonics that follow.
+    np.testing.assert_allclose(cut.sh, splats.sh[::2], atol=0.04)
+    same = np.abs(np.einsum("gi,gi->g", cut.rotations, splats.rotations[::2]))
+    np.testing.assert_allclose(same, 1, atol=1e-3)

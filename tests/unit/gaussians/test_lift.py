@@ -10,6 +10,7 @@ from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import ContractError, InputError
 from sas_jax.gaussians.lift import SplatLiftConfig, SplatLifter
 from sas_jax.gaussians.projection import Camera, Gaussians
+from sas_jax.lifting.lift import MaskFeatures
 
 WIDTH, HEIGHT, NUMBER, CHANNELS = 37, 21, 24, 3
 SPACE = TextSpace("letters", "random:0", CHANNELS)
@@ -75,7 +76,7 @@ def test_blended_features_are_means_by_the_weights_of_a_slow_renderer(scene):
 
 
 def test_centres_take_the_pixel_that_they_are_seen_in(scene):
-    config = SplatLiftConfig("centre", border_px=3, depth_m=0.4)
+    config = SplatLiftConfig("center", border_px=3, depth_m=0.4)
     total, weights = np.zeros((NUMBER, CHANNELS)), np.zeros(NUMBER)
     for view, k, image in views():
         _, alpha, depth = gaussian_oracle.render(
@@ -93,6 +94,28 @@ def test_centres_take_the_pixel_that_they_are_seen_in(scene):
                 total[g] += image[row, column]
                 weights[g] += 1
     compare(lifted(scene, config), total, weights, weights.astype(int))
+
+
+def test_masks_on_a_coarse_grid_are_their_features_in_every_pixel(scene):
+    """Void pixels say nothing: they are left out of both sums."""
+    rng = np.random.default_rng(2)
+    codebook = rng.normal(size=(17, CHANNELS))  # more than a block of columns
+    index = rng.integers(-1, 17, (7, 12))
+    view, k, _ = next(views())
+    camera = Camera(jnp.asarray(view), jnp.asarray(k))
+    lifter = SplatLifter(Gaussians(*map(jnp.asarray, scene)), CHANNELS)
+    lifter.add(camera, MaskFeatures(codebook, index), (HEIGHT, WIDTH))
+    one_each = gaussian_oracle.render((*scene, np.eye(NUMBER)), view, k, WIDTH, HEIGHT)[
+        0
+    ]
+    total, weights = np.zeros((NUMBER, CHANNELS)), np.zeros(NUMBER)
+    for row in range(HEIGHT):
+        for column in range(WIDTH):
+            y, x = int((row + 0.5) * 7 / HEIGHT), int((column + 0.5) * 12 / WIDTH)
+            if (mask := index[y, x]) >= 0:
+                total += one_each[row, column][:, None] * codebook[mask]
+                weights += one_each[row, column]
+    compare(lifter, total, weights, (weights > 0).astype(int))
 
 
 def test_what_does_not_fit_is_refused(scene):
