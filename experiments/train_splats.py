@@ -17,6 +17,7 @@ skipped, and several workers share the scenes. Without --scene all of --splits, 
 --scenes, are trained.
 """
 
+import logging
 import pathlib
 from collections.abc import Sequence
 
@@ -69,6 +70,11 @@ def _make(scan: Scan, job: Job, config: SplatTrainConfig) -> None:
     scene = scan.open(image_size_wh=frames.image_size_wh, annotations=False)
     views = _views(scene, frames.frame_stride, config)
     seeds = seed_splats(scene.points, scene.colors, config.seeds)
+    if scene.origin.any():
+        logging.warning(
+            "%s: centres are relative to %s m, since f32 holds no map coordinates",
+            *(scan.name, scene.origin.tolist()),
+        )
     checkpoint = workspace.splats(scan.name, ".checkpoint")
     with tqdm(total=config.steps, desc=scan.name, unit="step", leave=False) as bar:
 
