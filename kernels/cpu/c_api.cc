@@ -123,12 +123,13 @@ int sas_gauss_ellipse_grad(const float* means2d, const float* depths, const floa
                            const float* opacities, const int32_t* radii, int64_t count,
                            int64_t width, int64_t height, int64_t channels, float alpha_cap,
                            const float* features, const float* dimage, const float* dalpha,
-                           float* dmeans2d, float* dconics, float* dopacities, int num_threads) {
+                           float* dfeatures, float* dmeans2d, float* dconics, float* dopacities,
+                           int num_threads) {
   return Guard([&] {
     sas::OwnThreads threads(num_threads);
-    sas::RunGaussEllipseGrad({means2d, depths, conics, opacities, radii, count},
-                             {width, height, channels, alpha_cap},
-                             {features, dimage, dalpha, dmeans2d, dconics, dopacities}, threads);
+    sas::RunGaussEllipseGrad(
+        {means2d, depths, conics, opacities, radii, count}, {width, height, channels, alpha_cap},
+        {features, dimage, dalpha, dfeatures, dmeans2d, dconics, dopacities}, threads);
   });
 }
 

@@ -8,11 +8,7 @@
 #ifndef SAS_JAX_KERNELS_CPU_GAUSS_PIXELS_H_
 #define SAS_JAX_KERNELS_CPU_GAUSS_PIXELS_H_
 
-#include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <memory>
-#include <vector>
 
 #include "gauss_tile.h"
 #include "gauss_vectors.h"
@@ -27,6 +23,8 @@ constexpr int kChunk = 32;
 constexpr int kChunkEntries = kChunk * kPlaces;
 constexpr float kAlphaCut = 1.0f / 255.0f;
 constexpr float kStop = 1e-4f;
+
+inline float Larger(float a, float b) { return a > b ? a : b; }
 
 // What reaches each pixel from behind the ellipses so far; negative where the pixel has ended.
 struct Reach {
@@ -50,9 +48,66 @@ struct Chunk {
   uint8_t place[kChunkEntries];
   uint8_t owner[kChunkEntries];
   alignas(64) float weight[kChunkEntries * kLanes];
-  // For gradients of ellipses: alpha, 0 where there is no weight, and T before.
+  // For gradients of ellipses: alpha, 0 where there is no weight, T before, and dL/dw.
   alignas(64) float alpha[kChunkEntries * kLanes];
   alignas(64) float before[kChunkEntries * kLanes];
+  alignas(64) float product[kChunkEntries * kLanes];
+
+  int entries() const { return first[count]; }
+};
+
+// As many chunks as a tile has needed so far. Where pixels end, they are not many: each ellipse
+// that counts takes 1/255 of what is left, so a pixel has 2345 at most.
+class Chunks {
+ public:
+  static Chunks& Of(GaussMemory* memory) {
+    if (memory->data == nullptr) {
+      memory->data = new Chunks;
+      memory->free = [](void* data) { delete static_cast<Chunks*>(data); };
+    }
+    return *static_cast<Chunks*>(memory->data);
+  }
+  Chunks() = default;
+  Chunks(const Chunks&) = delete;
+  Chunks& operator=(const Chunks&) = delete;
+  ~Chunks() {
+    while (last_ != nullptr) {
+      Link* before = last_->before;
+      delete last_;
+      last_ = before;
+    }
+  }
+
+  Chunk* First() {
+    here_ = nullptr;
+    return Next();
+  }
+  Chunk* Next() {
+    Link* next = here_ == nullptr ? first_ : here_->next;
+    if (next == nullptr) {
+      next = new Link;
+      next->before = last_;
+      (last_ == nullptr ? first_ : last_->next) = next;
+      last_ = next;
+    }
+    here_ = next;
+    return &here_->chunk;
+  }
+  // Null before the first.
+  Chunk* Back() {
+    here_ = here_->before;
+    return here_ == nullptr ? nullptr : &here_->chunk;
+  }
+
+ private:
+  struct Link {
+    Chunk chunk;
+    Link* before = nullptr;
+    Link* next = nullptr;
+  };
+  Link* first_ = nullptr;
+  Link* last_ = nullptr;
+  Link* here_ = nullptr;
 };
 
 // Lists the entries of the ellipses from `begin` on until the chunk is full, and moves `reach`
@@ -67,9 +122,9 @@ int64_t FillChunk(const GaussTile& tile, int64_t begin, Reach* reach, Chunk* chu
     if (i + 8 < tile.length) __builtin_prefetch(tile.ellipses + tile.list[i + 8]);
     const GaussEllipse e = tile.ellipses[tile.list[i]];
     const float above = e.y - tile.top - 0.5f;
-    const int first = static_cast<int>(std::ceil(std::max(above - e.reach_y, 0.0f)));
+    const int first = static_cast<int>(__builtin_ceilf(Larger(above - e.reach_y, 0.0f)));
     const int last = static_cast<int>(
-        std::floor(std::min(above + e.reach_y, static_cast<float>(tile.rows - 1))));
+        __builtin_floorf(-Larger(-above - e.reach_y, static_cast<float>(1 - tile.rows))));
     Vec square[kRowPlaces], slope[kRowPlaces];
     for (int h = 0; h < kRowPlaces; ++h) {
       const Vec dx = e.x - (left + static_cast<float>(h * kLanes));
@@ -158,7 +213,7 @@ void BlendBlock(const Chunk& chunk, const ByPlace& places, const float* const* f
 // rows[k][c] += sum over pixels of weight * planes[c], for each ellipse k of the chunk.
 template <int Channels>
 void GatherBlock(const Chunk& chunk, const float* planes, int64_t channel, const GaussSums& sums,
-                 int64_t width) {
+                 int64_t column) {
   for (int k = 0; k < chunk.count; ++k) {
     Vec found[Channels] = {};
     for (int entry = chunk.first[k]; entry < chunk.first[k + 1]; ++entry) {
@@ -168,7 +223,7 @@ void GatherBlock(const Chunk& chunk, const float* planes, int64_t channel, const
       for (int c = 0; c < Channels; ++c) found[c] += weight * Load(plane + c * kGaussPixels);
     }
     const int64_t slot = sums.slots[chunk.item[k]];
-    float* row = sums.rows + slot * width + channel;
+    float* row = sums.rows + slot * sums.width + column + channel;
     const bool add = sums.touched[slot] != 0;
     for (int c = 0; c < Channels; ++c) {
       const float sum = SumOf(found[c]);
@@ -177,17 +232,17 @@ void GatherBlock(const Chunk& chunk, const float* planes, int64_t channel, const
   }
 }
 
-// products[entry] += sum of feature[c] * planes[c]
+// product += sum of feature[c] * planes[c]
 template <int Channels>
-void ProjectBlock(const Chunk& chunk, const float* const* features, const float* planes,
-                  int64_t channel, float* products) {
-  for (int entry = 0; entry < chunk.first[chunk.count]; ++entry) {
-    const float* feature = features[chunk.owner[entry]] + channel;
-    const float* plane = planes + channel * kGaussPixels + chunk.place[entry] * kLanes;
-    Vec product = Load(products + entry * kLanes);
+void ProjectBlock(Chunk* chunk, const float* const* features, const float* planes,
+                  int64_t channel) {
+  for (int entry = 0; entry < chunk->entries(); ++entry) {
+    const float* feature = features[chunk->owner[entry]] + channel;
+    const float* plane = planes + channel * kGaussPixels + chunk->place[entry] * kLanes;
+    Vec product = Load(chunk->product + entry * kLanes);
 #pragma GCC unroll 16
     for (int c = 0; c < Channels; ++c) product += feature[c] * Load(plane + c * kGaussPixels);
-    Store(products + entry * kLanes, product);
+    Store(chunk->product + entry * kLanes, product);
   }
 }
 
@@ -201,15 +256,15 @@ struct BlendOf {
 template <int Channels>
 struct GatherOf {
   static void Run(const Chunk* chunk, const float* planes, int64_t channel, const GaussSums* sums,
-                  int64_t width) {
-    GatherBlock<Channels>(*chunk, planes, channel, *sums, width);
+                  int64_t column) {
+    GatherBlock<Channels>(*chunk, planes, channel, *sums, column);
   }
 };
 template <int Channels>
 struct ProjectOf {
-  static void Run(const Chunk* chunk, const float* const* features, const float* planes,
-                  int64_t channel, float* products) {
-    ProjectBlock<Channels>(*chunk, features, planes, channel, products);
+  static void Run(Chunk* chunk, const float* const* features, const float* planes,
+                  int64_t channel) {
+    ProjectBlock<Channels>(chunk, features, planes, channel);
   }
 };
 
@@ -217,50 +272,75 @@ struct ProjectOf {
 template <class Body>
 void ForChannels(int64_t channels, Body body) {
   for (int64_t c = 0; c < channels; c += kChannelBlock) {
-    body(c, static_cast<int>(std::min<int64_t>(kChannelBlock, channels - c)));
+    body(c, static_cast<int>(channels - c < kChannelBlock ? channels - c : kChannelBlock));
   }
 }
 
-void FeaturesOf(const GaussTile& tile, const Chunk& chunk, const float** features) {
-  for (int k = 0; k < chunk.count; ++k) {
-    features[k] = tile.features + int64_t{tile.list[chunk.item[k]]} * tile.channels;
+// Features of the ellipses of a chunk.
+struct Rows {
+  Rows(const GaussTile& tile, const Chunk& chunk) {
+    for (int k = 0; k < chunk.count; ++k) {
+      rows[k] = tile.features + int64_t{tile.list[chunk.item[k]]} * tile.channels;
+    }
   }
+  const float* rows[kChunk];
+};
+
+void Blend(const GaussTile& tile, const Chunk& chunk, float* planes) {
+  const ByPlace places(chunk);
+  const Rows features(tile, chunk);
+  ForChannels(tile.channels, [&](int64_t channel, int count) {
+    Dispatch<kChannelBlock, BlendOf>(count, &chunk, &places, features.rows, channel, planes);
+  });
 }
 
-void ForwardTile(const GaussTile& tile, float* planes, float* alpha) {
+void Gather(const GaussTile& tile, const Chunk& chunk, const float* planes, const GaussSums& sums,
+            int64_t column) {
+  ForChannels(tile.channels, [&](int64_t channel, int count) {
+    Dispatch<kChannelBlock, GatherOf>(count, &chunk, planes, channel, &sums, column);
+  });
+}
+
+// Fills products with dL/dw.
+void Project(const GaussTile& tile, const float* planes, const float* dalpha, Chunk* chunk) {
+  const Rows features(tile, *chunk);
+  for (int entry = 0; entry < chunk->entries(); ++entry) {
+    Store(chunk->product + entry * kLanes, Load(dalpha + chunk->place[entry] * kLanes));
+  }
+  ForChannels(tile.channels, [&](int64_t channel, int count) {
+    Dispatch<kChannelBlock, ProjectOf>(count, chunk, features.rows, planes, channel);
+  });
+}
+
+void Touch(const Chunk& chunk, const GaussSums& sums) {
+  for (int k = 0; k < chunk.count; ++k) sums.touched[sums.slots[chunk.item[k]]] = 1;
+}
+
+void ForwardTile(const GaussTile& tile, GaussMemory* memory, float* planes, float* alpha) {
   std::memset(planes, 0, sizeof(float) * tile.channels * kGaussPixels);
   Reach reach(tile);
-  const auto chunk = std::unique_ptr<Chunk>(new Chunk);
+  Chunk* chunk = Chunks::Of(memory).First();
   for (int64_t i = 0; i < tile.length && reach.live > 0;) {
-    i = FillChunk<false>(tile, i, &reach, chunk.get());
-    const ByPlace places(*chunk);
-    const float* features[kChunk];
-    FeaturesOf(tile, *chunk, features);
-    ForChannels(tile.channels, [&](int64_t channel, int count) {
-      Dispatch<kChannelBlock, BlendOf>(count, const_cast<const Chunk*>(chunk.get()), &places,
-                                       const_cast<const float* const*>(features), channel, planes);
-    });
+    i = FillChunk<false>(tile, i, &reach, chunk);
+    Blend(tile, *chunk, planes);
   }
-  for (int p = 0; p < kGaussPixels; ++p) alpha[p] = 1.0f - std::fabs(reach.through[p]);
+  for (int p = 0; p < kGaussPixels; ++p) alpha[p] = 1.0f - __builtin_fabsf(reach.through[p]);
 }
 
-void FeatureGradTile(const GaussTile& tile, const float* planes, const GaussSums& sums) {
+void FeatureGradTile(const GaussTile& tile, GaussMemory* memory, const float* planes,
+                     const GaussSums& sums) {
   Reach reach(tile);
-  const auto chunk = std::unique_ptr<Chunk>(new Chunk);
+  Chunk* chunk = Chunks::Of(memory).First();
   for (int64_t i = 0; i < tile.length && reach.live > 0;) {
-    i = FillChunk<false>(tile, i, &reach, chunk.get());
-    ForChannels(tile.channels, [&](int64_t channel, int count) {
-      Dispatch<kChannelBlock, GatherOf>(count, const_cast<const Chunk*>(chunk.get()), planes,
-                                        channel, &sums, tile.channels);
-    });
-    for (int k = 0; k < chunk->count; ++k) sums.touched[sums.slots[chunk->item[k]]] = 1;
+    i = FillChunk<false>(tile, i, &reach, chunk);
+    Gather(tile, *chunk, planes, sums, 0);
+    Touch(*chunk, sums);
   }
 }
 
-// Adds the moments of ellipse k, whose entries have `products` = dL/dw, to its row. `later` is the
-// sum of w dL/dw over the ellipses behind it.
-void AddMoments(const GaussTile& tile, const Chunk& chunk, int k, const float* products,
-                float* later, const GaussSums& sums) {
+// Adds the moments of ellipse k to its row. `later` is the sum of w dL/dw over the ellipses behind.
+void AddMoments(const GaussTile& tile, const Chunk& chunk, int k, float* later,
+                const GaussSums& sums) {
   const int64_t item = chunk.item[k];
   const GaussEllipse e = tile.ellipses[tile.list[item]];
   const Vec left = Iota() + (tile.left + 0.5f);
@@ -268,7 +348,7 @@ void AddMoments(const GaussTile& tile, const Chunk& chunk, int k, const float* p
   for (int entry = chunk.first[k]; entry < chunk.first[k + 1]; ++entry) {
     const int place = chunk.place[entry];
     const Vec alpha = Load(chunk.alpha + entry * kLanes);
-    const Vec product = Load(products + entry * kLanes);
+    const Vec product = Load(chunk.product + entry * kLanes);
     const Vec behind = Load(later + place * kLanes);
     const Vec dalpha = Load(chunk.before + entry * kLanes) * product - behind / (1.0f - alpha);
     Store(later + place * kLanes, behind + Load(chunk.weight + entry * kLanes) * product);
@@ -286,46 +366,31 @@ void AddMoments(const GaussTile& tile, const Chunk& chunk, int k, const float* p
     found[5] += gy * dy;
   }
   const int64_t slot = sums.slots[item];
-  float* row = sums.rows + slot * kGaussMoments;
+  float* row = sums.rows + slot * sums.width;
   const bool add = sums.touched[slot] != 0;
   for (int m = 0; m < kGaussMoments; ++m) {
     const float sum = SumOf(found[m]);
     row[m] = add ? row[m] + sum : sum;
   }
-  sums.touched[slot] = 1;
 }
 
-// First to the end, keeping what reaches each chunk; then chunk by chunk back to the front.
-void EllipseGradTile(const GaussTile& tile, const float* planes, const float* dalpha,
-                     const GaussSums& sums) {
-  struct Begin {
-    int64_t item;
-    Reach reach;
-  };
-  std::vector<Begin> begins;
+// To the end, keeping all entries; then chunk by chunk back to the front.
+void EllipseGradTile(const GaussTile& tile, GaussMemory* memory, const float* planes,
+                     const float* dalpha, const GaussSums& sums) {
+  if (tile.length == 0) return;
   Reach reach(tile);
-  const auto chunk = std::unique_ptr<Chunk>(new Chunk);
-  for (int64_t i = 0; i < tile.length && reach.live > 0;) {
-    begins.push_back({i, reach});
-    i = FillChunk<false>(tile, i, &reach, chunk.get());
+  Chunks& chunks = Chunks::Of(memory);
+  Chunk* chunk = chunks.First();
+  for (int64_t i = FillChunk<true>(tile, 0, &reach, chunk); i < tile.length && reach.live > 0;) {
+    chunk = chunks.Next();
+    i = FillChunk<true>(tile, i, &reach, chunk);
   }
   alignas(64) float later[kGaussPixels] = {};
-  const auto products = std::unique_ptr<float[]>(new float[kChunkEntries * kLanes]);
-  for (; !begins.empty(); begins.pop_back()) {
-    FillChunk<true>(tile, begins.back().item, &begins.back().reach, chunk.get());
-    const float* features[kChunk];
-    FeaturesOf(tile, *chunk, features);
-    for (int entry = 0; entry < chunk->first[chunk->count]; ++entry) {
-      Store(products.get() + entry * kLanes, Load(dalpha + chunk->place[entry] * kLanes));
-    }
-    ForChannels(tile.channels, [&](int64_t channel, int count) {
-      Dispatch<kChannelBlock, ProjectOf>(count, const_cast<const Chunk*>(chunk.get()),
-                                         const_cast<const float* const*>(features), planes, channel,
-                                         products.get());
-    });
-    for (int k = chunk->count - 1; k >= 0; --k) {
-      AddMoments(tile, *chunk, k, products.get(), later, sums);
-    }
+  for (; chunk != nullptr; chunk = chunks.Back()) {
+    Project(tile, planes, dalpha, chunk);
+    for (int k = chunk->count - 1; k >= 0; --k) AddMoments(tile, *chunk, k, later, sums);
+    if (sums.width > kGaussMoments) Gather(tile, *chunk, planes, sums, kGaussMoments);
+    Touch(*chunk, sums);
   }
 }
 

@@ -86,20 +86,21 @@ class SlotSums {
         rows_(sizeof(float) * lists.slots()[count] * width),
         touched_(lists.slots()[count]) {}
 
-  // Calls body(tile, rect, sums) for all tiles; those of a row one after the other.
+  // Calls body(tile, rect, memory, sums) for all tiles; those of a row one after the other.
   template <class Body>
   void Fill(const GaussView& view, const GaussGrid& grid, Parallel& parallel, Body body) {
     std::fill(touched_.begin(), touched_.end(), uint8_t{0});
     parallel.For(grid.rows, [&](int64_t row) {
       std::vector<int64_t> slots;
+      GaussMemory memory;
       for (int64_t tile = row * grid.columns; tile < (row + 1) * grid.columns; ++tile) {
         const int32_t* list = lists_.list(tile);
         slots.resize(lists_.length(tile));
         for (size_t i = 0; i < slots.size(); ++i) {
           slots[i] = lists_.slots()[list[i]] + row - lists_.first_rows()[list[i]];
         }
-        body(tile, TileRect(view, grid, tile),
-             GaussSums{slots.data(), touched_.data(), rows_.As<float>()});
+        body(tile, TileRect(view, grid, tile), &memory,
+             GaussSums{slots.data(), touched_.data(), rows_.As<float>(), width_});
       }
     });
   }
@@ -129,6 +130,9 @@ class SlotSums {
   std::vector<uint8_t> touched_;
 };
 
+// Tiles of a task of the forward pass.
+constexpr int64_t kTaskTiles = 4;
+
 }  // namespace
 
 void RunGaussForward(const GaussEllipses& ellipses, const GaussView& view, const GaussForward& op,
@@ -137,16 +141,20 @@ void RunGaussForward(const GaussEllipses& ellipses, const GaussView& view, const
   const GaussGrid grid(view);
   const GaussLists lists(ellipses, grid, parallel);
   AdviseHugePages(op.image, sizeof(float) * view.width * view.height * view.channels);
-  parallel.For(grid.tiles(), [&](int64_t tile) {
-    const TileRect rect(view, grid, tile);
+  parallel.For(CeilDiv(grid.tiles(), kTaskTiles), [&](int64_t task) {
+    GaussMemory memory;
     const Scratch planes(sizeof(float) * kGaussPixels * view.channels);
-    alignas(64) float alpha[kGaussPixels];
-    kernels.forward(TileOf(lists, view, rect, tile, op.features), planes.As<float>(), alpha);
-    const float* from = planes.As<float>();
-    ForBlocks(view.channels, rect, view, view.channels,
-              [&](int64_t in_planes, int64_t in_image) { op.image[in_image] = from[in_planes]; });
-    rect.ForPixels(view,
-                   [&](int64_t in_tile, int64_t in_image) { op.alpha[in_image] = alpha[in_tile]; });
+    const int64_t end = std::min(grid.tiles(), (task + 1) * kTaskTiles);
+    for (int64_t tile = task * kTaskTiles; tile < end; ++tile) {
+      const TileRect rect(view, grid, tile);
+      alignas(64) float alpha[kGaussPixels];
+      float* from = planes.As<float>();
+      kernels.forward(TileOf(lists, view, rect, tile, op.features), &memory, from, alpha);
+      ForBlocks(view.channels, rect, view, view.channels,
+                [&](int64_t in_planes, int64_t in_image) { op.image[in_image] = from[in_planes]; });
+      rect.ForPixels(
+          view, [&](int64_t in_tile, int64_t in_image) { op.alpha[in_image] = alpha[in_tile]; });
+    }
   });
 }
 
@@ -156,18 +164,19 @@ void RunGaussFeatureGrad(const GaussEllipses& ellipses, const GaussView& view,
   const GaussGrid grid(view);
   const GaussLists lists(ellipses, grid, parallel);
   const int64_t slots = std::max<int64_t>(lists.slots()[ellipses.count], 1);
-  const int64_t most = std::max(kMostSums / slots / kChannelsAtOnce, int64_t{1});
+  const int64_t most = std::max(kMostSums / slots / kChannelsAtOnce, int64_t{1}) * kChannelsAtOnce;
   AdviseHugePages(op.dfeatures, sizeof(float) * ellipses.count * view.channels);
-  for (int64_t first = 0; first < view.channels; first += most * kChannelsAtOnce) {
-    const int64_t width = std::min(view.channels - first, most * kChannelsAtOnce);
+  for (int64_t first = 0; first < view.channels; first += most) {
+    const int64_t width = std::min(view.channels - first, most);
     SlotSums sums(lists, ellipses.count, width);
-    sums.Fill(view, grid, parallel, [&](int64_t tile, const TileRect& rect, const GaussSums& rows) {
-      const Scratch planes(sizeof(float) * kGaussPixels * width);
-      ReadPlanes(op.dimage, rect, view, first, width, planes.As<float>());
-      GaussTile one = TileOf(lists, view, rect, tile, nullptr);
-      one.channels = width;
-      kernels.feature_grad(one, planes.As<float>(), rows);
-    });
+    sums.Fill(view, grid, parallel,
+              [&](int64_t tile, const TileRect& rect, GaussMemory* memory, const GaussSums& rows) {
+                const Scratch planes(sizeof(float) * kGaussPixels * width);
+                ReadPlanes(op.dimage, rect, view, first, width, planes.As<float>());
+                GaussTile one = TileOf(lists, view, rect, tile, nullptr);
+                one.channels = width;
+                kernels.feature_grad(one, memory, planes.As<float>(), rows);
+              });
     sums.Reduce(parallel, [&](int64_t g, const float* sum) {
       std::memcpy(op.dfeatures + g * view.channels + first, sum, sizeof(float) * width);
     });
@@ -181,15 +190,19 @@ void RunGaussEllipseGrad(const GaussEllipses& ellipses, const GaussView& view,
   const GaussLists lists(ellipses, grid, parallel);
   GaussView one_channel = view;
   one_channel.channels = 1;
-  SlotSums sums(lists, ellipses.count, kGaussMoments);
-  sums.Fill(view, grid, parallel, [&](int64_t tile, const TileRect& rect, const GaussSums& rows) {
-    const Scratch planes(sizeof(float) * kGaussPixels * view.channels);
-    alignas(64) float dalpha[kGaussPixels];
-    ReadPlanes(op.dimage, rect, view, 0, view.channels, planes.As<float>());
-    ReadPlanes(op.dalpha, rect, one_channel, 0, 1, dalpha);
-    kernels.ellipse_grad(TileOf(lists, view, rect, tile, op.features), planes.As<float>(), dalpha,
-                         rows);
-  });
+  const int64_t both = kGaussMoments + view.channels;
+  const bool fits = lists.slots()[ellipses.count] * both <= kMostSums;
+  const bool together = op.dfeatures != nullptr && fits;
+  SlotSums sums(lists, ellipses.count, together ? both : kGaussMoments);
+  sums.Fill(view, grid, parallel,
+            [&](int64_t tile, const TileRect& rect, GaussMemory* memory, const GaussSums& rows) {
+              const Scratch planes(sizeof(float) * kGaussPixels * view.channels);
+              alignas(64) float dalpha[kGaussPixels];
+              ReadPlanes(op.dimage, rect, view, 0, view.channels, planes.As<float>());
+              ReadPlanes(op.dalpha, rect, one_channel, 0, 1, dalpha);
+              kernels.ellipse_grad(TileOf(lists, view, rect, tile, op.features), memory,
+                                   planes.As<float>(), dalpha, rows);
+            });
   sums.Reduce(parallel, [&](int64_t g, const float* m) {
     const float* conic = ellipses.conics + 3 * g;
     const float a = conic[0], b = conic[1], c = conic[2];
@@ -200,7 +213,12 @@ void RunGaussEllipseGrad(const GaussEllipses& ellipses, const GaussView& view,
     op.dconics[3 * g + 2] = -0.5f * m[5];
     // Without pixels all sums are 0, and the opacity may be anything.
     op.dopacities[g] = m[0] == 0.0f ? 0.0f : m[0] / ellipses.opacities[g];
+    if (!together) return;
+    std::memcpy(op.dfeatures + g * view.channels, m + kGaussMoments, sizeof(float) * view.channels);
   });
+  if (op.dfeatures != nullptr && !together) {
+    RunGaussFeatureGrad(ellipses, view, {op.dimage, op.dfeatures}, parallel);
+  }
 }
 
 }  // namespace sas

@@ -29,20 +29,37 @@ struct GaussTile {
   int64_t channels;
 };
 
-// Where a gradient is summed: a row for each place in the list. What is not yet `touched` is set.
+// What a kernel keeps from tile to tile; it belongs to one task.
+struct GaussMemory {
+  void* data = nullptr;
+  void (*free)(void* data) = nullptr;
+
+  GaussMemory() = default;
+  GaussMemory(const GaussMemory&) = delete;
+  GaussMemory& operator=(const GaussMemory&) = delete;
+  ~GaussMemory() {
+    if (free != nullptr) free(data);
+  }
+};
+
+// Where gradients are summed: a row of `width` for each slot. What is not yet `touched` is set.
 struct GaussSums {
   const int64_t* slots;  // of each place in the list
   uint8_t* touched;      // by slot
-  float* rows;           // [slots, width]
+  float* rows;
+  int64_t width;
 };
 
 // `planes` are [channels][kGaussPixels]: a channel's pixels side by side.
 struct GaussKernels {
-  void (*forward)(const GaussTile& tile, float* planes, float* alpha);
-  void (*feature_grad)(const GaussTile& tile, const float* planes, const GaussSums& sums);
-  // Rows of kGaussMoments: with g = -dL/ds, sums of g, g dx, g dy, g dx^2, g dx dy, g dy^2.
-  void (*ellipse_grad)(const GaussTile& tile, const float* planes, const float* dalpha,
+  void (*forward)(const GaussTile& tile, GaussMemory* memory, float* planes, float* alpha);
+  // Rows begin with the gradients of features.
+  void (*feature_grad)(const GaussTile& tile, GaussMemory* memory, const float* planes,
                        const GaussSums& sums);
+  // Rows begin with moments: with g = -dL/ds, sums of g, g dx, g dy, g dx^2, g dx dy, g dy^2.
+  // Gradients of features follow, if rows are wide enough for them.
+  void (*ellipse_grad)(const GaussTile& tile, GaussMemory* memory, const float* planes,
+                       const float* dalpha, const GaussSums& sums);
 };
 
 }  // namespace sas

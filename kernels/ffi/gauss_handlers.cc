@@ -1,7 +1,8 @@
 // XLA handlers of images of Gaussians: unpack, check, call.
 //
 // Operands of all begin with means2d [G, 2], depths [G], conics [G, 3], opacities [G], all f32, and
-// radii [G, 2] s32. Features are [G, C], images [H, W, C], alphas [H, W], f32.
+// radii [G, 2] s32. Features are [G, C], images [H, W, C], alphas [H, W], f32. The gradient of
+// features beside that of ellipses is [0, C] where it is not wanted.
 #include <cstdint>
 
 #include "sas_gauss.h"
@@ -87,14 +88,16 @@ ffi::Error FeatureGrad(ffi::ThreadPool pool, Matrix means2d, Vector depths, Matr
 
 ffi::Error EllipseGrad(ffi::ThreadPool pool, Matrix means2d, Vector depths, Matrix conics,
                        Vector opacities, Pairs radii, Matrix features, Image dimage, Matrix dalpha,
-                       ffi::Result<Matrix> dmeans2d, ffi::Result<Matrix> dconics,
-                       ffi::Result<Vector> dopacities, float alpha_cap) {
+                       ffi::Result<Matrix> dfeatures, ffi::Result<Matrix> dmeans2d,
+                       ffi::Result<Matrix> dconics, ffi::Result<Vector> dopacities,
+                       float alpha_cap) {
   constexpr char kOp[] = "sas_gauss_ellipse_grad";
   const Ellipses ellipses{means2d, depths, conics, opacities, radii};
   ffi::Error error = Check(kOp, ellipses, features, dimage);
   if (error.failure()) return error;
   const Ellipses grads{*dmeans2d, depths, *dconics, *dopacities, radii};
-  error = Check(kOp, grads, features, dimage);
+  const bool with_features = dfeatures->dimensions()[0] != 0;
+  error = Check(kOp, grads, with_features ? *dfeatures : features, dimage);
   if (error.failure()) return error;
   if (!Has(dalpha, dimage.dimensions()[0], dimage.dimensions()[1])) {
     return Invalid(kOp, "dimage and dalpha must be of one size");
@@ -102,7 +105,8 @@ ffi::Error EllipseGrad(ffi::ThreadPool pool, Matrix means2d, Vector depths, Matr
   return sas::RunOnXla(kOp, pool, [&](sas::Parallel& threads) {
     sas::RunGaussEllipseGrad(
         ellipses.Data(), ViewOf(dimage, alpha_cap),
-        {features.typed_data(), dimage.typed_data(), dalpha.typed_data(), dmeans2d->typed_data(),
+        {features.typed_data(), dimage.typed_data(), dalpha.typed_data(),
+         with_features ? dfeatures->typed_data() : nullptr, dmeans2d->typed_data(),
          dconics->typed_data(), dopacities->typed_data()},
         threads);
   });
@@ -146,6 +150,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SasGaussEllipseGrad, EllipseGrad,
                                   .Arg<Matrix>()
                                   .Arg<Image>()
                                   .Arg<Matrix>()
+                                  .Ret<Matrix>()
                                   .Ret<Matrix>()
                                   .Ret<Matrix>()
                                   .Ret<Vector>()

@@ -55,7 +55,8 @@ int sas_gauss_ellipse_grad(const float* means2d, const float* depths, const floa
                            const float* opacities, const int32_t* radii, int64_t count,
                            int64_t width, int64_t height, int64_t channels, float alpha_cap,
                            const float* features, const float* dimage, const float* dalpha,
-                           float* dmeans2d, float* dconics, float* dopacities, int num_threads);
+                           float* dfeatures, float* dmeans2d, float* dconics, float* dopacities,
+                           int num_threads);
 
 }  // extern "C"
 

@@ -49,11 +49,13 @@ struct GaussFeatureGrad {
 void RunGaussFeatureGrad(const GaussEllipses& ellipses, const GaussView& view,
                          const GaussFeatureGrad& op, Parallel& parallel);
 
-// Order, cuts and the stop have no gradient, nor has an alpha at its cap.
+// Order, cuts and the stop have no gradient, nor has an alpha at its cap. With `dfeatures` it does
+// what RunGaussFeatureGrad does, to the bit, for little more.
 struct GaussEllipseGrad {
   const float* features;
   const float* dimage;
   const float* dalpha;  // [height, width]
+  float* dfeatures;     // [count, channels], or null
   float* dmeans2d;      // [count, 2]
   float* dconics;       // [count, 3]
   float* dopacities;    // [count]

@@ -28,6 +28,7 @@ from sas_jax.gaussians.tiles import MOST_PAIRS, count_pairs
 
 Implementation = Literal["native", "xla"]
 _FEWEST, _GROWTH = 1024, 1.25
+_MANY = 128  # channels
 
 
 class Rendered(NamedTuple):
@@ -189,17 +190,20 @@ def _render(
     impl: Implementation,
 ) -> Rendered:
     projected = project(gaussians, camera, width, height, config)
-    columns = jnp.concatenate([features, projected.depths[:, None]], axis=1)
-    image, alpha = rasterize(
-        projected,
-        columns,
-        width=width,
-        height=height,
-        pairs=pairs,
-        alpha_cap=config.alpha_cap,
-        impl=impl,
-    )
-    depth, image = image[..., -1], image[..., :-1]
+
+    def blend(columns: Float[Array, "G C"]) -> tuple[Array, Array]:
+        size = (width, height, pairs, config.alpha_cap, impl)
+        return _rasterize(projected, columns, *size)
+
+    depths = projected.depths[:, None]
+    if features.shape[1] < _MANY:
+        columns = jnp.concatenate([features, depths], axis=1)
+        image, alpha = blend(columns)
+        depth, image = image[..., -1], image[..., :-1]
+    else:
+        # Weights once more cost less than copies of all features and of the image.
+        image, alpha = blend(features)
+        depth = blend(depths)[0][..., 0]
     if background is not None:
         image = image + (1 - alpha)[..., None] * background[None, None]
     return Rendered(image, alpha, depth)

@@ -1,11 +1,12 @@
 """The rasteriser by the native kernels, f32, as XLA custom calls with gradients.
 
-One call makes the image, one the gradient of the features, one that of all else; XLA
-leaves out those whose result nobody reads. Each lists what touches which tile anew:
-lists have no static size, and cost a few per cent of what they are used for.
+One call makes the image, one the gradient of the features alone (which lifts images),
+one that of the ellipses, and of the features beside. Each lists anew what touches which
+tile: lists have no static size, and cost little beside what they are used for.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,26 +48,43 @@ def _rasterize(width, height, alpha_cap, *operands):
 
 
 def _rasterize_forward(width, height, alpha_cap, *operands):
-    return _rasterize(width, height, alpha_cap, *operands), operands
+    values = tuple(operand.value for operand in operands)
+    # Which gradients are asked for, as structure: residuals must be arrays.
+    of_ellipses = any(operand.perturbed for operand in operands[:-1])
+    wanted = {"ellipses": None} if of_ellipses else {}
+    wanted |= {"features": None} if operands[-1].perturbed else {}
+    return _rasterize(width, height, alpha_cap, *values), (values, wanted)
 
 
-def _rasterize_backward(width, height, alpha_cap, operands, cotangents):
+def _rasterize_backward(width, height, alpha_cap, saved, cotangents):
+    operands, wanted = saved
+    dimage, dalpha = (_array(cotangent) for cotangent in cotangents)
     *ellipses, features = operands
     means2d, _, conics, opacities, _ = ellipses
-    dimage, dalpha = cotangents
-    (dfeatures,) = native_call.call(
-        "sas_gauss_feature_grad",
-        (features.shape,),
-        *(*ellipses, dimage),
-        alpha_cap=alpha_cap,
-    )
-    dmeans2d, dconics, dopacities = native_call.call(
+    if "ellipses" not in wanted:
+        (dfeatures,) = native_call.call(
+            "sas_gauss_feature_grad",
+            (features.shape,),
+            *(*ellipses, dimage),
+            alpha_cap=alpha_cap,
+        )
+        return *[None] * 5, dfeatures
+    rows = len(features) if "features" in wanted else 0
+    dfeatures, dmeans2d, dconics, dopacities = native_call.call(
         "sas_gauss_ellipse_grad",
-        (means2d.shape, conics.shape, opacities.shape),
+        ((rows, features.shape[1]), means2d.shape, conics.shape, opacities.shape),
         *(*operands, dimage, dalpha),
         alpha_cap=alpha_cap,
     )
-    return dmeans2d, None, dconics, dopacities, None, dfeatures
+    of_ellipses = (dmeans2d, None, dconics, dopacities, None)
+    return *of_ellipses, dfeatures if "features" in wanted else None
 
 
-_rasterize.defvjp(_rasterize_forward, _rasterize_backward)
+_rasterize.defvjp(_rasterize_forward, _rasterize_backward, symbolic_zeros=True)
+
+
+def _array(cotangent: Any) -> Array:
+    """Return zeros for a cotangent that is known to be zero."""
+    if isinstance(cotangent, jax.custom_derivatives.SymbolicZero):
+        return jnp.zeros(cotangent.shape, cotangent.dtype)
+    return cotangent
