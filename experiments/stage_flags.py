@@ -21,6 +21,7 @@ from sas_jax.datasets.scannetpp import ScanNetPP
 from sas_jax.distill.config import RunConfig, TrainConfig, named_augmentation
 from sas_jax.evaluation.answers import AnswerConfig
 from sas_jax.fusion.fuse import FuseConfig
+from sas_jax.gaussians.training_config import SeedConfig, SplatTrainConfig
 from sas_jax.instances.matching import MIN_POINTS
 from sas_jax.instances.naming import NamingConfig
 from sas_jax.instances.proposals import ProposalConfig
@@ -285,6 +286,14 @@ NAMING = config_flags.define(
     },
 )
 
+config_flags.heading("Gaussians", "train_splats")
+SPLATS = config_flags.define(
+    SplatTrainConfig,
+    leave_out=("seeds", "rates", "render"),
+    names={"steps": "splat_steps", "seed": "splat_seed"},
+)
+SPLAT_SEEDS = config_flags.define(SeedConfig, names={"seeds": "splat_seeds"})
+
 config_flags.heading("")
 
 
@@ -308,6 +317,12 @@ def check() -> None:
     ):
         flags_of.make()
     TRAIN.make()
+    splat_training()
+
+
+def splat_training() -> SplatTrainConfig:
+    """Return how Gaussians are trained."""
+    return SPLATS.make(seeds=SPLAT_SEEDS.make())
 
 
 def rooms_written() -> WriteConfig:

@@ -46,6 +46,7 @@ STAGES = {
         f"sas_jax.evaluation.{part}" for part in ("protocol", "semantic", "passes")
     ),
     "instances": ("sas_jax.instances.ap", "sas_jax.instances.postprocess"),
+    "splats": ("sas_jax.gaussians.train", "sas_jax.gaussians.score"),
     "texts": _modules(towers.TOWERS),
 }
 """Stage -> the modules that its keys begin with."""

@@ -154,6 +154,10 @@ class Workspace:
         folder = self.scores_of(split) / "instances"
         return folder / f"{name.replace('/', '-')}.json"
 
+    def splats(self, scene: str, ending: str = ".ply") -> pathlib.Path:
+        """File of a scene's Gaussians, or one that belongs to it."""
+        return self.root / "splats" / f"{plain_name('a scene', scene)}{ending}"
+
     def answers(self, scene: str, source: str) -> pathlib.Path:
         """Folder of a scene's heat maps by one source: a student or a fusion."""
         folder = self.root / "queries" / plain_name("--scene", scene)
