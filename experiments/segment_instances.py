@@ -5,12 +5,14 @@ r"""Propose the instances of every scene, without any weights or by Mask3D.
         --mask3d=scannet200_val.ckpt --name=mask3d
 
 Superpoints that touch and look alike are joined, by the features of --method (default:
-the fused ones of --strategy). With --mask3d, a checkpoint as its authors publish it,
-that network proposes them from colours and superpoints (`random:<seed>` runs without
-weights); with --mask3d_classes they keep the classes that it gives them, otherwise
-features name them, as in the paper. Writes <workspace>/instances/<name>/<scene>.npz
-under --name. Scenes that are up to date are skipped; several workers share the scenes.
-Then score them, or name them and hand them in:
+the fused ones of --strategy). Masks of the teachers in --mask_votes, which look at all
+frames again, vote for superpoints that belong together. With --mask3d, a checkpoint as
+its authors publish it, that network proposes them from colours and superpoints
+(`random:<seed>` runs without weights); with --mask3d_classes they keep the classes that
+it gives them, otherwise features name them, as in the paper. Writes
+<workspace>/instances/<name>/<scene>.npz under --name. Scenes that are up to date are
+skipped; several workers share the scenes. Then score them, or name them and hand them
+in:
 
     python experiments/evaluate.py --flagfile=rooms.flags --instances=proposals
 
@@ -19,6 +21,7 @@ ScanNet's server wants them; with --meshes=FOLDER, as a mesh or cloud whose colo
 them apart.
 """
 
+import itertools
 import pathlib
 from collections.abc import Sequence
 
@@ -40,8 +43,12 @@ from sas_jax.instances.naming import name_instances
 from sas_jax.instances.paint import instance_colors
 from sas_jax.instances.stage import proposals_key, propose_scene
 from sas_jax.instances.submission import write_submission
+from sas_jax.lifting.config import ExtractConfig
+from sas_jax.lifting.extract import extraction_key
+from sas_jax.lifting.seen_masks import checked_masks, seen_masks
 from sas_jax.scenes.ply_write import write_ply
 from sas_jax.scenes.scene import Scene
+from sas_jax.teachers.contracts import MaskTeacher
 
 _METHOD = flags.DEFINE_string(
     "method",
@@ -91,6 +98,8 @@ def propose(wanted: Sequence[Scan], features: str) -> Tally:
     """
     workspace, memo = settings.workspace(), settings.memo()
     config, scans = stage_flags.PROPOSALS.make(), {s.name: s for s in wanted}
+    extract = stage_flags.EXTRACT.make(lift=stage_flags.LIFT.make())
+    voters = _voters()
 
     def job(name: str) -> Job:
         key = proposals_key(
@@ -98,17 +107,44 @@ def propose(wanted: Sequence[Scan], features: str) -> Tally:
             manifest_sum(workspace.superpoints(name)),
             method(features, [name]).state(loaded=False),
             config,
+            _masks_keys(scans[name], voters, extract),
         )
         return Job(name, workspace.instances(_NAME.value, name), key, is_current)
 
     def make(job: Job) -> None:
-        scene = scans[job.name].open(annotations=False)
+        size = extract.image_size_wh
+        scene = scans[job.name].open(image_size_wh=size, annotations=False)
         superpoints = load_superpoints(workspace.superpoints(job.name), scene.points)
         seen = next(iter(method(features, [job.name]).views(scene, 0)))
-        found = propose_scene(scene, superpoints, seen, config)
+        masks = (seen_masks(scene, teacher, extract) for teacher in voters)
+        frames = itertools.chain.from_iterable(masks)
+        found = propose_scene(scene, superpoints, seen, config, frames)
         save_instances(job.path, found, points=scene.points, key=job.key)
 
     return settings.run_scenes("instances", [job(name) for name in scans], make)
+
+
+def _voters() -> list[MaskTeacher]:
+    if not stage_flags.MASK_VOTES.value:
+        return []
+    import torch  # only where a teacher looks at frames
+
+    torch.set_num_threads(stage_flags.THREADS.value)
+    return [
+        checked_masks(settings.load_model(name))
+        for name in stage_flags.MASK_VOTES.value
+    ]
+
+
+def _masks_keys(
+    scan: Scan, voters: Sequence[MaskTeacher], config: ExtractConfig
+) -> list[str]:
+    """Return what identifies the masks that vote; nothing is read without any."""
+    if not voters:
+        return []
+    memo, stride = settings.memo(), config.frame_stride
+    views = scan.key("views", frame_stride=stride, memo=memo)
+    return [extraction_key(views, teacher, config) for teacher in voters]
 
 
 def _method() -> str:

@@ -246,6 +246,7 @@ PROPOSALS = config_flags.define(
     ProposalConfig,
     names={
         "crease": "proposal_crease",
+        "masks": "proposal_masks",
         "min_points": "proposal_min_points",
         "least": "proposal_least",
         "max_share": "proposal_max_share",
@@ -253,6 +254,9 @@ PROPOSALS = config_flags.define(
         "most": "proposals",
         "neighbors": "proposal_neighbors",
     },
+)
+MASK_VOTES = flags.DEFINE_list(
+    "mask_votes", [], "Mask teachers that vote for what belongs together."
 )
 config_flags.heading("Instances", "segment_instances", "evaluate")
 MIN_REGION = flags.DEFINE_integer(

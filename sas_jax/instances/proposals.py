@@ -3,11 +3,12 @@
 Superpoints that are near each other are nodes of a graph. Joining two regions i and j
 of n_i and n_j points costs
 
-    c(i, j) = (|f_i - f_j|^2 + w g(i, j)) sqrt(n_i n_j / (n_i + n_j))
+    c(i, j) = (|f_i - f_j|^2 + w g(i, j) + m (1 - v(i, j))) sqrt(n_i n_j / (n_i + n_j))
 
 f: mean feature of a region's points, superpoints' at unit length; g in 0..2: mean
 weight of the edges between them, 0 where the surface goes on and large in a concave
-crease (`superpoints.graph`). It is the root of Ward's criterion (1963) with a term for
+crease (`superpoints.graph`); v in 0..1: how often 2-D masks, where there are any, hold
+points of both (`votes`). It is the root of Ward's criterion (1963) with a term for
 the surface: small regions are cheap to join, or they would stand in the way for ever.
 The cheapest pair is joined, features and weights become means, until nothing is near.
 
@@ -22,7 +23,12 @@ MaskClustering merge what 2-D masks say; here the lifted features say it.
 """
 
 import dataclasses
+import functools
 import heapq
+import itertools
+import operator
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int, Int32
@@ -31,7 +37,8 @@ from sas_jax.checks import in_range
 from sas_jax.errors import ContractError
 from sas_jax.instances.masks import Instances, of_masks
 
-# |f - f'|^2 where one of them is unknown: between that of one thing and of two.
+# |f - f'|^2 where one of them is unknown: between that of one thing and of two. As
+# well of votes.
 _UNSEEN = 0.5
 
 
@@ -41,6 +48,7 @@ class ProposalConfig:
 
     Attributes:
       crease: w, what a concave crease costs.
+      masks: m, what it costs that no mask holds both; without masks it costs nothing.
       min_points: of a proposal, as ScanNet's benchmark counts them.
       least: b_0, as a multiple of sqrt(min_points).
       max_share: of the scene's points that a proposal may have.
@@ -50,6 +58,7 @@ class ProposalConfig:
     """
 
     crease: float = 0.2
+    masks: float = 1.0
     min_points: int = 100
     least: float = 0.8
     max_share: float = 0.5
@@ -59,6 +68,7 @@ class ProposalConfig:
 
     def __post_init__(self) -> None:
         in_range("proposals", "proposal_crease", self.crease, 0)
+        in_range("proposals", "proposal_masks", self.masks, 0)
         in_range("proposals", "proposal_min_points", self.min_points, 1)
         in_range("proposals", "proposal_least", self.least, 0, above=True)
         in_range("proposals", "proposal_max_share", self.max_share, 0, 1, above=True)
@@ -75,11 +85,15 @@ class Contacts:
       pairs: [E, 2] i32.
       weight: [E] f32, mean weight of the edges between them.
       count: [E] i32, how many edges there are.
+      agreed: [E] f64, see `votes.count_votes`; None without masks.
+      votes: [E] f64, as well.
     """
 
     pairs: Int32[np.ndarray, "E 2"]
     weight: Float32[np.ndarray, " E"]
     count: Int32[np.ndarray, " E"]
+    agreed: Float64[np.ndarray, " E"] | None = None
+    votes: Float64[np.ndarray, " E"] | None = None
 
 
 def contacts(
@@ -140,8 +154,20 @@ def propose(
             f"propose: a feature per superpoint ({len(sizes)}) is required, got "
             f"{len(features)}. Average features over these superpoints."
         )
-    regions = _grown(features, sizes, near, config.crease)
+    regions = _grown(features, sizes, near, config)
     return _chosen(regions, sizes, superpoints, config)
+
+
+class _Contact(NamedTuple):
+    """Sums over all edges, and over all votes, between two regions."""
+
+    weights: float = 0.0
+    edges: int = 0
+    agreed: float = 0.0
+    votes: float = 0.0
+
+    def __add__(self, other: "_Contact") -> "_Contact":  # type: ignore[override]
+        return _Contact(*map(operator.add, self, other))
 
 
 @dataclasses.dataclass
@@ -155,7 +181,7 @@ class _Region:
       total: sum of their features.
       made: cost of the joining that made it, 0 for a superpoint.
       left: cost of its next joining, infinite without one.
-      around: of each region near it, sum of weights and number of edges.
+      around: what lies between it and each region near it.
     """
 
     parts: tuple[int, ...]
@@ -164,7 +190,7 @@ class _Region:
     total: Float64[np.ndarray, " C"]
     made: float = 0.0
     left: float = np.inf
-    around: dict[int, tuple[float, int]] = dataclasses.field(default_factory=dict)
+    around: dict[int, "_Contact"] = dataclasses.field(default_factory=dict)
 
     @property
     def mean(self) -> Float64[np.ndarray, " C"]:
@@ -175,7 +201,7 @@ def _grown(
     features: Float[np.ndarray, "S C"],
     sizes: Int[np.ndarray, " S"],
     near: Contacts,
-    crease: float,
+    config: ProposalConfig,
 ) -> list[_Region]:
     """Return all regions that ever are, superpoints first, parts before wholes."""
     rows = features.astype(np.float64)
@@ -185,11 +211,12 @@ def _grown(
         _Region((i,), n, n * int(length[i] > 0), n * rows[i])
         for i, n in enumerate(sizes.tolist())
     ]
-    columns = (near.pairs.tolist(), near.weight.tolist(), near.count.tolist())
-    for (a, b), weight, count in zip(*columns, strict=True):
-        contact = weight * count, count
+    pairs = near.pairs.tolist()
+    for (a, b), contact in zip(pairs, _between(near), strict=True):
         regions[a].around[b] = regions[b].around[a] = contact
-    heap = [(_cost(regions, a, b, crease), a, b) for a, b in columns[0]]
+    masks = 0.0 if near.votes is None else config.masks
+    cost_of = functools.partial(_cost, regions, crease=config.crease, masks=masks)
+    heap = [(cost_of(a, b), a, b) for a, b in pairs]
     heapq.heapify(heap)
     while heap:
         cost, a, b = heapq.heappop(heap)
@@ -198,31 +225,39 @@ def _grown(
         regions[a].left = regions[b].left = cost
         new = _join(regions, a, b, cost)
         for other in regions[new].around:
-            heapq.heappush(heap, (_cost(regions, other, new, crease), other, new))
+            heapq.heappush(heap, (cost_of(other, new), other, new))
     return regions
 
 
-def _cost(regions: list[_Region], a: int, b: int, crease: float) -> float:
+def _between(near: Contacts) -> Iterator[_Contact]:
+    weights = near.weight.astype(np.float64) * near.count
+    columns = [weights.tolist(), near.count.tolist()]
+    if near.agreed is not None and near.votes is not None:
+        columns += [near.agreed.tolist(), near.votes.tolist()]
+    return itertools.starmap(_Contact, zip(*columns, strict=True))
+
+
+def _cost(regions: list[_Region], a: int, b: int, crease: float, masks: float) -> float:
     one, two = regions[a], regions[b]
-    weights, count = one.around[b]
+    contact = one.around[b]
+    parted = 1 - contact.agreed / contact.votes if contact.votes else _UNSEEN
+    bend = crease * contact.weights / contact.edges + masks * parted
     apart = _UNSEEN
     if one.seen and two.seen:
         difference = one.mean - two.mean
         apart = float(difference @ difference)
     inertia = one.size * two.size / max(one.size + two.size, 1)
-    return (apart + crease * weights / count) * inertia**0.5
+    return (apart + bend) * inertia**0.5
 
 
 def _join(regions: list[_Region], a: int, b: int, cost: float) -> int:
     one, two = regions[a], regions[b]
     new = len(regions)
-    around: dict[int, tuple[float, int]] = {}
+    around: dict[int, _Contact] = {}
     for old in (one, two):
-        for other, (weights, count) in old.around.items():
-            if other in (a, b):
-                continue
-            was = around.get(other, (0.0, 0))
-            around[other] = was[0] + weights, was[1] + count
+        for other, contact in old.around.items():
+            if other not in (a, b):
+                around[other] = around.get(other, _Contact()) + contact
     for other, contact in around.items():
         regions[other].around.pop(a, None)
         regions[other].around.pop(b, None)

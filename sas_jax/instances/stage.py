@@ -1,14 +1,18 @@
 """Proposals of a whole scene, from its superpoints and features."""
 
+import dataclasses
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import scipy.sparse
-from jaxtyping import Float64, Int
+from jaxtyping import Float64, Int, Int32
 
 from sas_jax.artefacts.features import Features
 from sas_jax.artefacts.files import content_key
 from sas_jax.artefacts.versions import decided_by
 from sas_jax.instances.masks import Instances
 from sas_jax.instances.proposals import Contacts, ProposalConfig, contacts, propose
+from sas_jax.instances.votes import count_votes
 from sas_jax.scenes.positions import distinct_positions
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.graph import (
@@ -25,6 +29,7 @@ def propose_scene(
     superpoints: Int[np.ndarray, " P"],
     features: Features,
     config: ProposalConfig | None = None,
+    masks: Iterable[Int32[np.ndarray, " P"]] = (),
 ) -> Instances:
     """Return the proposals of a scene, surest first; see `proposals.propose`.
 
@@ -33,11 +38,15 @@ def propose_scene(
       superpoints: id of each point, contiguous from 0.
       features: of the points, of any level.
       config: see `proposals`.
+      masks: of every frame the mask of each point, from 1; these vote, see `votes`.
 
     Deterministic: yes.
     """
     config = config or ProposalConfig()
     near = near_superpoints(scene, superpoints, config.neighbors)
+    agreed, votes = count_votes(superpoints, near.pairs, masks)
+    if votes.any():
+        near = dataclasses.replace(near, agreed=agreed, votes=votes)
     return propose(superpoints, superpoint_rows(features, superpoints), near, config)
 
 
@@ -75,7 +84,11 @@ def superpoint_rows(
 
 
 def proposals_key(
-    geometry_key: str, superpoints: object, features: object, config: ProposalConfig
+    geometry_key: str,
+    superpoints: object,
+    features: object,
+    config: ProposalConfig,
+    masks: Sequence[str] = (),
 ) -> str:
     """Return the content key of a scene's proposals.
 
@@ -84,6 +97,7 @@ def proposals_key(
       superpoints: what identifies these.
       features: what identifies these.
       config: as `propose_scene` gets it.
+      masks: what identifies those that vote.
     """
     return content_key(
         {
@@ -93,5 +107,6 @@ def proposals_key(
             "superpoints": superpoints,
             "features": features,
             "config": config,
+            "masks": masks,
         }
     )

@@ -27,10 +27,13 @@ from sas_jax.rooms.teachers.nets import (
     build,
     to_input,
 )
+from sas_jax.teachers import towers
 from sas_jax.teachers.batches import together
 from sas_jax.teachers.contracts import Image, Segments, TeacherSpec
 from sas_jax.teachers.text import load_torch_minilm
+from sas_jax.teachers.towers import TorchTower
 from sas_jax.text import minilm_files
+from sas_jax.weights.find import seed_of
 
 LONG_SIDE = 192
 CLASS_NAMES = vocabulary("scannet20").names
@@ -64,16 +67,26 @@ class RoomsMask:
     """A `MaskTeacher` (see contracts.py) with the 20 ScanNet names."""
 
     def __init__(
-        self, net: RoomsNet, weights_id: str, config: GroupConfig | None = None
+        self,
+        net: RoomsNet,
+        weights_id: str,
+        config: GroupConfig | None = None,
+        tower: TorchTower | None = None,
     ):
-        """Take a network in evaluation mode and the id of its weights."""
+        """Take a network in evaluation mode and the id of its weights.
+
+        Without the tower of another text space, labels live in MiniLM's, which is read
+        once it is asked: masks alone need none.
+        """
         self._net = net
+        self._tower = tower
         self.config = config or GroupConfig()
+        space = tower.space if tower else minilm_files.SPACE
         self.spec = TeacherSpec(
             name="rooms-mask",
             contract="mask",
-            text_space=minilm_files.SPACE,
-            feat_dim=minilm_files.DIM,
+            text_space=space,
+            feat_dim=space.dim,
             weights_id=weights_id,
             preprocess={
                 "long_side": LONG_SIDE,
@@ -112,27 +125,38 @@ class RoomsMask:
                 out[i] = _segments(one, images[i].shape[:2], self.config)
         return [out[i] for i in range(len(images))]
 
-    def encode_text(self, texts: Sequence[str]) -> Float[np.ndarray, "n 384"]:
+    def encode_text(self, texts: Sequence[str]) -> Float[np.ndarray, "n C"]:
         """Return unit vectors in the shared text space that labels are aligned to."""
-        return load_torch_minilm().encode(texts)
+        return (self._tower or load_torch_minilm()).encode(texts)
 
     def to(self, device: str) -> "RoomsMask":
         """Move the weights to a device."""
         self._net = self._net.to(device)
+        if self._tower:
+            self._tower.to(device)
         return self
 
     def close(self) -> None:
         """Free the weights; the teacher cannot be used afterwards."""
         del self._net
+        if self._tower:
+            self._tower.close()
 
 
 def load(options: LoadOptions) -> RoomsMask:
     """Load the teacher for the registry; the shipped weights unless told otherwise.
 
     Raises:
-      WeightsMissing: when there is no such file.
+      WeightsMissing: when there is no such file, or no tower of the labels' space.
+      InputError: for a space without a tower.
     """
-    return RoomsMask(*build(MASK_NET, options, "rooms_mask"))
+    tower = None
+    if options.label_space not in (None, minilm_files.SPACE.name):
+        random = options.weights if seed_of(options.weights) is not None else None
+        tower = towers.load(
+            options.label_space, weights=random, download=options.download
+        )
+    return RoomsMask(*build(MASK_NET, options, "rooms_mask"), tower=tower)
 
 
 def group_pixels(

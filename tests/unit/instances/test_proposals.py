@@ -29,7 +29,7 @@ def chain(*weights):
     )
 
 
-def written_out(superpoints, features, near, crease):
+def written_out(superpoints, features, near, config):
     """Join the cheapest pair of regions until none is near, over sets of superpoints.
 
     Returns:
@@ -38,9 +38,13 @@ def written_out(superpoints, features, near, crease):
     sizes = np.bincount(superpoints)
     length = np.linalg.norm(features, axis=1, keepdims=True)
     unit = features / np.where(length > 0, length, 1)
+    nobody = np.zeros(len(near.pairs))
+    asked = near.votes is not None
+    votes = (near.agreed, near.votes) if asked else (nobody, nobody)
+    columns = (near.weight, near.count, *votes)
     edges = {
-        frozenset(pair): (float(w), int(n))
-        for pair, w, n in zip(near.pairs.tolist(), near.weight, near.count, strict=True)
+        frozenset(pair): tuple(map(float, row))
+        for pair, *row in zip(near.pairs.tolist(), *columns, strict=True)
     }
 
     def cost(one, two):
@@ -48,14 +52,17 @@ def written_out(superpoints, features, near, crease):
                    if frozenset((a, b)) in edges]  # fmt: skip
         if not between:
             return np.inf
-        bend = sum(w * n for w, n in between) / sum(n for _, n in between)
+        bend = sum(w * n for w, n, *_ in between) / sum(n for _, n, *_ in between)
+        agreed, voted = (sum(row[i] for row in between) for i in (2, 3))
+        parted = (1 - agreed / voted if voted else 0.5) * asked
         seen = [[i for i in region if length[i] > 0] for region in (one, two)]
         apart = 0.5
         if all(seen):
             means = [np.average(unit[s], axis=0, weights=sizes[s]) for s in seen]
             apart = np.sum((means[0] - means[1]) ** 2)
         n, m = (sizes[list(region)].sum() for region in (one, two))
-        return (apart + crease * bend) * np.sqrt(n * m / (n + m))
+        surface = config.crease * bend + config.masks * parted
+        return (apart + surface) * np.sqrt(n * m / (n + m))
 
     alive = [(i,) for i in range(len(sizes))]
     made, left = dict.fromkeys(alive, 0.0), dict.fromkeys(alive, np.inf)
@@ -75,8 +82,9 @@ def regions_of(found, superpoints):
     return {frozenset(superpoints[mask].tolist()) for mask in found.masks()}
 
 
+@pytest.mark.parametrize("voting", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_regions_and_scores_are_those_of_the_written_out_formula(seed):
+def test_regions_and_scores_are_those_of_the_written_out_formula(seed, voting):
     rng = np.random.default_rng(seed)
     count = 9
     superpoints = np.repeat(np.arange(count), rng.integers(1, 9, count))
@@ -85,7 +93,11 @@ def test_regions_and_scores_are_those_of_the_written_out_formula(seed):
     features[seed] = 0
     ends = rng.integers(0, len(superpoints), (60, 2))
     near = contacts(superpoints, ends, rng.uniform(0, 2, 60).astype(np.float32))
-    truth = written_out(superpoints, features, near, KEEP_ALL.crease)
+    if voting:
+        votes = rng.integers(0, 4, len(near.pairs)).astype(float)
+        agreed = votes * rng.random(len(votes))
+        near = dataclasses.replace(near, agreed=agreed, votes=votes)
+    truth = written_out(superpoints, features, near, KEEP_ALL)
     found = propose(superpoints, features, near, KEEP_ALL)
     assert regions_of(found, superpoints) == set(truth)
     for mask, score in zip(found.masks(), found.scores, strict=True):
@@ -117,6 +129,27 @@ def test_alike_superpoints_are_one_thing_and_a_crease_keeps_things_apart():
     found = propose(superpoints, flat, chain(0.1, 2, 0.1), config)
     assert frozenset((0, 1)) in regions_of(found, superpoints)
     assert frozenset((1, 2)) not in regions_of(found, superpoints)
+
+
+def test_masks_part_what_looks_alike():
+    superpoints = np.repeat(np.arange(4), 200)
+    scene = Scene("four", np.arange(2400, dtype=np.float32).reshape(-1, 3))
+    features = Features(
+        np.ones((800, 2), np.float32),
+        np.arange(800, dtype=np.int32),
+        np.ones(800, np.int32),
+        TextSpace("letters", "random:0", 2),
+    )
+    halves = np.repeat([1, 2], 400).astype(np.int32)
+    config = ProposalConfig(max_share=1.0)
+    whole = propose_scene(scene, superpoints, features, config)
+    assert whole.sizes().max() == 800
+    found = propose_scene(scene, superpoints, features, config, [halves, halves])
+    apart = {frozenset((0, 1)), frozenset((2, 3))}
+    assert regions_of(found, superpoints) == {*apart, frozenset(range(4))}
+    assert regions_of(whole, superpoints) == {frozenset(range(4))}
+    void = propose_scene(scene, superpoints, features, config, [0 * halves])
+    np.testing.assert_array_equal(void.packed, whole.packed)
 
 
 def test_small_large_and_repeated_regions_are_left_out():

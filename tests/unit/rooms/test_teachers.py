@@ -130,6 +130,16 @@ def test_masks_have_the_image_size_and_known_labels(images):
         teacher.segment([images[0].astype(np.float32)])
 
 
+def test_labels_live_in_the_text_space_that_is_asked_for():
+    own = registry.load("rooms-mask", LoadOptions("random:0"))
+    asked = LoadOptions("random:0", label_space="clip-vit-b32")
+    other = registry.load("rooms-mask", asked)
+    assert other.spec.text_space.name == "clip-vit-b32" != own.spec.text_space.name
+    assert other.encode_text(["bed"]).shape == (1, other.spec.feat_dim)
+    with pytest.raises(InputError, match="Correct --label_space"):
+        registry.load("rooms-mask", LoadOptions(label_space="nowhere"))
+
+
 def test_two_objects_of_one_class_become_two_masks_with_one_vote():
     chair, sofa = CLASS_NAMES.index("chair"), CLASS_NAMES.index("sofa")
     probability = torch.zeros(20, 8, 16)
