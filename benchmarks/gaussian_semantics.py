@@ -1,18 +1,21 @@
 """Semantics of Gaussians on rooms: the paper's Table 5 in small.
 
-python benchmarks/gaussian_semantics.py data/rooms test SPLATS fused=FOLDER ...
+python benchmarks/gaussian_semantics.py SPLATS --data_root=data/rooms --references \
+    --features fused=FOLDER ...
 
 SPLATS holds <scene>.ply, a Gaussian for every point of the scan in its order
 (splats_of_scans.py). Each FOLDER holds files of the same Gaussians with features beside
-them, as label_splats.py writes them. The teachers of the rooms are scored on the frames
-themselves; true labels of the points are the ceiling. Appends a row a method to
-benchmarks/results/gaussian_semantics.jsonl.
+them, as label_splats.py writes them. References are the teachers of the rooms, on the
+frames themselves, and the ceiling: true labels of the points. Appends a row a method
+to benchmarks/results/gaussian_semantics.jsonl.
 
-Pixels: all frames of all scenes of the split, one confusion; the truth of a pixel is
-the labelled point within 10 cm of where its depth ends, unseen pixels are missed.
-Points: OpenGaussian's protocol, the mean over scenes.
+Pixels: every fourth frame from the second on, which --frame_stride=2 does not lift, of
+all test rooms, one confusion; the truth of a pixel is the labelled point within 10 cm
+of where its depth ends, unseen pixels are missed. Points: OpenGaussian's protocol, the
+mean over scenes.
 """
 
+import argparse
 import functools
 import pathlib
 import sys
@@ -44,13 +47,13 @@ from sas_jax.lifting.extract import feature_images
 from sas_jax.lifting.lift import VOID, MaskFeatures, grid_cells
 from sas_jax.registry import LoadOptions
 from sas_jax.scenes.labels import label_set
+from sas_jax.scenes.scene import usable_frames
 from sas_jax.teachers import registry as teachers
 from sas_jax.text import registry as towers
 
 SETS = ("scannet20", "scannet19")
 POINT_SETS = ("scannet19", "scannet15", "scannet10")
 TEACHERS = ("rooms-dense", "rooms-mask")
-SHARP = 0.05
 
 
 @functools.cache
@@ -115,7 +118,7 @@ def add_scene(scores: Scores, path: pathlib.Path, splats: pathlib.Path, folders,
     gaussians, data = gaussians_of(file.splats), ScanNet()
     scenes = {n: data.open(path, label_set=label_set(n)) for n in (*SETS, *POINT_SETS)}
     maps = {}
-    for labels in SETS:
+    for labels in SETS if found else ():
         num = len(label_set(labels).classes.names)
         shares = true_shares(scenes[labels].labels, num)
         maps["truth", labels] = LabelMaps(gaussians, shares)
@@ -126,10 +129,6 @@ def add_scene(scores: Scores, path: pathlib.Path, splats: pathlib.Path, folders,
             texts = texts_of(features.space, labels)
             shares = class_shares(features, texts)
             maps[f"{name}: classes", labels] = LabelMaps(gaussians, shares)
-            shares = class_shares(features, texts, SHARP)
-            maps[f"{name}: classes, temperature {SHARP}", labels] = LabelMaps(
-                gaussians, shares
-            )
         dense, texts = features.dense(), texts_of(features.space, SETS[0])
         maps[f"{name}: features", SETS[0]] = LabelMaps(gaussians, dense, texts.rows)
         for labels in POINT_SETS:
@@ -138,7 +137,8 @@ def add_scene(scores: Scores, path: pathlib.Path, splats: pathlib.Path, folders,
             counts = count(truth, said, len(label_set(labels).classes.names))
             scores.points.setdefault((name, labels), []).append(counts)
     truths = {labels: ImageTruth(scenes[labels]) for labels in SETS}
-    for frame in scenes[SETS[0]].frames():
+    source = scenes[SETS[0]].frame_source
+    for frame in usable_frames(source, source.names[1::4], {}):
         truth = {labels: truths[labels].of(frame) for labels in SETS}
         for (method, labels), named in maps.items():
             said = named.at(camera_at(frame), frame.size_hw)
@@ -152,22 +152,27 @@ def add_scene(scores: Scores, path: pathlib.Path, splats: pathlib.Path, folders,
 
 
 def main() -> None:
-    """Score all scenes of a split, and append the rows."""
-    root, split, splats, *given = sys.argv[1:]
-    root, splats = pathlib.Path(root), pathlib.Path(splats)
-    folders = dict(one.split("=", 1) for one in given)
-    folders = {name: pathlib.Path(folder) for name, folder in folders.items()}
-    space = teachers.load(TEACHERS[0], LoadOptions()).spec.text_space.name
-    options = LoadOptions(label_space=space)
-    captioner = teachers.load("colour-size", options)
-    found = {n: (teachers.load(n, options), captioner) for n in TEACHERS}
-    scores, began = Scores(), time.monotonic()
-    names = ScanNet().scan_names(root, split)
+    """Score the test rooms, and append the rows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("splats", type=pathlib.Path)
+    parser.add_argument("--data_root", type=pathlib.Path, default="data/rooms")
+    parser.add_argument("--references", action="store_true")
+    parser.add_argument("--features", nargs="*", default=[])
+    args = parser.parse_args()
+    given = dict(one.split("=", 1) for one in args.features)
+    folders = {name: pathlib.Path(folder) for name, folder in given.items()}
+    found, scores, began = {}, Scores(), time.monotonic()
+    if args.references:
+        space = teachers.load(TEACHERS[0], LoadOptions()).spec.text_space.name
+        options = LoadOptions(label_space=space)
+        captioner = teachers.load("colour-size", options)
+        found = {n: (teachers.load(n, options), captioner) for n in TEACHERS}
+    names = ScanNet().scan_names(args.data_root, "test")
     for name in names:
-        add_scene(scores, root / "scans" / name, splats, folders, found)
+        add_scene(scores, args.data_root / "scans" / name, args.splats, folders, found)
         print(name, f"{time.monotonic() - began:.0f} s", flush=True)
     for row in scores.rows():
-        facts = {"rooms": len(names), "splats": "discs at the points of the scan"}
+        facts = {"rooms": len(names), "splats": "discs at the scan's points"}
         measure.append("gaussian_semantics", {**row, **facts})
 
 
