@@ -99,9 +99,9 @@ def write(
     relevancy = {"relevancy": values.astype(np.float32)}
     if splats is not None:
         splats.write(cloud, colors=heat, properties=relevancy)
-        answer = [region.points for region in found[:most]]
-        none = np.zeros(0, np.int64)
-        splats.write(cut, which=np.unique(np.concatenate([none, *answer])))
+        cut.unlink(missing_ok=True)
+        if answer := [region.points for region in found[:most]]:
+            splats.write(cut, which=np.unique(np.concatenate(answer)))
     else:
         write_ply(
             cloud,
