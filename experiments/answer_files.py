@@ -6,6 +6,7 @@ import pathlib
 import re
 
 import numpy as np
+import students
 from PIL import Image
 
 from sas_jax.artefacts.features import Features, geometry_of, load_features
@@ -45,6 +46,12 @@ def beside(path: pathlib.Path) -> pathlib.Path | None:
     """Return the features that label_splats.py left beside a file; None without."""
     found = sidecar_of(path)
     return found if found.is_file() else None
+
+
+def of_gaussians(student: str, splats: SplatFile, scene: Scene) -> Features:
+    """Return what a student of Gaussians says, as features of their scene's points."""
+    features = students.splat_features(student, splats)
+    return dataclasses.replace(features, geometry=geometry_of(scene.points))
 
 
 def lifted(path: pathlib.Path, splats: SplatFile, scene: Scene) -> Features:
@@ -95,9 +102,9 @@ def write(
     properties = {score: values.astype(np.float32)}
     if splats is not None:
         splats.write(cloud, colors=heat, properties=properties)
-        answer = [region.points for region in found[:most]]
-        none = np.zeros(0, np.int64)
-        splats.write(cut, which=np.unique(np.concatenate([none, *answer])))
+        cut.unlink(missing_ok=True)
+        if answer := [region.points for region in found[:most]]:
+            splats.write(cut, which=np.unique(np.concatenate(answer)))
     else:
         write_ply(
             cloud,

@@ -10,7 +10,8 @@ Whose features, --source:
            --strategy=single takes those of one. --lift=blend weighs pixels as the
            renderer does (default), --lift=center takes the pixel of each centre, as
            Semantic Gaussians does.
-  student  a student of points at the centres, from geometry alone: no frames needed
+  student  a student of Gaussians (train.py --gaussians) by their parameters, or one of
+           points at the centres, from geometry alone: no frames needed
 
 Gaussians and frames must stand in one world: where a capture's is turned or scaled when
 it is opened, --up=z --scale=1 leaves it as it is.
@@ -116,7 +117,9 @@ def _label_set(scan: Scan | None) -> LabelSet:
 
 
 def student_features(file: SplatFile) -> Features:
-    """Return the features of a student of points at the centres of Gaussians."""
+    """Return the features of a student, of Gaussians or of points at their centres."""
+    if students.takes_gaussians(student_names.chosen()):
+        return students.splat_features(student_names.chosen(), file)
     scene = settings.named_scan(str(file.path), "--splats").open(annotations=False)
     features = students.scene_features(student_names.chosen(), scene)
     return dataclasses.replace(features, geometry=geometry_of(file.splats.means))

@@ -243,6 +243,8 @@ def _features(
         path = _lifted(scan, splats)
         assert path is not None  # else it were no source
         return answer_files.lifted(path, splats, scene)
+    if splats is not None and students.takes_gaussians(student_names.chosen()):
+        return answer_files.of_gaussians(student_names.chosen(), splats, scene)
     if source == "student":
         return students.scene_features(student_names.chosen(), scene)
     due_stages.fuse_scan(scan, _SCENE.value)

@@ -20,6 +20,8 @@ from sas_jax.distill.checkpoint_files import (
     text_space_of,
 )
 from sas_jax.errors import InputError
+from sas_jax.gaussians.files.rewrite import SplatFile
+from sas_jax.models.config import StudentConfig
 from sas_jax.models.student_card import read_card
 from sas_jax.scenes.scene import Scene
 from sas_jax.stages import command
@@ -90,6 +92,24 @@ def space(name: str) -> TextSpace:
     folder = checkpoints_of(name)
     state(name)  # says what to do where there is none
     return text_space_of(folder, complete_steps(folder)[0])
+
+
+def takes_gaussians(name: str) -> bool:
+    """Tell whether a student is one of Gaussians, without reading a file's weights."""
+    if (file := student_file(name)) is not None:
+        card = read_card(file)
+        return StudentConfig(card.arch, card.in_channels).takes_gaussians
+    state(name)  # says what to do where there is none
+    return _predictor(name).student.config.takes_gaussians
+
+
+def splat_features(name: str, file: SplatFile) -> Features:
+    """Return a student's features of Gaussians, in the axes of their file."""
+    from sas_jax.gaussians.student import inputs_named, raw_inputs
+
+    found = _predictor(name)
+    which = inputs_named(found.student.config.in_channels)
+    return found.features(file.splats.means, inputs=raw_inputs(file, which))
 
 
 def features(name: str, points: np.ndarray, shift: np.ndarray | int = 0) -> Features:

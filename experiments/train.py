@@ -11,6 +11,11 @@ keep the paper's values, or those of the authors' code with --compat=official.
 --init_from begins with the weights of a known student, of a file that export_student.py
 wrote or of a run, instead of random ones.
 
+--gaussians=FOLDER trains a student of Gaussians instead: of every <scene>.ply with
+features beside it, as label_splats.py writes them. It takes their raw parameters
+(--gaussian_inputs) and learns by plain distillation; --arch=MinkUNet34A is the
+original's.
+
 Several processes, each with its own devices, train one student on a shared disk: start
 the command once for each, with the same --coordinator, one of which is --process_id=0.
 """
@@ -19,6 +24,7 @@ import logging
 import pathlib
 import signal
 import sys
+from collections.abc import Sequence
 
 import dry_run
 import jax
@@ -33,12 +39,20 @@ from sas_jax.distill.data import SceneFiles
 from sas_jax.distill.processes import is_primary
 from sas_jax.distill.train import EncodedVocabulary, TrainResult, train
 from sas_jax.errors import InputError
+from sas_jax.gaussians.student import SplatScene, scenes_in
+from sas_jax.models.config import GAUSSIAN_INPUTS
 from sas_jax.stages import command
 
 _DIM = 512  # of CLIP ViT-B/32, where no features tell yet
 _SPLIT = flags.DEFINE_string("split", "train", "Split to train on.")
 _BRANCH_FROM = flags.DEFINE_string(
     "branch_from", None, "Run with the same first stage, which is then not done again."
+)
+_GAUSSIANS = flags.DEFINE_string(
+    "gaussians", None, "Folder of files of Gaussians to train a student of."
+)
+_GAUSSIAN_INPUTS = flags.DEFINE_enum(
+    "gaussian_inputs", "all", list(GAUSSIAN_INPUTS), "What it takes of a Gaussian."
 )
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "host:port where the first of several processes is reached."
@@ -56,7 +70,7 @@ def main() -> None:
         dry_run.show(config(_DIM), _SPLIT.value)
         return
     initial = begun_from(stage_flags.INIT_FROM.value)
-    missing = _missing()
+    missing = _missing() if _GAUSSIANS.value is None else []
     if missing:
         print("\n".join(missing))
         sys.exit(1)
@@ -98,16 +112,19 @@ def _join_processes() -> None:
 
 def config(out_dim: int) -> TrainConfig:
     """Return what is learned: flags, and defaults of the paper or of the code."""
-    fields = {
-        **stage_flags.TRAIN.values(),
-        "student": stage_flags.NETWORK.make(out_dim=out_dim),
-    }
+    fields, student = stage_flags.TRAIN.values(), {"out_dim": out_dim}
+    if _GAUSSIANS.value is not None:
+        student["in_channels"] = GAUSSIAN_INPUTS[_GAUSSIAN_INPUTS.value]
+        fields |= {"level": "point", "self_distillation": 0.0}
+    fields["student"] = stage_flags.NETWORK.make(**student)
     make = official_config if fields.get("compat") == "official" else TrainConfig
     return make(**fields)
 
 
-def _sources() -> list[SceneFiles]:
+def _sources() -> Sequence[SceneFiles | SplatScene]:
     """Return the scenes that have features; no frame may have seen a point of one."""
+    if _GAUSSIANS.value is not None:
+        return scenes_in(pathlib.Path(_GAUSSIANS.value))
     sources, without = [], []
     for scan in settings.scans([_SPLIT.value]):
         fused, superpoints = _caches(scan.name)

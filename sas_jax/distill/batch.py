@@ -53,7 +53,9 @@ class Ensemble:
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["plan", "superpoint", "mask", "targets", "weights", "ensemble"],
+    data_fields=[
+        *("plan", "superpoint", "mask", "targets", "weights", "ensemble", "inputs")
+    ],
     meta_fields=["num_superpoints"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Batch:
       weights: of the targets, where they do not count alike.
       ensemble: second stage only.
       num_superpoints: S, the capacity.
+      inputs: of each voxel; None for constant ones.
     """
 
     plan: Plan | UnbuiltPlan
@@ -79,6 +82,7 @@ class Batch:
     weights: Float32[Array, " S"] | None
     ensemble: Ensemble | None
     num_superpoints: int
+    inputs: Float32[Array, "N C_in"] | None = None
 
     def built_plan(self) -> Plan:
         """Return the plan, built under jit if the host did not."""
@@ -228,7 +232,25 @@ def collate(
         ),
         ensemble=_ensemble(samples, bucket, config, rng) if ensemble else None,
         num_superpoints=bucket.superpoints,
+        inputs=_inputs(samples, rows, config),
     )
+
+
+def _inputs(
+    samples: Sequence[Sample], capacity: int, config: TrainConfig
+) -> Float32[Array, "N C_in"] | None:
+    """Return the input of each voxel: that of its first point."""
+    if not config.student.takes_gaussians:
+        return None
+    rows = [np.zeros((0, config.student.in_channels), np.float32)]
+    for sample in samples:
+        if sample.scene.inputs is None:
+            raise ContractError(
+                f"collate: inputs of the student are required, got none (scene "
+                f"{sample.scene.name}). Load Gaussians."
+            )
+        rows.append(sample.scene.inputs[sample.voxels.first_point])
+    return _padded(np.concatenate(rows), capacity)
 
 
 def _voxel_rows(

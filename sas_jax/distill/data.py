@@ -33,16 +33,20 @@ class TrainScene:
       points: positions in metres.
       superpoint: superpoint id of each point, contiguous from 0.
       targets: fused features; a point with row -1 has nothing to learn.
+      inputs: of the student, where it takes more than geometry: raw Gaussians.
     """
 
     name: str
     points: Float32[np.ndarray, "P 3"]
     superpoint: Int32[np.ndarray, " P"]
     targets: Features
+    inputs: Float32[np.ndarray, "P C_in"] | None = None
 
     def __post_init__(self) -> None:
         num_points = len(self.points)
-        if {len(self.superpoint), self.targets.num_points} != {num_points}:
+        inputs = num_points if self.inputs is None else len(self.inputs)
+        lengths = {len(self.superpoint), self.targets.num_points, inputs}
+        if lengths != {num_points}:
             raise ContractError(
                 f"scene {self.name}: one superpoint and target row per point "
                 f"({num_points}) is required, got {len(self.superpoint)} and "
@@ -52,7 +56,8 @@ class TrainScene:
     @property
     def num_bytes(self) -> int:
         """Memory that the arrays take."""
-        arrays = (self.points, self.superpoint, self.targets.feat, self.targets.row)
+        arrays = [self.points, self.superpoint, self.targets.feat, self.targets.row]
+        arrays += [] if self.inputs is None else [self.inputs]
         return sum(array.nbytes for array in arrays)
 
     @property

@@ -169,10 +169,13 @@ def _loss(
 ) -> tuple[Float[Array, ""], tuple]:
     """Return this device's share of the loss, and what else the forward pass made."""
     plan = batch.built_plan()
+    inputs_of = batch.inputs
+    if inputs_of is None:
+        inputs_of = constant_features(plan, config.in_channels)
     hidden, updated = network.apply(
         {"params": params, "batch_stats": batch_stats},
         plan,
-        constant_features(plan, config.in_channels),
+        inputs_of,
         train=True,
         head=False,
         mutable=["batch_stats"],

@@ -7,6 +7,8 @@ from sas_jax.checks import one_of
 from sas_jax.errors import InputError
 from sas_jax.sparse.plan_spec import MINKUNET, Implementation, PlanSpec
 
+GAUSSIAN_INPUTS = MappingProxyType({"all": 56, "colour": 48})
+"""Channels of students that take raw Gaussians: everything, or colours alone."""
 STEM_WIDTH = 32
 STEM_KERNEL = 5
 _14 = (1,) * 8
@@ -59,7 +61,8 @@ class StudentConfig:
 
     Attributes:
       arch: network, a name of `ARCHITECTURES`.
-      in_channels: channels of the input features (3, constant ones without colour).
+      in_channels: channels of the input features: 3, constant ones without colour; one
+        of `GAUSSIAN_INPUTS` for a student of Gaussians.
       out_dim: dimension of the text space (512 LSeg and CLIP ViT-B/32, 768 CLIP
         ViT-L/14, 384 MiniLM) or number of classes.
       impl: implementation of convolutions and norms, see `sparse.conv`; None takes the
@@ -85,6 +88,11 @@ class StudentConfig:
                 f"{self.in_channels} and {self.out_dim}. Use 3 and the dimension of "
                 "the text features."
             )
+
+    @property
+    def takes_gaussians(self) -> bool:
+        """Whether each voxel has an input of its own, that of a Gaussian in it."""
+        return self.in_channels in GAUSSIAN_INPUTS.values()
 
     @property
     def plan_spec(self) -> PlanSpec:

@@ -1,4 +1,4 @@
-"""A trained student and its features of a scene, from geometry alone."""
+"""A trained student and its features of a scene: of points, or of Gaussians."""
 
 import dataclasses
 
@@ -9,9 +9,11 @@ from jaxtyping import Float, Float32, Int, Int32, PyTree
 from sas_jax import memory
 from sas_jax.artefacts.features import Features, geometry_of
 from sas_jax.artefacts.space import TextSpace
+from sas_jax.errors import ContractError, InputError
 from sas_jax.models import tiles
 from sas_jax.models.config import StudentConfig
 from sas_jax.models.minkunet import MinkUNet, constant_features
+from sas_jax.sparse import keys as voxel_keys
 from sas_jax.sparse.device_plan import place_plan
 from sas_jax.sparse.extent import check_extent
 from sas_jax.sparse.plan import abstract_plan, plan_bytes
@@ -55,14 +57,18 @@ class Predictor:
         network = MinkUNet(student.config)
         channels = student.config.in_channels
 
-        def apply(variables, plan):
-            features = constant_features(plan, channels)
-            return network.apply(variables, plan, features, train=False)
+        def apply(variables, plan, inputs):
+            if inputs is None:
+                inputs = constant_features(plan, channels)
+            return network.apply(variables, plan, inputs, train=False)
 
         self._apply = jax.jit(apply)
 
     def features(
-        self, points: Float[np.ndarray, "P 3"], shift: Int[np.ndarray, " 3"] | int = 0
+        self,
+        points: Float[np.ndarray, "P 3"],
+        shift: Int[np.ndarray, " 3"] | int = 0,
+        inputs: Float32[np.ndarray, "P C_in"] | None = None,
     ) -> Features:
         """Run the student on a cloud, without augmentation and without colour.
 
@@ -74,33 +80,65 @@ class Predictor:
           points: metres, z up.
           shift: voxels that the grid is moved by, >= 0, which decides what the coarse
             levels pool.
+          inputs: raw Gaussians (`gaussians.student`), whose centres the points are; a
+            voxel takes those of its first one.
 
         Returns:
-          Features of the voxels and the voxel of each point.
+          Features of the voxels and the voxel of each point: all Gaussians of a voxel
+          have its feature.
 
         Raises:
           InputError: if the points are in another unit, or there is too little memory
-            even for tiles.
+            even for tiles; for a student of Gaussians without inputs, and for one of
+            points with some.
 
         Deterministic: yes, the same bits for any number of threads.
         """
+        self._check_inputs(inputs)
         check_extent(points, self.student.voxel_size_m, "student")
         voxels = voxelize(points, self.student.voxel_size_m)
         free = memory.device_bytes(jax.devices()[0])
         coords = (voxels.coords + shift).astype(np.int32)
-        feat = tiles.features(self, coords, free)
+        network: tiles.Network = self
+        if inputs is not None:
+            network = _WithInputs(self, coords, inputs[voxels.first_point])
+        feat = tiles.features(network, coords, free)
         row = voxels.inverse.astype(np.int32)
         counts = np.bincount(row, minlength=len(feat)).astype(np.int32)
         return Features(
             feat, row, counts, self.student.text_space, "voxel", geometry_of(points)
         )
 
+    def _check_inputs(self, inputs: Float32[np.ndarray, "P C_in"] | None) -> None:
+        config = self.student.config
+        if config.takes_gaussians != (inputs is not None):
+            kind = "Gaussians" if config.takes_gaussians else "points"
+            raise InputError(
+                f"student: {kind} are required by a student of {kind}, got others. "
+                "Give a file of Gaussians to a student of Gaussians only."
+            )
+        if inputs is not None and inputs.shape[1] != config.in_channels:
+            raise ContractError(
+                f"student: {config.in_channels} inputs are required, got "
+                f"{inputs.shape[1]}."
+            )
+
+    def _placed(
+        self, rung: Rung, inputs: Float32[np.ndarray, "N C_in"]
+    ) -> Float32[np.ndarray, "cap0 C_in"]:
+        rows = np.zeros((rung.capacities[0], inputs.shape[1]), np.float32)
+        rows[: len(inputs)] = inputs
+        return rows
+
     def program_bytes(self, rung: Rung) -> int:
         """Return the memory that one run takes: XLA's own account, and the plan."""
         if rung not in self._program_bytes:
-            plan = abstract_plan(self.spec, rung)
+            plan, inputs = abstract_plan(self.spec, rung), None
+            if self.student.config.takes_gaussians:
+                shape = rung.capacities[0], self.student.config.in_channels
+                inputs = jax.ShapeDtypeStruct(shape, np.float32)
             # The program is kept: a run of this rung does not compile again.
-            program = self._apply.lower(self.student.variables, plan).compile()
+            program = self._apply.lower(self.student.variables, plan, inputs).compile()
             account = program.memory_analysis()
             assert account is not None  # XLA keeps one on CPU, GPU and TPU
             self._program_bytes[rung] = plan_bytes(self.spec, rung) + (
@@ -111,12 +149,47 @@ class Predictor:
         return self._program_bytes[rung]
 
     def run(
-        self, coords: Int32[np.ndarray, "N 3"], rung: Rung
+        self,
+        coords: Int32[np.ndarray, "N 3"],
+        rung: Rung,
+        inputs: Float32[np.ndarray, "N C_in"] | None = None,
     ) -> Float32[np.ndarray, "N C"]:
         """Return the features of voxels, all at once."""
         batch = np.pad(coords, ((0, 0), (1, 0)))
-        plan, order = place_plan(batch, rung, spec=self.spec)
-        output = np.asarray(self._apply(self.student.variables, plan))[: len(coords)]
+        plan, places = place_plan(batch, rung, spec=self.spec)
+        order = np.asarray(places)[: len(coords)]
+        if inputs is not None:
+            inputs = self._placed(rung, inputs[order])
+        found = self._apply(self.student.variables, plan, inputs)
+        output = np.asarray(found)[: len(coords)]
         feat = np.empty_like(output)
-        feat[np.asarray(order)[: len(coords)]] = output
+        feat[order] = output
         return feat
+
+
+class _WithInputs:
+    """A student with the inputs of a scene's voxels, for tiles."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        coords: Int32[np.ndarray, "N 3"],
+        inputs: Float32[np.ndarray, "N C_in"],
+    ):
+        self.spec, self.radius = predictor.spec, predictor.radius
+        self.width, self.program_bytes = predictor.width, predictor.program_bytes
+        self._predictor = predictor
+        keys = _keys(coords)
+        order = np.argsort(keys)
+        self._keys, self._inputs = keys[order], inputs[order]
+
+    def run(
+        self, coords: Int32[np.ndarray, "N 3"], rung: Rung
+    ) -> Float32[np.ndarray, "N C"]:
+        """See `tiles.Network`."""
+        rows = np.searchsorted(self._keys, _keys(coords))
+        return self._predictor.run(coords, rung, self._inputs[rows])
+
+
+def _keys(coords: Int32[np.ndarray, "N 3"]) -> np.ndarray:
+    return voxel_keys.pack(np.pad(coords, ((0, 0), (1, 0))))
