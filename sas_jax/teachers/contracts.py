@@ -128,6 +128,25 @@ def is_heat(teacher: Teacher) -> TypeGuard[HeatTeacher]:
     return teacher.spec.contract == "heat"
 
 
+class TorchTower(Protocol):
+    """The text tower of a space.
+
+    Attributes:
+      space: of its vectors.
+    """
+
+    space: TextSpace
+
+    def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "n C"]:
+        """Return unit vectors, f32, in the order given."""
+
+    def to(self, device: str) -> object:
+        """Move the weights."""
+
+    def close(self) -> None:
+        """Free the weights."""
+
+
 class Captioner(Protocol):
     """Masks to sentences.
 

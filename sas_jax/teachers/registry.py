@@ -53,7 +53,9 @@ ENTRIES: dict[str, Entry] = {
         "dense", "sas_jax.rooms.teachers.dense:load", capability="rooms/teachers/tables"
     ),
     "rooms-mask": Entry(
-        "mask", "sas_jax.rooms.teachers.mask:load", capability="rooms/teachers/tables"
+        "mask",
+        "sas_jax.rooms.teachers.load_mask:load",
+        capability="rooms/teachers/tables",
     ),
     "lseg": Entry("dense", "sas_jax.teachers.lseg.teacher:load"),
     "seem": Entry("mask", "sas_jax.teachers.seem.teacher:load"),

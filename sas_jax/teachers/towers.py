@@ -4,34 +4,9 @@ A mask teacher's labels are words, so they can live in any text space: in that o
 dense teachers that it is fused with.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
-
-import numpy as np
-from jaxtyping import Float
-
-from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import InputError
+from sas_jax.teachers.contracts import TorchTower
 from sas_jax.text import clip_weights, folder_files, minilm_files
-
-
-class TorchTower(Protocol):
-    """The text tower of a space.
-
-    Attributes:
-      space: of its vectors.
-    """
-
-    space: TextSpace
-
-    def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "n C"]:
-        """Return unit vectors, f32, in the order given."""
-
-    def to(self, device: str) -> object:
-        """Move the weights."""
-
-    def close(self) -> None:
-        """Free the weights."""
 
 
 def load(

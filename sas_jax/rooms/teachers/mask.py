@@ -18,22 +18,17 @@ from jaxtyping import Float, Int32
 from torch.nn import functional
 
 from sas_jax.classes import vocabulary
-from sas_jax.registry import LoadOptions
 from sas_jax.rooms.teachers.nets import (
     MEAN,
     SIZE_MULTIPLE,
     NetConfig,
     RoomsNet,
-    build,
     to_input,
 )
-from sas_jax.teachers import towers
 from sas_jax.teachers.batches import together
-from sas_jax.teachers.contracts import Image, Segments, TeacherSpec
+from sas_jax.teachers.contracts import Image, Segments, TeacherSpec, TorchTower
 from sas_jax.teachers.text import load_torch_minilm
-from sas_jax.teachers.towers import TorchTower
 from sas_jax.text import minilm_files
-from sas_jax.weights.find import seed_of
 
 LONG_SIDE = 192
 CLASS_NAMES = vocabulary("scannet20").names
@@ -141,22 +136,6 @@ class RoomsMask:
         del self._net
         if self._tower:
             self._tower.close()
-
-
-def load(options: LoadOptions) -> RoomsMask:
-    """Load the teacher for the registry; the shipped weights unless told otherwise.
-
-    Raises:
-      WeightsMissing: when there is no such file, or no tower of the labels' space.
-      InputError: for a space without a tower.
-    """
-    tower = None
-    if options.label_space not in (None, minilm_files.SPACE.name):
-        random = options.weights if seed_of(options.weights) is not None else None
-        tower = towers.load(
-            options.label_space, weights=random, download=options.download
-        )
-    return RoomsMask(*build(MASK_NET, options, "rooms_mask"), tower=tower)
 
 
 def group_pixels(
