@@ -217,7 +217,27 @@ def _laz(file: BinaryIO, how: bytes, path: pathlib.Path) -> Any:
             f"las: the package lazrs is required for LAZ, got none ({path}). Run "
             f"{install_command('las')}, or export LAS."
         ) from error
+    _check_chunks(file)
     return _guarded(lambda: lazrs.LasZipDecompressor(file, how))
+
+
+def _check_chunks(file: BinaryIO) -> None:
+    """Refuse a table of more chunks than there are bytes; the file stays where it is.
+
+    lazrs takes memory for what the table says, and where it gets none the process ends.
+    The table's place stands before the first chunk, or, for -1, at the end of the file.
+    """
+    start, end = file.tell(), file.seek(0, io.SEEK_END)
+    for place in (start, end - 8):
+        file.seek(max(place, 0))
+        (table,) = struct.unpack("<q", file.read(8).ljust(8, b"\0"))
+        if table != -1:
+            break
+    file.seek(min(max(table, 0), end))
+    _, chunks = struct.unpack("<II", file.read(8).ljust(8, b"\0"))
+    file.seek(start)
+    if chunks > end:
+        raise ValueError(f"{chunks} chunks in {end} bytes")
 
 
 def _guarded(step: Callable[[], Any]) -> Any:

@@ -1,6 +1,7 @@
 """Point clouds in PCD, LAS, LAZ and text: variants, bad files, and any bytes."""
 
 import logging
+import struct
 
 import numpy as np
 import pytest
@@ -189,6 +190,21 @@ def test_bad_files_are_named_with_what_is_wrong(tmp_path, name, data, message):
     with pytest.raises(InputError, match=message) as caught:
         read(tmp_path, name, data)
     assert name in str(caught.value) and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_a_table_of_more_chunks_than_bytes_is_refused(tmp_path, at_the_end):
+    pytest.importorskip("lazrs", reason="LAZ needs the extra [las]")
+    data = bytearray(las(POINTS, COLORS, compressed=True))
+    (points_at,) = struct.unpack_from("<I", data, 96)
+    (table,) = struct.unpack_from("<q", data, points_at)
+    if at_the_end:
+        data[points_at : points_at + 8] = struct.pack("<q", -1)
+        data += struct.pack("<q", table)
+    assert len(read(tmp_path, "a.laz", bytes(data)).points) == len(POINTS)
+    data[table + 4 : table + 8] = struct.pack("<I", 1_666_666_666)
+    with pytest.raises(InputError, match="1666666666 chunks"):
+        read(tmp_path, "a.laz", bytes(data))
 
 
 SEEDS = {
