@@ -122,12 +122,14 @@ def main() -> None:
     if asker.fit is None:
         print("scores say how much better a text fits than any would: no probabilities")
     output = settings.workspace().answers(scene.name, name)
-    for text in _TEXT.value:
+    began = time.monotonic()
+    together = superpoints if averaged else None
+    heat = asker.heat(features, together, _TEXT.value)
+    each = (time.monotonic() - began) / len(heat)
+    for text, values in zip(_TEXT.value, heat, strict=True):
         began = time.monotonic()
-        together = superpoints if averaged else None
-        (values,) = asker.heat(features, together, [text])
         found = asker.regions(scene.points, values, things)
-        answered = time.monotonic() - began
+        answered = each + time.monotonic() - began
         path = output / answer_files.slug(text)
         score = asker.scored_by
         answer_files.write(path, scene, splats, values, found, _REGIONS.value, score)

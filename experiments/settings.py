@@ -318,13 +318,14 @@ def model_weights() -> dict[str, str]:
     Raises:
       InputError: for weights of one not asked for, or of one twice.
     """
-    known = [*stage_flags.TEACHERS.value, stage_flags.CAPTIONER.value]
+    teachers = [*stage_flags.TEACHERS.value, *stage_flags.MASK_VOTES.value]
+    known = list(dict.fromkeys([*teachers, stage_flags.CAPTIONER.value]))
     pairs = [item.partition("=") for item in stage_flags.WEIGHTS.value]
     for name, _, path in pairs:
         if name not in known or not path:
             raise InputError(
-                "flags: --weights must be <model>=<path> for teachers of --teachers "
-                f"and the captioner ({', '.join(known)}), got {name}={path}. Correct "
+                "flags: --weights must be <model>=<path> for teachers of --teachers, "
+                f"of --mask_votes, and the captioner ({', '.join(known)}), got {name}={path}. Correct "
                 "the flag."
             )
     if len(made := {name: path for name, _, path in pairs}) < len(pairs):

@@ -69,6 +69,29 @@ def test_proposals_submission_and_meshes(root, data):
     assert path.stat().st_mtime_ns != before
 
 
+def fused(data):
+    """Write a fused feature for each vertex."""
+    rows = np.eye(4, 384, dtype=np.float16)
+    index, ones = np.arange(4, dtype=np.int32), np.ones(4, np.int32)
+    features = in_minilm(point_features(rows, index, ones, 4))
+    save_features(data / f"run/fused/capability/{NAME}.safetensors", features, key="k")
+
+
+def test_masks_vote_and_are_part_of_the_key(root, data):
+    fused(data)
+    path = data / "run/instances/proposals" / f"{NAME}.npz"
+    votes = "--mask_votes=rooms-mask", "--weights=rooms-mask=random:0"
+    times = []
+    for asked in (), votes, votes:
+        done = segment(root, data, *asked)
+        assert done.returncode == 0, done.stderr
+        times.append(path.stat().st_mtime_ns)
+    assert times[0] != times[1] == times[2]
+    dense = "--mask_votes=rooms-dense", "--weights=rooms-dense=random:0"
+    done = segment(root, data, *dense)
+    assert done.returncode == 1 and "Correct --mask_votes" in done.stderr
+
+
 def test_a_checkpoint_that_is_not_there_is_named(root, data):
     done = segment(root, data, f"--mask3d={data}/none.ckpt")
     assert done.returncode == 1
