@@ -325,8 +325,8 @@ def model_weights() -> dict[str, str]:
         if name not in known or not path:
             raise InputError(
                 "flags: --weights must be <model>=<path> for teachers of --teachers, "
-                f"of --mask_votes, and the captioner ({', '.join(known)}), got {name}={path}. Correct "
-                "the flag."
+                f"of --mask_votes, and the captioner ({', '.join(known)}), got "
+                f"{name}={path}. Correct the flag."
             )
     if len(made := {name: path for name, _, path in pairs}) < len(pairs):
         raise InputError(
