@@ -216,12 +216,14 @@ class Panel:
         image = Image.new("RGBA", pixels.shape[1::-1], "white")
         image.alpha_composite(Image.fromarray(pixels))
         image.convert("RGB").save(data, "PNG")
-        event.client.send_file_download(self._file("png"), data.getvalue())
+        event.client.send_file_download(
+            self._file("png"), data.getvalue(), save_immediately=True
+        )
 
     def _on_page(self, event: Any) -> None:
         with self._lock:
             page = self.page(event.client.camera).encode()
-        event.client.send_file_download(self._file("html"), page)
+        event.client.send_file_download(self._file("html"), page, save_immediately=True)
 
     def _on_overview(self, event: Any) -> None:
         self._canvas.overview([event.client])

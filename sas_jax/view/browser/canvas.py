@@ -133,8 +133,8 @@ class Canvas:
     def cut(self, top_m: float, colors: Sequence[Colors]) -> None:
         """Hide what is higher than `top_m`, in metres; colours as those of `show`."""
         self.top_m = top_m
-        titles, self._titles = self._titles, ()
-        self.show(titles, colors)
+        self._begin(self._titles)
+        self.show(self._titles, colors)
 
     def offset(self, index: int) -> Float[np.ndarray, " 3"]:
         """Return where a copy stands, metres from the first; three in a row."""
