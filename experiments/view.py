@@ -46,7 +46,8 @@ from sas_jax.instances.masks import Instances
 from sas_jax.instances.stage import propose_scene
 from sas_jax.scenes.images import resize_color
 from sas_jax.scenes.scene import Scene
-from sas_jax.view.browser.canvas import MOST_DRAWN, Canvas, Photograph, Shape
+from sas_jax.view.browser.canvas import MOST_DRAWN, Canvas, Photograph
+from sas_jax.view.browser.shape import Shape
 
 _SCENE = flags.DEFINE_string(
     "scene", None, "Scene name, folder or file.", required=True

@@ -30,7 +30,7 @@ _FLAGS = (
 )
 
 
-def until(condition, what, seconds=30.0):
+def until(condition, what, seconds=60.0):
     """Return the first true value of a condition; fails where there is none in time."""
     end = time.monotonic() + seconds
     while not (found := condition()):

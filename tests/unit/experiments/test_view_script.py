@@ -18,7 +18,8 @@ from sas_jax.artefacts.workspace import name_of_place
 from sas_jax.errors import WeightsMissing
 from sas_jax.scenes.ply_write import write_ply
 from sas_jax.text import registry
-from sas_jax.view.browser.canvas import Canvas, Shape
+from sas_jax.view.browser.canvas import Canvas
+from sas_jax.view.browser.shape import Shape
 
 pytest.importorskip("viser", reason="viser, the extra view, is not installed")
 

@@ -8,8 +8,9 @@ import pytest
 import trimesh
 
 from sas_jax.view.browser import paint
-from sas_jax.view.browser.canvas import Box, Canvas, Shape
+from sas_jax.view.browser.canvas import Box, Canvas
 from sas_jax.view.browser.glb import mesh_glb
+from sas_jax.view.browser.shape import Shape, part_of
 from sas_jax.view.browser.thinning import thinned
 
 
@@ -123,13 +124,26 @@ def test_what_is_above_a_height_is_hidden(drawn):
 def test_a_cut_mesh_has_only_faces_whose_corners_are_left(drawn):
     _, nodes, server = drawn
     faces = np.arange(3999, dtype=np.int32).reshape(-1, 3)
-    canvas = Canvas(server, Shape(plane(4000), faces))
+    canvas = Canvas(server, Shape(plane(4000), faces), most=9000)
     canvas.top_m = 0.2
     canvas.show(["m"], [np.zeros((4000, 3), np.uint8)])
     data = io.BytesIO(nodes["/1 m/scan"].args[0])
     mesh = trimesh.load(data, "glb", process=False).to_geometry()
     low = plane(4000)[:, 2] <= 0.2
     assert len(mesh.faces) == low[faces].all(axis=1).sum() > 0
+
+
+def test_a_large_mesh_is_points_and_of_many_gaussians_the_visible_are_drawn():
+    faces = np.arange(3999, dtype=np.int32).reshape(-1, 3)
+    part = part_of(Shape(plane(4000), faces), np.inf, 5000)
+    assert part.faces is None and len(part.which) == 4000
+    assert "drawn as points" in part.told
+    size = np.random.default_rng(0).uniform(0.1, 1, 4000).astype(np.float32)
+    wide = size[:, None, None] * np.eye(3, dtype=np.float32)
+    shape = Shape(plane(4000), None, wide, np.ones(4000, np.float32))
+    part = part_of(shape, np.inf, 100)
+    assert set(part.which) == set(np.argsort(-size)[:100])
+    assert "100 largest" in part.told and not part_of(shape, np.inf, 4000).told
 
 
 def test_boxes_have_twelve_edges_of_their_length(drawn):
