@@ -6,6 +6,7 @@ from scene_files import write_scannet
 
 from sas_jax.datasets import registry
 from sas_jax.lifting.sightings import Sightings, sightings
+from sas_jax.scenes.scene import BadFrame, Frame, Scene
 
 
 def looks(*seen, num_points=20):
@@ -33,12 +34,27 @@ def test_the_best_photographs_see_every_part_together():
     assert found.best([], 3) == []
 
 
-def test_a_scene_is_looked_at_once(tmp_path):
-    scene = registry.open_folder(write_scannet(tmp_path))
-    found = sightings(scene)
-    assert found.names == tuple(frame.name for frame in scene.frames())
-    assert found.bits.shape == (len(found.names), 1)
-    assert found.of(np.arange(4)).any()
+class Frames:
+    """Photographs of what lies before the camera; each at another distance."""
+
+    names = ("near", "bad", "far")
+
+    def read(self, name):
+        if name == "bad":
+            raise BadFrame("no pose", "frame: no pose.")
+        depth = np.full((20, 20), 1.0 if name == "near" else 2.0, np.float32)
+        intrinsics = np.array([[20.0, 0, 10], [0, 20, 10], [0, 0, 1]])
+        rgb = np.zeros((20, 20, 3), np.uint8)
+        return Frame(name, rgb, depth, intrinsics, np.eye(4))
+
+
+def test_a_scene_is_looked_at_once():
+    """A point a tenth of its distance behind what was measured is not seen."""
+    points = np.array([[0, 0, 1.0], [0.1, 0, 2.0], [0, 0, -1], [0, 0, 2.2]], np.float32)
+    found = sightings(Scene("s", points, frame_source=Frames()))
+    assert found.names == ("near", "far")
+    np.testing.assert_array_equal(found.of(np.arange(4)), [[1, 0, 0, 0], [0, 1, 0, 0]])
+    assert sightings(Scene("s", points, frame_source=Frames()), 2).names == found.names
 
 
 def test_a_scene_without_photographs_has_none(tmp_path):
