@@ -8,10 +8,10 @@ import settings
 import stage_flags
 
 from sas_jax.artefacts.features import Features
-from sas_jax.artefacts.space import TextFeatures, TextSpace
+from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import InputError
 from sas_jax.evaluation import query
-from sas_jax.evaluation.answers import AnswerConfig, beliefs, likely
+from sas_jax.evaluation.answers import AnswerConfig, Listeners, likely, listeners
 from sas_jax.evaluation.contrast import margins
 from sas_jax.evaluation.evidence import AnswerFit, Words, everyday, fit_of
 from sas_jax.instances import answers as things_answers
@@ -143,19 +143,19 @@ class Asker:
           superpoints: of the points, where they answer together.
           texts: Q questions.
         """
+        return self.ask(listeners(features, superpoints), texts)
+
+    def ready(self, features: Features, superpoints: np.ndarray | None) -> Listeners:
+        """Return who answers, for many questions; arguments as those of `heat`."""
+        held = self.words if self.fit and superpoints is not None else None
+        return listeners(features, superpoints, held)
+
+    def ask(self, answering: Listeners, texts: Sequence[str]) -> np.ndarray:
+        """Return what each point says to each text, as `heat` does."""
         asked = settings.text_encoder(self.space)(list(texts))
         if self.fit:
-            return beliefs(features, superpoints, asked, self.words, self.fit)
-        each = (
-            query.point_relevancy(
-                features,
-                TextFeatures(row[None], self.space),
-                self.words.anything,
-                superpoints=superpoints,
-            )
-            for row in asked.rows
-        )
-        return np.stack(list(each))
+            return answering.beliefs(asked, self.words, self.fit)
+        return answering.relevancy(asked, self.words.anything)
 
     def scores(self, question: Question) -> str:
         """Return what the score of a region is."""
@@ -246,7 +246,11 @@ class Asker:
         return things_answers.answers(points, values, things, config)
 
     def regions(
-        self, points: np.ndarray, values: np.ndarray, things: Instances | None
+        self,
+        points: np.ndarray,
+        values: np.ndarray,
+        things: Instances | None,
+        cells: query.QueryConfig | None = None,
     ) -> list[query.Region]:
         """Return the answer, best first.
 
@@ -254,10 +258,11 @@ class Asker:
           points: metres.
           values: a row of `heat`.
           things: what can be an answer; None: any connected points.
+          cells: `query.config_for` of the points, where it is at hand.
         """
-        config = query.config_for(points)
+        config = cells or query.config_for(points)
         if self.fit:
-            config = self.config.regions(points)
+            config = self.config.regions(config)
         if things is None:
             found = query.regions(points, values, config)
         else:

@@ -17,7 +17,7 @@ from sas_jax.evaluation.evidence import (
     evidence,
     fit_of,
 )
-from sas_jax.evaluation.query import region_of, regions
+from sas_jax.evaluation.query import config_for, region_of, regions
 from sas_jax.text import minilm_files
 
 SPACE = TextSpace("letters", "none", 8)
@@ -100,7 +100,7 @@ def test_the_price_of_a_false_find_decides_what_is_answered():
     points = np.random.default_rng(0).random((90, 3)).astype(np.float32) * 0.2
     points[60:] += 5
     values = np.repeat([0.8, 0.45], (60, 30)).astype(np.float32)
-    found = regions(points, values, AnswerConfig(share=0.5).regions(points))
+    found = regions(points, values, AnswerConfig(share=0.5).regions(config_for(points)))
     assert [len(region.points) for region in found] == [60, 30]
 
     def scores(price):
