@@ -223,6 +223,7 @@ class Asker:
         points: np.ndarray,
         rows: np.ndarray,
         things: Instances | None,
+        cells: query.QueryConfig | None = None,
     ) -> list[query.Region]:
         """Return the answer, best first.
 
@@ -234,9 +235,10 @@ class Asker:
           points: metres.
           rows: its part of `answers`.
           things: as for `regions`.
+          cells: as for `regions`.
         """
         if not question.among:
-            each = [self.regions(points, values, things) for values in rows]
+            each = [self.regions(points, values, things, cells) for values in rows]
             return each[0] if len(each) == 1 else query.distinct(each, len(points))
         (values,) = rows
         # All that the text wins is the answer, not only what fits as the best does.
