@@ -9,6 +9,7 @@ questions. `asked_once` is the same answer without what the viewer holds.
 """
 
 import argparse
+import os
 import pathlib
 import sys
 import time
@@ -81,6 +82,7 @@ def main() -> None:
     for name, (wall_s, cpu_s) in medians.items():
         row |= {f"{name}_ms": round(1e3 * wall_s, 1)}
         row |= {f"{name}_cpu_ms": round(1e3 * cpu_s, 1)}
+    row["other_load"] = round(os.getloadavg()[0] - 1, 1)  # runnable processes
     measure.append("viewer", row)
 
 
