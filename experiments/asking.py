@@ -1,7 +1,8 @@
 """Questions to a scene: what each point answers, and which parts are the answer."""
 
 import dataclasses
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import settings
@@ -16,6 +17,7 @@ from sas_jax.evaluation.contrast import margins
 from sas_jax.evaluation.evidence import AnswerFit, Words, everyday, fit_of
 from sas_jax.instances import answers as things_answers
 from sas_jax.instances.masks import Instances
+from sas_jax.text import words
 from sas_jax.text.articles import with_article
 
 OR = "|"
@@ -156,6 +158,20 @@ class Asker:
         if self.fit:
             return answering.beliefs(asked, self.words, self.fit)
         return answering.relevancy(asked, self.words.anything)
+
+    def warn(self, read: Mapping[str, words.Reading]) -> None:
+        """Say which texts the tower may not understand.
+
+        Args:
+          read: what it read of each, from `settings.check_texts`.
+        """
+        near: dict[str, float] = {}
+        if self.fit and read:
+            rows = settings.text_encoder(self.space)(list(read)).rows
+            cosines = (rows @ self.words.names.rows.T).max(axis=1)
+            near = dict(zip(read, cosines.tolist(), strict=True))
+        for line in words.doubts(read, near, self.space.name):
+            logging.warning("%s", line)
 
     def scores(self, question: Question) -> str:
         """Return what the score of a region is."""

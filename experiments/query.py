@@ -59,8 +59,9 @@ def main() -> None:
     ]
     source = sources.of(_SCENE.value)
     features, scene = source.features, source.scene
-    settings.check_texts(features.space, [t for one in asked for t in one.texts])
+    read = settings.check_texts(features.space, [t for one in asked for t in one.texts])
     asker = asking.asker(features.space)
+    asker.warn(read)
     decided = stage_flags.ANSWER.make(), stage_flags.ANSWER_BY.value
     output = source.folder(*decided)
     writer = answer_sheets.Writer(source, asker, output, _REGIONS.value)
