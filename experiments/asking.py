@@ -33,7 +33,8 @@ class Question:
     Attributes:
       any_of: texts, at least one; what fits any of them answers.
       without: names; what fits one of them better than the text does not answer.
-      among: names; the answer is all that the text fits better than each of them.
+      among: names; the answer is all that the text fits better than each of them, and
+        than words that fit anything.
     """
 
     any_of: tuple[str, ...]
@@ -215,14 +216,15 @@ class Asker:
         each = iter(self.heat(features, superpoints, texts) if texts else ())
         encode, rows = settings.text_encoder(self.space), []
 
-        def margin(asked: Question, names: Sequence[str]) -> np.ndarray:
-            others = encode([_named(name) for name in names])
+        def margin(asked: Question, names: Sequence[str], *more: str) -> np.ndarray:
+            others = encode([*map(_named, names), *more])
             own = encode(list(asked.any_of))
             return margins(features, superpoints, own, others)
 
         for asked in questions:
             if asked.among:
-                lead = margin(asked, asked.among)
+                # Else a wall would be a chair, among chairs, tables and beds.
+                lead = margin(asked, asked.among, *query.ANYTHING)
                 share = 1 / (1 + np.exp(-lead / query.QueryConfig().temperature))
                 values = share[None]
             else:

@@ -12,8 +12,9 @@ stopped.
 
 A text may be several, `--text="a chair | a sofa"`: what fits any of them answers.
 `--without="office chair"` leaves out what fits that name better than the text.
-`--among=chair,sofa,table` holds the text against a list of names: the answer is all
-that it fits better than each of them.
+`--among=wall,floor,chair,table` holds the text against a list of names: the answer is
+all that it fits better than each of them and than words that fit anything. The more of
+what is in the scan the list names, the better.
 
 Who answers says --source; `auto` asks the student that was chosen or trained here, else
 features beside a file of Gaussians, else the scan's images, else the package's student.
