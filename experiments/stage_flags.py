@@ -40,9 +40,25 @@ from sas_jax.teachers.seem.config import SeemConfig
 # Scripts that use the flags below a heading, for their --help.
 _ALL = ("pipeline", "ablate")
 _ROOMS = ("measure_capability", "pretrain_rooms")
-_FEATURES = ("extract_features", "measure_capability", "fuse_features", "query")
-_FUSED = ("make_superpoints", "fuse_features", "query", "train", "evaluate", "report")
-_ANSWERS = ("query", "evaluate", "export_student", "report")
+_FEATURES = (
+    "extract_features",
+    "measure_capability",
+    "fuse_features",
+    "query",
+    "view",
+    "predict",
+)
+_FUSED = (
+    "make_superpoints",
+    "fuse_features",
+    "query",
+    "view",
+    "predict",
+    "train",
+    "evaluate",
+    "report",
+)
+_ANSWERS = ("query", "view", "predict", "evaluate", "export_student", "report")
 
 config_flags.heading("Where things are")
 WORKSPACE = flags.DEFINE_string("workspace", "runs/scannet", "Folder of all results.")
@@ -246,7 +262,7 @@ TRAIN_RUN = config_flags.define(
     ),
 )
 
-config_flags.heading("Answers", "query", "evaluate")
+config_flags.heading("Answers", "query", "view", "evaluate")
 ANSWER = config_flags.define(
     AnswerConfig, names={"least": "answer_least", "share": "answer_share"}
 )
