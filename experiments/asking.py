@@ -241,6 +241,7 @@ class Asker:
         points: np.ndarray,
         rows: np.ndarray,
         things: Instances | None,
+        cells: query.QueryConfig | None = None,
     ) -> list[query.Region]:
         """Return the answer, best first.
 
@@ -252,13 +253,15 @@ class Asker:
           points: metres.
           rows: its part of `answers`.
           things: as for `regions`.
+          cells: as for `regions`.
         """
         if not question.among:
-            each = [self.regions(points, values, things) for values in rows]
+            each = [self.regions(points, values, things, cells) for values in rows]
             return each[0] if len(each) == 1 else query.distinct(each, len(points))
         (values,) = rows
         # All that the text wins is the answer, not only what fits as the best does.
-        config = dataclasses.replace(query.config_for(points), relative_threshold=0.0)
+        cells = cells or query.config_for(points)
+        config = dataclasses.replace(cells, relative_threshold=0.0)
         if things is None:
             return query.regions(points, values, config)
         return things_answers.answers(points, values, things, config)

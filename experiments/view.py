@@ -4,7 +4,8 @@ r"""Look at a scan in the browser, and ask it in words.
   python experiments/view.py --flagfile=rooms.flags --scene=room0009_00 \
       --text="something to sit on"
 
-A scene is what query.py takes. The page shows its cloud, mesh or Gaussians; type what
+A scene is what query.py takes, and --source says who answers first, as there; what is
+due runs by itself. The page shows its cloud, mesh or Gaussians; type what
 you look for, and the heat of the answer lies on the points, with its best parts as
 boxes and as a list: a click flies there. Everyone whose features of the scan are in the
 workspace (teachers, fusions, students) can answer, side by side. Classes of
@@ -22,12 +23,13 @@ the answer to --text is written there, and no page is opened.
 import contextlib
 import io
 import math
+import os
 import socket
 import threading
 
-import answer_files
 import numpy as np
 import settings
+import sources
 import stage_flags
 import view_sources
 import viser
@@ -37,7 +39,6 @@ from view_panel import Panel
 from view_state import View
 
 from sas_jax.artefacts.files import atomic_write
-from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import InputError
 from sas_jax.gaussians.drawn import covariances_at
 from sas_jax.gaussians.files.rewrite import SplatFile
@@ -46,7 +47,8 @@ from sas_jax.instances.masks import Instances
 from sas_jax.instances.stage import propose_scene
 from sas_jax.scenes.images import resize_color
 from sas_jax.scenes.scene import Scene
-from sas_jax.view.browser.canvas import MOST_DRAWN, Canvas, Photograph, Shape
+from sas_jax.view.browser.canvas import MOST_DRAWN, Canvas, Photograph
+from sas_jax.view.browser.shape import Shape
 
 _SCENE = flags.DEFINE_string(
     "scene", None, "Scene name, folder or file.", required=True
@@ -62,30 +64,25 @@ _DRAW = flags.DEFINE_integer(
 )
 _FRAMES = flags.DEFINE_integer("draw_frames", 24, "Photographs, at most.", 0)
 
-flags.set_default(stage_flags.WORKSPACE, "runs/query")
-flags.set_default(stage_flags.TEACHERS, ["rooms-dense", "rooms-mask"])
-flags.set_default(stage_flags.VOCABULARY, "scannet20")
-
 _PHOTOGRAPH_W = 192
 _CEILING = 0.08, 0.06  # of the height, and of the points that a ceiling has
 
 
 def main() -> None:
     """Serve the page, or write one."""
-    scan = settings.named_scan(_SCENE.value)
     if _HTML.value is None:
         _check_free(_HOST.value, _PORT.value)
-    scene = scan.open(annotations=False)
-    splats = answer_files.opened(scan.path, scene)
-    view = _view(scan, scene, splats)
+    source = sources.of(_SCENE.value)
+    view = _view(source)
     server = _server()
     try:
-        _serve(server, scene, splats, view)
+        _serve(server, source, view)
     except KeyboardInterrupt:
-        print("\nclosed")
-    finally:
-        with contextlib.redirect_stdout(io.StringIO()):
-            server.stop()
+        print("\nclosed", flush=True)
+        # Python would wait for threads that draw for a browser, which may be gone.
+        os._exit(0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        server.stop()
 
 
 def _server() -> viser.ViserServer:
@@ -97,10 +94,9 @@ def _server() -> viser.ViserServer:
     return server
 
 
-def _serve(
-    server: viser.ViserServer, scene: Scene, splats: SplatFile | None, view: View
-) -> None:
-    canvas = Canvas(server, _shape(scene, splats), _DRAW.value)
+def _serve(server: viser.ViserServer, source: sources.Source, view: View) -> None:
+    scene = source.scene
+    canvas = Canvas(server, _shape(scene, source.splats), _DRAW.value)
     canvas.top_m = _below_ceiling(canvas)
     has_frames = bool(scene.frame_source.names) and _FRAMES.value
     panel = Panel(
@@ -138,24 +134,29 @@ def _check_free(host: str, port: int) -> None:
             ) from error
 
 
-def _view(scan: Scan, scene: Scene, splats: SplatFile | None) -> View:
-    averaged = stage_flags.SUPERPOINT_SCORES.value is not False
+def _view(source: sources.Source) -> View:
+    scan, scene = source.scan, source.scene
+
+    def superpoints() -> np.ndarray:
+        kept = source.superpoints
+        return of_scene(scan, scene) if kept is None else kept
 
     def propose() -> Instances:
+        if source.things is not None:
+            return source.things
         path = settings.workspace().instances("proposals", scan.name)
         if path.is_file():
             return load_instances(path, scene.points)
-        features = next(iter(view.sources.values()))()
         config = stage_flags.PROPOSALS.make()
-        return propose_scene(scene, view.superpoints, features, config)
+        return propose_scene(scene, view.superpoints, source.features, config)
 
     view = View(
         scene,
-        view_sources.found(scan, scene, splats),
-        view_sources.label_set(scan),
-        lambda: of_scene(scan, scene),
+        view_sources.found(source),
+        scan.dataset.label_set(stage_flags.LABEL_SET.value),
+        superpoints,
         propose,
-        averaged,
+        averaged=stage_flags.SUPERPOINT_SCORES.value is not False,
         abstain=stage_flags.ANSWER.make().abstain,
     )
     view.answerer(view.shown[0])

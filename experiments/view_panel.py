@@ -94,7 +94,7 @@ class Panel:
         view = self._view
         words = view.legend()
         if view.question and view.colours == view_state.ANSWER:
-            words = f"<div>{html.escape(view.question)}</div>{words}"
+            words = f"<div>{html.escape(view.question.title)}</div>{words}"
         told = ", ".join(view.shown)
         return static_page(
             self._server, view.scene.name, f"{words}{_small(f'by {told}')}"
@@ -103,7 +103,7 @@ class Panel:
     def _build(self) -> None:
         gui, view = self._server.gui, self._view
         with gui.add_form(None) as form:
-            self._question = gui.add_text("Find", view.question)
+            self._question = gui.add_text("Find", "")
         form.on_submit(self._on_question)
         self._colours = gui.add_dropdown(
             "Colours", view_state.COLOURS, initial_value=view.colours
@@ -216,12 +216,14 @@ class Panel:
         image = Image.new("RGBA", pixels.shape[1::-1], "white")
         image.alpha_composite(Image.fromarray(pixels))
         image.convert("RGB").save(data, "PNG")
-        event.client.send_file_download(self._file("png"), data.getvalue())
+        event.client.send_file_download(
+            self._file("png"), data.getvalue(), save_immediately=True
+        )
 
     def _on_page(self, event: Any) -> None:
         with self._lock:
             page = self.page(event.client.camera).encode()
-        event.client.send_file_download(self._file("html"), page)
+        event.client.send_file_download(self._file("html"), page, save_immediately=True)
 
     def _on_overview(self, event: Any) -> None:
         self._canvas.overview([event.client])

@@ -1,18 +1,18 @@
 """Who can answer for a scan: teachers, their fusions, students; each loaded once."""
 
 import dataclasses
+import pathlib
 from collections.abc import Callable
 
 import answer_files
 import asking
 import numpy as np
 import settings
-import stage_flags
 import student_names
 import students
+from sources import Source
 
 from sas_jax.artefacts.features import Features, load_features
-from sas_jax.datasets.contracts import Scan
 from sas_jax.evaluation import protocol, query, semantic
 from sas_jax.evaluation.answers import Listeners
 from sas_jax.evaluation.query import QueryConfig, Region
@@ -64,29 +64,26 @@ class Answerer:
         """Whether scores are probabilities, which have a price: --abstain."""
         return self._asker.fit is not None
 
-    def check(self, text: str) -> None:
-        """Refuse a text without a word that the tower knows; raises InputError."""
-        settings.check_texts(self._features.space, [text])
+    def check(self, question: asking.Question) -> None:
+        """Refuse texts without a word that the tower knows; raises InputError."""
+        settings.check_texts(self._features.space, question.texts)
 
-    def ask(self, text: str, abstain: float) -> Answer:
+    def ask(self, question: asking.Question, abstain: float) -> Answer:
         """Return the answer to a question.
 
         Args:
-          text: in words.
+          question: texts, any of which is right.
           abstain: price of a false find; see `AnswerConfig`.
-
-        Raises:
-          InputError: for words that the text tower does not know.
         """
-        self.check(text)
         config = dataclasses.replace(self._asker.config, abstain=abstain)
         asker = dataclasses.replace(self._asker, config=config)
-        values = asker.ask(self._listeners, [text])[0]
-        found = asker.regions(self._scene.points, values, None, self._cells)
-        best = float(np.nanmax(values, initial=0.0))
-        if asker.fit is None:
-            return Answer(values, found, (0.5, max(0.7, best)), "relevancy")
-        return Answer(values, found, (0.0, max(0.5, best)), "belief")
+        rows = asker.ask(self._listeners, question.any_of)
+        found = asker.found(question, self._scene.points, rows, None, self._cells)
+        values = rows.max(axis=0)
+        # What fits as any object would is grey.
+        low, high = (0.5, 0.7) if asker.fit is None else asker.scale(question)
+        scale = low, max(high, float(np.nanmax(values, initial=0.0)))
+        return Answer(values, found, scale, asker.measure(question, words=True))
 
     def classes(self, labels: LabelSet) -> np.ndarray:
         """Return the class of each point, [P] i32, -1 where nobody answers."""
@@ -98,27 +95,40 @@ class Answerer:
         return protocol.classes_of("", scores, labels)[""]
 
 
-def found(scan: Scan, scene: Scene, splats: SplatFile | None) -> Sources:
-    """Return the name of every source of this scan, and what loads its features."""
-    workspace = settings.workspace()
-    sources: Sources = {}
+def found(source: Source) -> Sources:
+    """Return the name of everyone who can answer about a scan, and their features.
+
+    Args:
+      source: who is to answer first.
+    """
+    workspace, scan = settings.workspace(), source.scan
+    scene, splats = source.scene, source.splats
+    known: Sources = {}
     if splats is not None and (path := answer_files.beside(scan.path)) is not None:
-        sources["lifted"] = lambda: answer_files.lifted(path, splats, scene)
-    own = settings.fused_name()
-    for fusion in sorted(workspace.fusions(), key=lambda name: (name != own, name)):
+        known["lifted"] = lambda: answer_files.lifted(path, splats, scene)
+    for fusion in workspace.fusions():
         path = workspace.fused(fusion, scan.name)
         if path.is_file():
-            sources[f"fused: {fusion}"] = _loader(path, scene)
+            known[f"fused: {fusion}"] = _loader(path, scene)
     for teacher in workspace.teachers():
         path = workspace.features(teacher, scan.name)
         if path.is_file():
-            sources[f"teacher: {teacher}"] = _loader(path, scene)
-    for name in dict.fromkeys([student_names.chosen(), *students.trained()[0]]):
-        sources[f"student: {student_names.title(name)}"] = _student(name, scene, splats)
-    return sources
+            known[f"teacher: {teacher}"] = _loader(path, scene)
+    chosen = student_names.chosen()
+    for name in dict.fromkeys([chosen, *students.trained()[0]]):
+        known[_titled(name)] = _student(name, scene, splats)
+    kind = source.name.partition("-")[0]
+    first = {"fused": f"fused: {settings.fused_name()}", "student": _titled(chosen)}
+    return {first.get(kind, kind): lambda: source.features} | {
+        name: load for name, load in known.items() if name != first.get(kind, kind)
+    }
 
 
-def _loader(path, scene: Scene) -> Callable[[], Features]:
+def _titled(student: str) -> str:
+    return f"student: {student_names.title(student)}"
+
+
+def _loader(path: pathlib.Path, scene: Scene) -> Callable[[], Features]:
     return lambda: load_features(path, scene.points)
 
 
@@ -131,8 +141,3 @@ def _student(
         return students.scene_features(name, scene)
 
     return load
-
-
-def label_set(scan: Scan) -> LabelSet:
-    """Return the classes that are painted: --label_set, or the data set's first."""
-    return scan.dataset.label_set(stage_flags.LABEL_SET.value)

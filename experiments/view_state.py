@@ -8,10 +8,10 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
+import asking
 import numpy as np
 from view_sources import Answer, Answerer, Sources
 
-from sas_jax.errors import InputError
 from sas_jax.evaluation.query import Region, region_of
 from sas_jax.instances.masks import Instances
 from sas_jax.instances.paint import instance_colors
@@ -40,7 +40,7 @@ class View:
       averaged: whether superpoints answer together.
       shown: names of sources, a copy of the scene each; at least one.
       colours: one of `COLOURS`.
-      question: that was asked last; "" before.
+      question: that was asked last; None before.
       abstain: price of a false find.
       hidden: classes that are not painted.
     """
@@ -53,7 +53,7 @@ class View:
     averaged: bool = True
     shown: tuple[str, ...] = ()
     colours: str = SCAN
-    question: str = ""
+    question: asking.Question | None = None
     abstain: float = 0.25
     hidden: frozenset[int] = frozenset()
 
@@ -61,7 +61,7 @@ class View:
         self.shown = self.shown or tuple(self.sources)[:1]
         self._ready: dict[str, Answerer] = {}
         self._classes: dict[str, np.ndarray] = {}
-        self._asked: dict[str, tuple[tuple[str, float], Answer]] = {}
+        self._asked: dict[str, tuple[tuple[asking.Question, float], Answer]] = {}
 
     @functools.cached_property
     def superpoints(self) -> np.ndarray:
@@ -108,17 +108,14 @@ class View:
           InputError: for no word, and words that a text tower does not know; what was
             asked before stays.
         """
-        if not any(map(str.isalnum, question)):
-            raise InputError(
-                "view: a word to look for is required, got none. Type what you seek."
-            )
+        asked = asking.question(question, (), ())
         for name in self.shown:
-            self.answerer(name).check(question)
-        self.question, self.colours = question.strip(), ANSWER
+            self.answerer(name).check(asked)
+        self.question, self.colours = asked, ANSWER
 
     def answer(self, name: str) -> Answer | None:
         """Return what a source says to the question; None before there is one."""
-        if not self.question:
+        if self.question is None:
             return None
         asked = (self.question, self.abstain)
         kept = self._asked.get(name)

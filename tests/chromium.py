@@ -30,7 +30,7 @@ _FLAGS = (
 )
 
 
-def until(condition, what, seconds=30.0):
+def until(condition, what, seconds=60.0):
     """Return the first true value of a condition; fails where there is none in time."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -50,7 +50,7 @@ class Page:
 
     def __init__(self, socket):
         self._socket, self._number = socket, itertools.count(1)
-        self.asked, self.logged = [], []
+        self.asked, self.logged, self._loaded = [], [], True
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
 
@@ -68,19 +68,23 @@ class Page:
 
     def _hear(self, told):
         given = told.get("params", {})
-        if told.get("method") == "Network.requestWillBeSent":
-            self.asked.append(given["request"]["url"])
-        if (
-            told.get("method") == "Log.entryAdded"
-            and given["entry"]["level"] == "error"
-        ):
-            self.logged.append(given["entry"]["text"])
-        if told.get("method") == "Runtime.exceptionThrown":
-            self.logged.append(json.dumps(given["exceptionDetails"]))
+        match told.get("method"):
+            case "Page.loadEventFired":
+                self._loaded = True
+            case "Network.requestWillBeSent":
+                self.asked.append(given["request"]["url"])
+            case "Log.entryAdded" if given["entry"]["level"] == "error":
+                self.logged.append(given["entry"]["text"])
+            case "Runtime.exceptionThrown":
+                self.logged.append(json.dumps(given["exceptionDetails"]))
 
     def open(self, address):
-        """Go to an address."""
-        self.call("Page.navigate", url=address)
+        """Go to an address; returns when its page is loaded."""
+        self._loaded = False
+        done = self.call("Page.navigate", url=address)
+        assert "errorText" not in done, done
+        while not self._loaded:
+            self._hear(json.loads(self._socket.recv(timeout=60)))
 
     def run(self, script):
         """Return the value of an expression of JavaScript."""
@@ -163,9 +167,10 @@ def browser(folder):
         with connect(
             f"ws://127.0.0.1:{lines[0]}{lines[1]}", max_size=None, proxy=None
         ) as whole:
-            whole.send(json.dumps({"id": 1, "method": "Target.getTargets"}))
-            targets = json.loads(whole.recv())["result"]["targetInfos"]
-        (tab,) = [t["targetId"] for t in targets if t["type"] == "page"]
+            # A tab of its own: the first one may still be on its way to its page.
+            order = {"id": 1, "method": "Target.createTarget"}
+            whole.send(json.dumps(order | {"params": {"url": "about:blank"}}))
+            tab = json.loads(whole.recv(timeout=60))["result"]["targetId"]
         with connect(
             f"ws://127.0.0.1:{lines[0]}/devtools/page/{tab}", max_size=None, proxy=None
         ) as socket:

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int32, UInt8
+from jaxtyping import Float, UInt8
 from scipy.spatial import cKDTree
 
 from sas_jax.view.browser.glb import mesh_glb
 from sas_jax.view.browser.paint import Colors
-from sas_jax.view.browser.thinning import thinned
+from sas_jax.view.browser.shape import Part, Shape, part_of
 from sas_jax.view.pictures import outside_view
 
 MOST_DRAWN = 600_000
@@ -27,23 +27,6 @@ _STEPS, _STEP_S = 14, 0.03  # of a flight
 _EDGES = [(a, a | b) for a in range(8) for b in (1, 2, 4) if not a & b]
 _SAMPLE = 2000
 _IN_A_ROW = 3
-
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    """What is drawn.
-
-    Attributes:
-      points: metres, z up.
-      faces: of a mesh.
-      covariances: of Gaussians, metres^2, at the points.
-      opacities: of Gaussians, 0..1.
-    """
-
-    points: Float32[np.ndarray, "P 3"]
-    faces: Int32[np.ndarray, "F 3"] | None = None
-    covariances: Float32[np.ndarray, "P 3 3"] | None = None
-    opacities: Float32[np.ndarray, " P"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,20 +86,14 @@ class Canvas:
         self.top_m = np.inf
         self._scene, self._server, self._most = server.scene, server, most
         self._titles: tuple[str, ...] = ()
-        self._drawn = np.zeros(0, np.int64)
+        self._part = Part(np.zeros(0, np.int64))
         self._nodes: list[Any] = []
-        self._edge_m = 0.0
         self._scene.set_up_direction("+z")
 
     @property
     def thinned(self) -> str:
         """What is left out, in words; empty where all is drawn."""
-        if not self._edge_m:
-            return ""
-        return (
-            f"{len(self._drawn):,} of {len(self.shape.points):,} points are drawn, one "
-            f"every {100 * self._edge_m:.1f} cm; all of them answer"
-        )
+        return self._part.told
 
     def show(self, titles: Sequence[str], colors: Sequence[Colors]) -> None:
         """Draw a copy of the scene for each title.
@@ -133,8 +110,8 @@ class Canvas:
     def cut(self, top_m: float, colors: Sequence[Colors]) -> None:
         """Hide what is higher than `top_m`, in metres; colours as those of `show`."""
         self.top_m = top_m
-        titles, self._titles = self._titles, ()
-        self.show(titles, colors)
+        self._begin(self._titles)
+        self.show(self._titles, colors)
 
     def offset(self, index: int) -> Float[np.ndarray, " 3"]:
         """Return where a copy stands, metres from the first; three in a row."""
@@ -250,13 +227,7 @@ class Canvas:
         """Draw grey copies; what stood before is taken away."""
         for index in range(len(self._titles)):
             self._scene.remove_by_name(self._place(index))
-        points = self.shape.points
-        below = np.flatnonzero(points[:, 2] <= self.top_m)
-        if self.shape.faces is None and self.shape.covariances is None:
-            part = thinned(points[below], self._most // len(titles))
-            self._drawn, self._edge_m = below[part.which], part.edge_m
-        else:
-            self._drawn, self._edge_m = below, 0.0
+        self._part = part_of(self.shape, self.top_m, self._most // len(titles))
         self._titles, self._nodes = titles, [None] * len(titles)
         for index, title in enumerate(titles):
             place = self._place(index)
@@ -273,10 +244,10 @@ class Canvas:
 
     def _painted(self, index: int, node: Any, colors: Colors) -> Any:
         """Return the node of a copy in its colours, a new one where there is none."""
-        shape, drawn, name = self.shape, self._drawn, f"{self._place(index)}/scan"
-        points, colors = shape.points[drawn], colors[drawn]
-        if shape.faces is not None:
-            glb = mesh_glb(points, colors, self._faces())
+        shape, part, name = self.shape, self._part, f"{self._place(index)}/scan"
+        points, colors = shape.points[part.which], colors[part.which]
+        if part.faces is not None:
+            glb = mesh_glb(points, colors, part.faces)
             if node is None:
                 return self._scene.add_glb(name, glb)
             node.glb_data = glb
@@ -285,9 +256,9 @@ class Canvas:
                 return self._scene.add_gaussian_splats(
                     name,
                     points,
-                    shape.covariances[drawn],
+                    shape.covariances[part.which],
                     colors,
-                    shape.opacities[drawn, None],
+                    shape.opacities[part.which, None],
                 )
             node.rgbs = colors
         elif node is None:
@@ -304,19 +275,10 @@ class Canvas:
             node.colors = colors
         return node
 
-    def _faces(self) -> Int32[np.ndarray, "F 3"]:
-        """Return the faces whose points are all drawn, by their numbers among them."""
-        assert self.shape.faces is not None
-        number = np.full(len(self.shape.points), -1, np.int32)
-        number[self._drawn] = np.arange(len(self._drawn))
-        faces = number[self.shape.faces]
-        whole: Bool[np.ndarray, " F"] = (faces >= 0).all(axis=1)
-        return faces[whole]
-
     def _point_size_m(self) -> float:
         points = self.shape.points
-        if self._edge_m:
-            return self._edge_m
+        if self._part.edge_m:
+            return self._part.edge_m
         few = points[:: max(len(points) // _SAMPLE, 1)]
         apart = cKDTree(points).query(few, k=min(2, len(points)))[0][..., -1]
         return float(np.clip(np.median(apart), 0.002, 0.5))

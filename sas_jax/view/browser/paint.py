@@ -96,7 +96,7 @@ def heat_legend(name: str, low: float, high: float, unseen: bool) -> str:
     numbers = "".join(
         f"<span>{value:.2g}</span>" for value in (low, (low + high) / 2, high)
     )
-    more = legend([("seen by no image", UNSEEN)]) if unseen else ""
+    more = legend([("no feature", UNSEEN)]) if unseen else ""
     return (
         f'<div style="{_STYLE}">{html.escape(name)}'
         '<div style="height:14px;border-radius:3px;background:linear-gradient(90deg,'
