@@ -26,7 +26,10 @@ MOST_DRAWN = 600_000
 _STEPS, _STEP_S = 14, 0.03  # of a flight
 _EDGES = [(a, a | b) for a in range(8) for b in (1, 2, 4) if not a & b]
 _SAMPLE = 2000
+_BACKGROUND = (232, 234, 238)  # white walls stand out against it
 _IN_A_ROW = 3
+# What a first look has to show, percentiles: captures have strays far away.
+_MOST, _MARGIN = (2, 98), 0.04
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,13 +85,16 @@ class Canvas:
           most: points of all copies.
         """
         self.shape = shape
-        self.low, self.high = np.percentile(shape.points, [0.5, 99.5], axis=0)
+        low, high = np.percentile(shape.points, _MOST, axis=0)
+        margin = _MARGIN * (high - low)
+        self.low, self.high = low - margin, high + margin
         self.top_m = np.inf
         self._scene, self._server, self._most = server.scene, server, most
         self._titles: tuple[str, ...] = ()
         self._part = Part(np.zeros(0, np.int64))
         self._nodes: list[Any] = []
         self._scene.set_up_direction("+z")
+        self._scene.set_background_image(np.full((2, 2, 3), _BACKGROUND, np.uint8))
 
     @property
     def thinned(self) -> str:
