@@ -260,7 +260,8 @@ class Asker:
             return each[0] if len(each) == 1 else query.distinct(each, len(points))
         (values,) = rows
         # All that the text wins is the answer, not only what fits as the best does.
-        config = dataclasses.replace(query.config_for(points), relative_threshold=0.0)
+        cells = cells or query.config_for(points)
+        config = dataclasses.replace(cells, relative_threshold=0.0)
         if things is None:
             return query.regions(points, values, config)
         return things_answers.answers(points, values, things, config)
