@@ -29,6 +29,7 @@ from typing import get_args
 
 import fuse_features
 import numpy as np
+import plain_splats
 import settings
 import stage_flags
 import student_names
@@ -120,7 +121,8 @@ def student_features(file: SplatFile) -> Features:
     """Return the features of a student, of Gaussians or of points at their centres."""
     if students.takes_gaussians(student_names.chosen()):
         return students.splat_features(student_names.chosen(), file)
-    scene = settings.named_scan(str(file.path), "--splats").open(annotations=False)
+    scan = settings.named_scan(plain_splats.plain(str(file.path)), "--splats")
+    scene = scan.open(annotations=False)
     features = students.scene_features(student_names.chosen(), scene)
     return dataclasses.replace(features, geometry=geometry_of(file.splats.means))
 

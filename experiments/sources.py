@@ -24,6 +24,7 @@ import pathlib
 import answer_files
 import due_stages
 import numpy as np
+import plain_splats
 import settings
 import stage_flags
 import student_names
@@ -109,7 +110,7 @@ class Source:
 
 def of(scene_name: str) -> Source:
     """Return who answers about the scan that --scene names; see the module."""
-    scan = settings.named_scan(scene_name)
+    scan = settings.named_scan(plain_splats.plain(scene_name))
     _choose(scan)
     scene = _open(scan)
     splats = answer_files.opened(scan.path, scene)
