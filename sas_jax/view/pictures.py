@@ -9,8 +9,10 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw, ImageFont
+
+from sas_jax.view.cutaway import Cutaway, cutaway
 
 BACKGROUND = (255, 255, 255)
 
@@ -29,6 +31,7 @@ def outside_view(
     *,
     azimuth_deg: float,
     elevation_deg: float = 40.0,
+    lens_deg: float = 40.0,
     size_wh: tuple[int, int] = (640, 480),
 ) -> tuple[Float[np.ndarray, "4 4"], Float[np.ndarray, "3 3"]]:
     """Place a camera outside the cloud so that all of it is in the picture.
@@ -37,10 +40,11 @@ def outside_view(
       points: metres, at least one.
       azimuth_deg: direction from the centre to the camera, counter-clockwise from +x.
       elevation_deg: height of the camera above the horizon, below 90.
+      lens_deg: angle of view; one degree is as good as a parallel projection.
       size_wh: picture size in pixels.
 
     Returns:
-      `world_from_camera` and `intrinsics` of a 40 degree camera.
+      `world_from_camera` and `intrinsics`.
     """
     low, high = np.percentile(points, [0.5, 99.5], axis=0)
     centre, half = (low + high) / 2, np.maximum((high - low) / 2, 0.05)
@@ -57,7 +61,7 @@ def outside_view(
     right /= np.linalg.norm(right)
     pose = np.eye(4)
     pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
-    focal = min(size_wh) / 2 / np.tan(np.deg2rad(20))
+    focal = min(size_wh) / 2 / np.tan(np.deg2rad(lens_deg / 2))
     # Every corner of the box asks for a distance at which it is inside the picture.
     signs = np.array(list(itertools.product((-1, 1), repeat=3)))
     corner = (signs * half) @ pose[:3, :3]
@@ -76,13 +80,10 @@ def render_points(
     intrinsics: Float[np.ndarray, "3 3"],
     size_wh: tuple[int, int],
     *,
-    normals: Float[np.ndarray, "P 3"] | None = None,
+    opened: Cutaway | None = None,
     spacing_m: float = 0.04,
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Splat points as squares of about their spacing, nearest first.
-
-    With normals, points that face away from the camera are left out, which opens the
-    near walls of a room seen from outside, and the others are shaded.
 
     Args:
       points: metres.
@@ -90,7 +91,7 @@ def render_points(
       world_from_camera: camera pose.
       intrinsics: pinhole matrix for `size_wh`.
       size_wh: picture size in pixels.
-      normals: unit normals, or None.
+      opened: what is in the way and left out; the rest is shaded. None draws all.
       spacing_m: distance between neighbouring points, metres.
 
     Returns:
@@ -101,12 +102,13 @@ def render_points(
     local = (points - origin) @ rotation
     keep = local[:, 2] > 0.05
     shade = np.ones(len(points))
-    if normals is not None:
+    if opened is not None:
         towards = origin - points
         towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-        facing = np.einsum("pi,pi->p", normals, towards)
-        keep &= facing > 0
-        shade = 0.55 + 0.45 * np.clip(facing, 0, 1)
+        keep &= opened.shown(towards)
+        # Of what has no normal nothing is known: it is drawn as if it faced the camera.
+        facing = np.abs(np.einsum("pi,pi->p", opened.normals, towards))
+        shade = 0.55 + 0.45 * np.where(opened.normals.any(axis=1), facing, 1)
     local, shade, colors = local[keep], shade[keep], colors[keep]
     if not len(local):
         return np.full((height, width, 3), BACKGROUND, np.uint8)
@@ -142,12 +144,23 @@ def render_views(
     colors: UInt8[np.ndarray, "P 3"],
     *,
     normals: Float[np.ndarray, "P 3"] | None = None,
+    faces: Int[np.ndarray, "F 3"] | None = None,
     azimuths_deg: Sequence[float] = (45.0, 225.0),
     size_wh: tuple[int, int] = (640, 480),
     spacing_m: float = 0.04,
 ) -> list[UInt8[np.ndarray, "H W 3"]]:
-    """Render a cloud from outside, one picture per azimuth."""
-    pictures = []
+    """Render a cloud from outside, one picture per azimuth, without what is in the way.
+
+    Args:
+      points: metres, z up.
+      colors: sRGB.
+      normals: of either side, or None; see `cutaway`.
+      faces: of the points, or None.
+      azimuths_deg: see `outside_view`.
+      size_wh: of each picture, pixels.
+      spacing_m: distance between neighbouring points, metres.
+    """
+    opened, pictures = cutaway(points, normals, faces), []
     for azimuth in azimuths_deg:
         pose, intrinsics = outside_view(points, azimuth_deg=azimuth, size_wh=size_wh)
         pictures.append(
@@ -157,7 +170,7 @@ def render_views(
                 pose,
                 intrinsics,
                 size_wh,
-                normals=normals,
+                opened=opened,
                 spacing_m=spacing_m,
             )
         )

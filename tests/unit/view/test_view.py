@@ -15,15 +15,6 @@ def test_nearer_point_hides_the_farther_one():
     np.testing.assert_array_equal(image[0, 0], pictures.BACKGROUND)
 
 
-def test_point_that_faces_away_is_left_out():
-    points, colors = np.array([[0, 0, 1.0]]), np.array([[9, 9, 9]], np.uint8)
-    intrinsics = np.array([[50.0, 0, 5], [0, 50, 5], [0, 0, 1]])
-    away = pictures.render_points(
-        points, colors, np.eye(4), intrinsics, (11, 11), normals=np.array([[0, 0, 1.0]])
-    )
-    assert (away == 255).all()
-
-
 def test_outside_view_contains_the_cloud():
     rng = np.random.default_rng(0)
     points = rng.uniform([0, 0, 0], [5, 4, 2.5], (500, 3))
