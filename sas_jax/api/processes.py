@@ -220,9 +220,12 @@ class _Ended:
 
 
 def _environment() -> Mapping[str, str]:
-    """Return this process's, with modules beside the notebook importable."""
+    """Return this process's, with modules beside the notebook importable.
+
+    Bars within bars move the cursor up, which a notebook cannot: all share a line.
+    """
     paths = [str(pathlib.Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TQDM_POSITION": "0"}
 
 
 def _flag(name: str, value: object) -> str:

@@ -15,14 +15,17 @@ from PIL import Image
 from sas_jax.errors import InputError
 from sas_jax.scenes.labels import LabelSet, distinct_colors
 from sas_jax.scenes.scene import Scene
+from sas_jax.sparse.extent import spacing
 from sas_jax.view.cutaway import cutaway
 from sas_jax.view.pictures import BACKGROUND, outside_view, render_points
 
 _VIEW_WH, _MARGIN_PX = (800, 600), 8
-_PANEL_IN, _COLUMNS, _DPI = 4.6, 3, 110
-_FONT_PT = 13
+_PANEL_IN, _ALONE_IN, _COLUMNS, _DPI = 4.6, 6.6, 3, 110
+_FONT_PT, _LEGEND_IN = 13, 2.0
+# Classes of fewer points, of all that are drawn, are not explained.
+_SEEN = 0.002
 _GREY, _LIGHT, _MARK = (150, 150, 150), 0.35, (230, 30, 60)
-_HEAT = "turbo"
+_HEAT, _SPACING_M = "turbo", 0.06
 Values = Num[np.ndarray, " P"] | None
 """None shows colours; floats are heat, integers classes, booleans a selection."""
 
@@ -59,6 +62,7 @@ def show(
     names, palette = _classes(scene, classes)
     low, high = heat or _ends(arrays)
     opened = cutaway(scene.points, scene.normals, scene.faces)
+    apart = spacing(scene.points, _SPACING_M)
     pose, intrinsics = outside_view(
         scene.points, azimuth_deg=azimuth_deg, size_wh=_VIEW_WH
     )
@@ -70,6 +74,7 @@ def show(
             intrinsics,
             _VIEW_WH,
             opened=opened,
+            spacing_m=apart,
         )
         for title, each in arrays.items()
     }
@@ -193,7 +198,8 @@ def _figure(pictures: Mapping[str, np.ndarray]) -> matplotlib.figure.Figure:
     columns = min(len(pictures), _COLUMNS if len(pictures) != 4 else 4)
     rows = -(-len(pictures) // columns)
     height, width = next(iter(pictures.values())).shape[:2]
-    size = (_PANEL_IN * columns, (_PANEL_IN * height / width + 0.35) * rows)
+    wide = _PANEL_IN if columns > 1 else _ALONE_IN
+    size = (wide * columns, (wide * height / width + 0.35) * rows)
     figure = matplotlib.figure.Figure(figsize=size, dpi=_DPI, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for each in axes:
@@ -211,7 +217,8 @@ def _legend(
     palette: UInt8[np.ndarray, "K 3"],
 ) -> None:
     of_classes = [v for v in arrays.values() if _kind(v) == "classes" and v is not None]
-    present = np.unique(np.concatenate(of_classes))
+    present, counts = np.unique(np.concatenate(of_classes), return_counts=True)
+    present = present[counts >= _SEEN * counts.sum()]
     handles = [
         matplotlib.patches.Patch(color=palette[k] / 255, label=names[k])
         for k in present
@@ -222,7 +229,7 @@ def _legend(
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=min(len(handles), 2 + 2 * len(figure.axes)),
+        ncols=max(int(figure.get_figwidth() / _LEGEND_IN), 1),
         fontsize=_FONT_PT,
         frameon=False,
     )
