@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import io
+import os
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -14,6 +15,7 @@ from sas_jax.evaluation import query as questions
 from sas_jax.evaluation.answers import AnswerConfig, beliefs, likely
 from sas_jax.evaluation.evidence import Words, everyday, fit_of
 from sas_jax.evaluation.query import Region
+from sas_jax.scenes.ply_write import write_ply
 from sas_jax.scenes.scene import Scene
 from sas_jax.view.shown import show
 
@@ -58,6 +60,29 @@ class Answer:
             f"answer, {self.scored_by} {best}" if best else "no answer": self.points,
         }
         return show(self.scene, panels, heat=(0.0, 1.0))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the scan as PLY for any viewer, in the coordinates of the input.
+
+        Its points have the heat and, as 1 or 0, whether they are the answer.
+
+        Args:
+          path: of the file.
+
+        Raises:
+          InputError: when it cannot be written.
+        """
+        write_ply(
+            os.fspath(path),
+            self.scene.points,
+            colors=self.scene.colors,
+            faces=self.scene.faces,
+            properties={
+                self.scored_by: np.nan_to_num(self.heat).astype(np.float32),
+                "answer": self.points.astype(np.uint8),
+            },
+            origin=self.scene.origin,
+        )
 
     def __repr__(self) -> str:
         count = len(self.regions)

@@ -13,7 +13,13 @@ from sas_jax.artefacts.features import Features
 from sas_jax.artefacts.files import content_key
 from sas_jax.classes import Vocabulary
 from sas_jax.distill import train as training
-from sas_jax.distill.config import RunConfig, TrainConfig
+from sas_jax.distill.config import (
+    Augmentation,
+    AugmentConfig,
+    RunConfig,
+    TrainConfig,
+    named_augmentation,
+)
 from sas_jax.distill.data import TrainScene, targets_of
 from sas_jax.errors import InputError
 from sas_jax.fusion import fuse as fusion
@@ -95,7 +101,8 @@ def train(
     folder: str | os.PathLike,
     *,
     arch: str | None = None,
-    superpoints: SuperpointConfig | None = None,
+    superpoints: Mapping[str, Any] | None = None,
+    augment: Augmentation | AugmentConfig = "full",
     run: RunConfig | None = None,
     init_from: str | os.PathLike | None = None,
     **config: Any,
@@ -107,7 +114,9 @@ def train(
       classes: names that pseudo labels choose from.
       folder: of the run; `load_student` takes it.
       arch: name of a network, see `StudentConfig`.
-      superpoints: how scenes are cut.
+      superpoints: how scenes are cut: what `cut_superpoints` takes.
+      augment: random transforms, or the name of a choice, see `named_augmentation`:
+        "aligned" for few rooms whose walls stand along the axes.
       run: how it is carried out.
       init_from: student to begin with: "rooms", a file, or a run's checkpoints.
       **config: fields of `TrainConfig`; the defaults are the paper's, for hundreds of
@@ -123,7 +132,8 @@ def train(
     >>> done.completed
     True
     """
-    cut = superpoints or SuperpointConfig()
+    cut = SuperpointConfig(**(superpoints or {}))
+    moved = named_augmentation(augment) if isinstance(augment, str) else augment
     sources = [
         _Opened(s.name, s.points, segment_scene(s, cut), features_of(f, s))
         for s, f in scenes
@@ -135,7 +145,7 @@ def train(
     if arch is not None:
         student = dataclasses.replace(student, arch=arch)
     return training.train(
-        TrainConfig(student=student, **config),
+        TrainConfig(student=student, augment=moved, **config),
         sources,
         training.EncodedVocabulary(Vocabulary("asked", tuple(classes)), texts),
         folder,

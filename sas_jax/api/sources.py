@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sas_jax.artefacts.features import Features, check_points
@@ -19,8 +19,9 @@ from sas_jax.scenes.scene import Scene
 from sas_jax.text import registry as towers
 from sas_jax.text.prompts import prompts
 
-Source = Predictor | Features | Callable[[Scene], Features]
-"""What answers: a student, features of the scene at hand, or what returns them."""
+Source = Predictor | Features | Mapping[str, Features] | Callable[[Scene], Features]
+"""What answers: a student, features of the scene at hand or of scenes by their names,
+or a function that returns them."""
 
 
 def open_scene(path: str | os.PathLike, **settings: Any) -> Scene:
@@ -119,12 +120,21 @@ def features_of(source: Source, scene: Scene) -> Features:
     """Return what answers for the points of a scene."""
     if isinstance(source, Predictor):
         return source.features(scene.points)
-    if not isinstance(source, Features) and not callable(source):
+    if isinstance(source, Mapping):
+        if scene.name not in source:
+            raise InputError(
+                f"source: features of {scene.name} are required, got those of "
+                f"{', '.join(map(str, source)) or 'no scene'}. Extract them."
+            )
+        found = source[scene.name]
+    elif isinstance(source, Features) or callable(source):
+        found = source if isinstance(source, Features) else source(scene)
+    else:
         raise InputError(
-            "source: a student, features or a function of a scene is required, got "
-            f"{type(source).__name__}. Load it: load_student, load_features."
+            "source: a student, features, features by the names of scenes or a "
+            f"function of a scene is required, got {type(source).__name__}. Load it: "
+            "load_student, load_features."
         )
-    found = source if isinstance(source, Features) else source(scene)
     held = (found.num_points, found.geometry)
     check_points(scene.points, *held, scene.name, ("extract_features",))
     return found
