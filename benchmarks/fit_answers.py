@@ -115,7 +115,7 @@ def regression(rooms, questions: TextFeatures, words: Words) -> AnswerFit:
 def regions(room, questions: TextFeatures, words: Words, fit: AnswerFit):
     """Return mean belief and rightness of the best region for each question."""
     points, superpoints, fused, truths = room
-    config, found = AnswerConfig().regions(points), []
+    config, found = AnswerConfig().regions(query.config_for(points)), []
     values = beliefs(fused, superpoints, questions, words, fit)
     for row, truth in zip(values, truths, strict=True):
         if truth.any() and truth.sum() < LEAST_POINTS:

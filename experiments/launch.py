@@ -30,6 +30,7 @@ _EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "diffusers", "cv2"), "teachers"),
     "webcolors": "teachers",
     "embreex": "rooms",
+    "viser": "view",
 }
 _VERSIONS_OF = ("numpy", "jax", "jaxlib", "flax", "orbax", "torch")
 

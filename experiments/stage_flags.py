@@ -40,9 +40,23 @@ from sas_jax.teachers.seem.config import SeemConfig
 # Scripts that use the flags below a heading, for their --help.
 _ALL = ("pipeline", "ablate")
 _ROOMS = ("measure_capability", "pretrain_rooms")
-_FEATURES = ("extract_features", "measure_capability", "fuse_features", "query")
-_FUSED = ("make_superpoints", "fuse_features", "query", "train", "evaluate", "report")
-_ANSWERS = ("query", "evaluate", "export_student", "report")
+_FEATURES = (
+    "extract_features",
+    "measure_capability",
+    "fuse_features",
+    "query",
+    "predict",
+)
+_FUSED = (
+    "make_superpoints",
+    "fuse_features",
+    "query",
+    "predict",
+    "train",
+    "evaluate",
+    "report",
+)
+_ANSWERS = ("query", "predict", "evaluate", "export_student", "report")
 
 config_flags.heading("Where things are")
 WORKSPACE = flags.DEFINE_string("workspace", "runs/scannet", "Folder of all results.")

@@ -159,8 +159,13 @@ class Workspace:
         return self.root / "splats" / f"{plain_name('a scene', scene)}{ending}"
 
     def answers(self, scene: str, source: str) -> pathlib.Path:
-        """Folder of a scene's heat maps by one source: a student or a fusion."""
+        """Folder of the answers about a scene by one source: a student or a fusion."""
         folder = self.root / "queries" / plain_name("--scene", scene)
+        return folder / plain_name("a source", source)
+
+    def classes(self, scene: str, source: str) -> pathlib.Path:
+        """Folder of a whole scene's classes by one source."""
+        folder = self.root / "classes" / plain_name("--scene", scene)
         return folder / plain_name("a source", source)
 
     @property

@@ -22,7 +22,11 @@ from sas_jax.datasets.contracts import Dataset, Part, Scan
 from sas_jax.datasets.scan_files import names_of_split
 from sas_jax.errors import InputError
 from sas_jax.scenes.capture_checks import Frames, check_depth, check_poses
-from sas_jax.scenes.capture_world import rotated, turned_by_cameras
+from sas_jax.scenes.capture_world import (
+    input_from_world,
+    rotated,
+    turned_by_cameras,
+)
 from sas_jax.scenes.cloud import Cloud, VoxelCloud, back_project, estimate_normals
 from sas_jax.scenes.kept_cloud import CaptureCloud, kept
 from sas_jax.scenes.labels import MATTERPORT21, SCANNET20, LabelSet
@@ -202,6 +206,7 @@ class CaptureDataset(Dataset, abc.ABC):
             frame_source=frames.handed_out(cloud.turn, image_size_wh),
             skipped_frames=dict(cloud.skipped),
             origin=cloud.origin,
+            input_from_world=input_from_world(cloud.turn, scale),
         )
 
     def has_labels(self, path: pathlib.Path) -> bool:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32, Int
 from sas_jax.scenes.capture_checks import Frames
 from sas_jax.scenes.capture_world import (
     camera_positions,
+    input_from_world,
     likely_scale,
     rotated,
     turned_by_cameras,
@@ -101,6 +102,7 @@ def scene_of_geometry(
         faces=mesh.faces,
         frame_source=source,
         origin=origin,
+        input_from_world=input_from_world(turn, scale),
     )
 
 

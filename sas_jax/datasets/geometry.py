@@ -152,10 +152,9 @@ class Geometry(Dataset):
         mesh = _without_gaps(placed(mesh, turn, scale), self.max_edge_m, file)
         if self.thin_m is not None:
             mesh = _thinned(mesh, self.thin_m)
-        return scene_of_mesh(
-            mesh,
-            _name(path),
-        )
+        undone = np.eye(4)
+        undone[:3, :3] = turn.T / scale
+        return scene_of_mesh(mesh, _name(path), input_from_world=undone)
 
     def has_labels(self, path: pathlib.Path) -> bool:
         """Tell that there are none."""

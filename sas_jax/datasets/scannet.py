@@ -148,6 +148,7 @@ class ScanNet(Dataset):
             instances=instances,
             frame_source=source.relative_to(mesh.origin),
             label_set=label_set,
+            input_from_world=np.linalg.inv(turn),
         )
 
     def points(self, path: pathlib.Path) -> Float32[np.ndarray, "P 3"]:

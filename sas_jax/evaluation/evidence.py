@@ -57,15 +57,41 @@ def everyday() -> tuple[str, ...]:
     return tuple(map(with_article, file.read_text(encoding="utf-8").splitlines()))
 
 
+class Seen(NamedTuple):
+    """What features bring to mind, before anything is asked of them.
+
+    Attributes:
+      rows: [N, C] of length one, or zero.
+      anything: [N] likeness to the word that fits anything which is most like.
+      names: [N, V] softmax over everyday names, of length one.
+    """
+
+    rows: Float32[np.ndarray, "N C"]
+    anything: Float32[np.ndarray, " N"]
+    names: Float32[np.ndarray, "N V"]
+
+
+def seen(features: Float[np.ndarray, "N C"], words: Words) -> Seen:
+    """Return what features bring to mind, for any number of questions.
+
+    Args:
+      features: of any length; zero where nobody saw anything, which says nothing.
+      words: see there.
+    """
+    rows = _unit(features.astype(np.float32))
+    names = _unit(_softmax(rows @ words.names.rows.T / TEMPERATURE_SEEN))
+    return Seen(rows, (rows @ words.anything.rows.T).max(axis=1), names)
+
+
 def evidence(
-    features: Float[np.ndarray, "N C"],
+    features: Float[np.ndarray, "N C"] | Seen,
     questions: TextFeatures,
     words: Words,
 ) -> Float32[np.ndarray, "Q N 3"]:
     """Return margin, could and shared for each question and feature.
 
     Args:
-      features: of any length; zero where nobody saw anything, which says nothing.
+      features: as `seen` takes them, or what it returned of them.
       questions: Q texts.
       words: see there.
 
@@ -80,19 +106,22 @@ def evidence(
             "names": words.names.space,
         },
     )
-    asked, names = questions.rows.astype(np.float32), words.names.rows
-    likeness = asked @ names.T
+    asked = questions.rows.astype(np.float32)
+    likeness = asked @ words.names.rows.T
     meant = _unit(_softmax(likeness / TEMPERATURE_ASKED))
-    best = likeness.max(axis=1)
-    found = np.empty((len(asked), len(features), NUM_EVIDENCE), np.float32)
-    for start in range(0, len(features), _ROWS_AT_ONCE):
-        rows = _unit(features[start : start + _ROWS_AT_ONCE].astype(np.float32))
-        fit = asked @ rows.T
-        seen = _unit(_softmax(rows @ names.T / TEMPERATURE_SEEN))
-        part = found[:, start : start + len(rows)]
-        part[..., 0] = fit - (rows @ words.anything.rows.T).max(axis=1)
-        part[..., 1] = fit - best[:, None]
-        part[..., 2] = np.log(_LEAST + meant @ seen.T)
+    best = likeness.max(axis=1)[:, None]
+    count = len(features.rows if isinstance(features, Seen) else features)
+    found = np.empty((len(asked), count, NUM_EVIDENCE), np.float32)
+    for start in range(0, count, _ROWS_AT_ONCE):
+        block = slice(start, start + _ROWS_AT_ONCE)
+        if isinstance(features, Seen):
+            part = Seen(*(each[block] for each in features))
+        else:
+            part = seen(features[block], words)
+        fit = asked @ part.rows.T
+        found[:, block, 0] = fit - part.anything
+        found[:, block, 1] = fit - best
+        found[:, block, 2] = np.log(_LEAST + meant @ part.names.T)
     return found
 
 

@@ -6,6 +6,7 @@ words that fit anything; the result is 0.5 where the query fits no better than t
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -186,6 +187,31 @@ def region_of(
     """Return the region of some points, at least one."""
     low, high = points[members].min(0), points[members].max(0)
     return Region(score, (low + high) / 2, high - low, members)
+
+
+def distinct(several: Sequence[Sequence[Region]], num_points: int) -> list[Region]:
+    """Return the regions of several questions as one answer, best first.
+
+    Of two that share half of the smaller one the better stands for both.
+
+    Args:
+      several: regions of each question.
+      num_points: of the scene.
+    """
+    ordered = sorted((r for found in several for r in found), key=lambda r: -r.score)
+    kept: list[Region] = []
+    taken = np.zeros(num_points, np.int64)  # number of the kept region, 0 without
+    for region in ordered:
+        numbers, shared = np.unique(taken[region.points], return_counts=True)
+        if any(
+            number
+            and count > 0.5 * min(len(kept[number - 1].points), len(region.points))
+            for number, count in zip(numbers, shared, strict=True)
+        ):
+            continue
+        kept.append(region)
+        taken[region.points] = len(kept)
+    return kept
 
 
 def regions(

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 
 from sas_jax.errors import InputError
 from sas_jax.scenes.capture_checks import Frames
@@ -96,6 +96,20 @@ def rotated(
     x, y, z = rows.astype(np.float64).T
     turned = [turn[i, 0] * x + turn[i, 1] * y + turn[i, 2] * z for i in range(3)]
     return np.stack(turned, axis=1).astype(np.float32)
+
+
+def input_from_world(
+    turn: Float[np.ndarray, "4 4"], scale: float | None
+) -> Float64[np.ndarray, "4 4"]:
+    """Return the similarity that undoes what was done to a file's coordinates.
+
+    Args:
+      turn: rotation that came last.
+      scale: that was applied before it; None for 1.
+    """
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn[:3, :3].T / (scale or 1.0)
+    return matrix
 
 
 def _poses(source: Frames) -> list[Float[np.ndarray, "4 4"]]:

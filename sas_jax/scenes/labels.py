@@ -9,7 +9,7 @@ named by whoever counts: `nyu40`, `matterport`, `lidarseg`, ...
 import colorsys
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -158,6 +158,11 @@ def label_set(name: str) -> LabelSet:
         vocabulary(asked) if asked else None,
         tuple(entry(asked)["answers"]) if asked else (),
     )
+
+
+def own_label_set(names: Sequence[str]) -> LabelSet:
+    """Return a label set of any names, with colours that tell them apart."""
+    return LabelSet(Vocabulary("own", tuple(names)), _distinct(len(names)))
 
 
 def _ids(listed: list[Any]) -> Ids:

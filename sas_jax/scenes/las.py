@@ -21,9 +21,9 @@ from sas_jax.extras import install_command
 from sas_jax.scenes.las_units import LinearUnits, stated_units
 from sas_jax.scenes.mesh import Mesh, byte_colors, checked_mesh
 
-_LASZIP_VLR = (b"laszip encoded", 22204)
+LASZIP_NOTE = (b"laszip encoded", 22204)
 # Where red, green, blue (u16) stand in a record, and how long it is, by its format.
-_RGB_AT = {2: 20, 3: 28, 5: 28, 7: 30, 8: 30, 10: 30}
+RGB_AT = {2: 20, 3: 28, 5: 28, 7: 30, 8: 30, 10: 30}
 _LEAST_LENGTH = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)
 _COMPRESSED = 0x80
 _LEAST_HEADER = 227
@@ -167,9 +167,9 @@ def _read(
     file: BinaryIO, header: Header, path: pathlib.Path
 ) -> tuple[Float64[np.ndarray, "P 3"], UInt8[np.ndarray, "P 3"] | None]:
     file.seek(header.at)
-    fill = _reader(file, header, path)
+    fill = record_reader(file, header, path)
     points = np.empty((header.points, 3))
-    rgb_at = _RGB_AT.get(header.format)
+    rgb_at = RGB_AT.get(header.format)
     rgb = np.empty((header.points, 3), np.uint16) if rgb_at is not None else None
     at_once = max(1, _BYTES_AT_ONCE // header.length)
     for first in range(0, header.points, at_once):
@@ -186,10 +186,16 @@ def _read(
     return points, byte_colors(rgb) if rgb is not None and rgb.any() else None
 
 
-def _reader(
+def record_reader(
     file: BinaryIO, header: Header, path: pathlib.Path
 ) -> Callable[[UInt8[np.ndarray, "N L"]], None]:
-    """Return what fills a block with the next records; ValueError where it cannot."""
+    """Return what fills a block with the next records; ValueError where it cannot.
+
+    Args:
+      file: where the records begin.
+      header: of the file.
+      path: of the file, for errors.
+    """
     if not header.compressed:
 
         def fill(block: UInt8[np.ndarray, "N L"]) -> None:
@@ -199,9 +205,9 @@ def _reader(
             block[:] = np.frombuffer(data, np.uint8).reshape(block.shape)
 
         return fill
-    if _LASZIP_VLR not in header.notes:
+    if LASZIP_NOTE not in header.notes:
         raise ValueError("compressed records without the record that says how")
-    decompressor = _laz(file, header.notes[_LASZIP_VLR], path)
+    decompressor = _laz(file, header.notes[LASZIP_NOTE], path)
 
     def unpack(block: UInt8[np.ndarray, "N L"]) -> None:
         _guarded(lambda: decompressor.decompress_many(block.reshape(-1)))

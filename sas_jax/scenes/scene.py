@@ -6,7 +6,8 @@ the frame's own resolution, with integer pixel centres. A frame that cannot be u
 (invalid pose, damaged image) is skipped and counted, never guessed.
 
 Map coordinates are too large for f32: points and poses are relative to the scene's
-`origin`, which is zero for all other scenes. What leaves for the user adds it again.
+`origin`, which is zero for all other scenes. What leaves for the user adds it again,
+and turns and scales where files have other axes and units (`Scene.in_input`).
 """
 
 import collections
@@ -128,7 +129,9 @@ class Scene:
       frame_source: reads frames one by one.
       label_set: what `labels` mean.
       skipped_frames: frame name -> reason, filled by `frames()`.
-      origin: [3] f64 metres; `origin + points` are the coordinates of the input.
+      origin: [3] f64 metres; `origin + points` are world coordinates.
+      input_from_world: [4, 4] f64 similarity from world coordinates to those of the
+        input, in its axes and unit.
     """
 
     name: str
@@ -144,6 +147,9 @@ class Scene:
     origin: Float64[np.ndarray, " 3"] = dataclasses.field(
         default_factory=lambda: np.zeros(3)
     )
+    input_from_world: Float64[np.ndarray, "4 4"] = dataclasses.field(
+        default_factory=lambda: np.eye(4)
+    )
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -158,6 +164,12 @@ class Scene:
                 )
         if self.faces is not None:
             check_faces(self.faces, num_points, f"scene {self.name}")
+
+    def in_input(self, points: Float[np.ndarray, "N 3"]) -> Float64[np.ndarray, "N 3"]:
+        """Return points of the scene in the coordinates of the input."""
+        world = points.astype(np.float64) + self.origin
+        matrix = self.input_from_world
+        return world @ matrix[:3, :3].T + matrix[:3, 3]
 
     @property
     def skipped(self) -> dict[str, int]:

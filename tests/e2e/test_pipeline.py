@@ -171,12 +171,12 @@ def test_query_answers_in_words_and_pictures(finished, source):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert '"a chair"' in done.stdout
-    answers = finished / "run" / "queries" / "room0002_00"
+    (answers,) = (finished / "run" / "queries").glob("room0002_00-*")
     (folder,) = answers.glob("student-*" if "run" in source[0] else "fused-*")
-    names = {path.name for path in folder.iterdir()}
-    pictures = {"a_chair.ply", "a_chair_view0.png", "a_chair_view1.png"}
-    found = json.loads((folder / "a_chair.json").read_text())["regions"]
-    assert names == {"a_chair.json", *(pictures if found else ())}
+    names = {path.name for path in (folder / "a_chair").iterdir()}
+    found = json.loads((folder / "a_chair" / "answer.json").read_text())["regions"]
+    pictures = {"heat.ply", "sheet.png"} if found else set()
+    assert pictures | {"answer.json"} == {n for n in names if "object" not in n}
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ def test_a_desk_lights_the_desk(root, tmp_path, sample):
         pytest.skip("needs the desk, and the weights of imagenet")
     said = ask(root, tmp_path, capture, "a desk", *flags, "--source=fused")
     assert "by imagenet" in said
-    (answer,) = (tmp_path / "runs/query/queries").rglob("a_desk.json")
+    (answer,) = (tmp_path / "runs/query/queries").rglob("a_desk/answer.json")
     regions = json.loads(answer.read_text())["regions"]
     # A leg of the desk, and its right end; the yellow chair before it is at 0.6, 1.7.
     desk = np.array([[0.0, 2.36, -1.53], [2.18, 3.65, -1.8]])

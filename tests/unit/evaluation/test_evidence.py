@@ -7,7 +7,7 @@ from sas_jax.artefacts.features import Features
 from sas_jax.artefacts.space import TextFeatures, TextSpace
 from sas_jax.errors import InputError
 from sas_jax.evaluation import evidence as module
-from sas_jax.evaluation.answers import AnswerConfig, beliefs, likely
+from sas_jax.evaluation.answers import AnswerConfig, beliefs, likely, listeners
 from sas_jax.evaluation.evidence import (
     TEMPERATURE_ASKED,
     TEMPERATURE_SEEN,
@@ -17,7 +17,7 @@ from sas_jax.evaluation.evidence import (
     evidence,
     fit_of,
 )
-from sas_jax.evaluation.query import region_of, regions
+from sas_jax.evaluation.query import config_for, point_relevancy, region_of, regions
 from sas_jax.text import minilm_files
 
 SPACE = TextSpace("letters", "none", 8)
@@ -100,7 +100,7 @@ def test_the_price_of_a_false_find_decides_what_is_answered():
     points = np.random.default_rng(0).random((90, 3)).astype(np.float32) * 0.2
     points[60:] += 5
     values = np.repeat([0.8, 0.45], (60, 30)).astype(np.float32)
-    found = regions(points, values, AnswerConfig(share=0.5).regions(points))
+    found = regions(points, values, AnswerConfig(share=0.5).regions(config_for(points)))
     assert [len(region.points) for region in found] == [60, 30]
 
     def scores(price):
@@ -127,3 +127,26 @@ def test_the_shipped_fit_is_of_minilm_and_rises():
     assert (np.diff(fit.beliefs) > 0).all() and (np.diff(fit.right) >= 0).all()
     assert fit.right[0] >= 0 and fit.right[-1] <= 1
     assert fit_of(SPACE) is None
+
+
+def test_what_is_held_for_many_questions_answers_as_what_is_asked_once():
+    rng = np.random.default_rng(7)
+    feat = unit(rng.standard_normal((4, 8))).astype(np.float32)
+    row = np.array([0, 1, 2, 3, -1, -1], np.int32)
+    features = Features(feat, row, np.ones(4, np.int32), SPACE)
+    asked, superpoints = texts(8, 3), np.array([0, 0, 1, 1, 1, 2])
+    held = listeners(features, superpoints, WORDS)
+    assert held.seen is not None and held.row.tolist() == [0, 0, 1, 1, 1, -1]
+    once = beliefs(features, superpoints, asked, WORDS, FIT)
+    np.testing.assert_array_equal(held.beliefs(asked, WORDS, FIT), once)
+    for number, text in enumerate(asked.rows):
+        alone = point_relevancy(
+            *(features, TextFeatures(text[None], SPACE), WORDS.anything),
+            superpoints=superpoints,
+        )
+        found = held.relevancy(asked, WORDS.anything)[number]
+        np.testing.assert_allclose(found, alone, rtol=0, atol=1e-6)
+    with pytest.raises(InputError, match="others"):
+        held.beliefs(
+            TextFeatures(asked.rows, TextSpace("others", "none", 8)), WORDS, FIT
+        )

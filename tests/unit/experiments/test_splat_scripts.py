@@ -85,11 +85,11 @@ def test_an_answer_is_cut_out_with_all_that_the_file_says(root, splats):
     (region,) = json.loads(note.read_text())["regions"]
     assert region["points"] == len(sofa)
     whole = read_elements(path)["vertex"]
-    cut = read_elements(note.with_name("sofa_cut.ply"))["vertex"]
+    cut = read_elements(note.with_name("object1.ply"))["vertex"]
     assert cut.keys() == whole.keys()
     for name, column in whole.items():
         np.testing.assert_array_equal(cut[name], column[sofa], name)
-    heat = read_splats(note.with_name("sofa.ply"))
+    heat = read_splats(note.with_name("heat.ply"))
     assert heat.degree == 0
     np.testing.assert_array_equal(heat.means, read_splats(path).means)
     red, blue = heat.sh[sofa, 0, 0], np.delete(heat.sh[:, 0, 0], sofa)
