@@ -140,7 +140,7 @@ def ask(
         return Answer(text, scene, heat, found, "relevancy")
     config = AnswerConfig(abstain=abstain)
     [heat] = beliefs(features, superpoints, asked, words, fit)
-    found = questions.regions(scene.points, heat, config.regions(scene.points))
+    found = questions.regions(scene.points, heat, config.regions(cells))
     return Answer(text, scene, heat, likely(found, fit, config), "probability")
 
 

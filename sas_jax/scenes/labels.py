@@ -150,7 +150,7 @@ def label_set(name: str) -> LabelSet:
     colors, asked = known.get("palette"), known.get("asked_by")
     return LabelSet(
         vocabulary(name),
-        distinct_colors(len(known["names"]))
+        _distinct(len(known["names"]))
         if colors is None
         else np.array(colors, np.uint8),
         {n: _ids(known[f"{n}_ids"]) for n in NUMBERINGS if f"{n}_ids" in known},
@@ -169,7 +169,7 @@ def _ids(listed: list[Any]) -> Ids:
     return tuple(tuple(ids) if isinstance(ids, list) else ids for ids in listed)
 
 
-def distinct_colors(count: int) -> UInt8[np.ndarray, "K 3"]:
+def _distinct(count: int) -> UInt8[np.ndarray, "K 3"]:
     """Return colours for a list without published ones: hues a golden angle apart."""
     rgb = [
         colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.45 + 0.15 * (i % 4), 1 - 0.15 * (i % 3))

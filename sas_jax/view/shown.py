@@ -13,7 +13,7 @@ from jaxtyping import Num, UInt8
 from PIL import Image
 
 from sas_jax.errors import InputError
-from sas_jax.scenes.labels import LabelSet, distinct_colors
+from sas_jax.scenes.labels import LabelSet, own_label_set
 from sas_jax.scenes.scene import Scene
 from sas_jax.sparse.extent import spacing
 from sas_jax.view.cutaway import cutaway
@@ -138,15 +138,14 @@ def _kind(values: np.ndarray | None) -> str:
 def _classes(
     scene: Scene, classes: Sequence[str] | LabelSet | None
 ) -> tuple[Sequence[str], UInt8[np.ndarray, "K 3"]]:
-    known = scene.label_set if classes is None else classes
-    if known is None:
-        return (), distinct_colors(0)
-    if isinstance(known, LabelSet):
-        return known.classes.names, known.palette
     own = scene.label_set
-    if own is not None and tuple(known) == own.classes.names:
-        return own.classes.names, own.palette
-    return tuple(known), distinct_colors(len(known))
+    if isinstance(classes, LabelSet):
+        known = classes
+    elif own is not None and (classes is None or tuple(classes) == own.classes.names):
+        known = own
+    else:
+        known = own_label_set(classes or ("none",))
+    return known.classes.names, known.palette
 
 
 def _ends(arrays: Mapping[str, np.ndarray | None]) -> tuple[float, float]:
