@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import asking
 import numpy as np
+import scene_parts
 import stage_flags
 from answer_files import slug
 from PIL import Image
@@ -24,12 +25,9 @@ from sas_jax.artefacts.files import atomic_path, atomic_write
 from sas_jax.evaluation.query import Region
 from sas_jax.lifting.project import camera_points
 from sas_jax.lifting.sightings import Sightings, pixels, sightings
-from sas_jax.scenes.origin import choose_origin
-from sas_jax.scenes.ply_write import write_ply
 from sas_jax.scenes.scene import BadFrame, Scene
 from sas_jax.sparse.extent import spacing
 from sas_jax.view import sheet as paper
-from sas_jax.view.browser.glb import mesh_glb
 from sas_jax.view.cutaway import Cutaway, cutaway
 from sas_jax.view.pictures import heat_colors
 from sas_jax.view.sheet_marks import DPI, on_paper
@@ -38,7 +36,6 @@ from sas_jax.view.sheet_pictures import photograph, scan_views
 _PHOTOGRAPHS = 3
 _FRAMES = 12  # of a region that are named
 _CLOSEST_M = 0.01
-_GREY = 170
 _UNSEEN = (150, 150, 150)
 _DARKEST = 0.6  # what is black in the scan, on paper
 _COORDINATES = (
@@ -91,7 +88,7 @@ class Writer:
         for index, region in enumerate(shown, 1):
             written.add(f"object{index}.ply")
             self._cut(folder / f"object{index}.ply", region)
-            if (mesh := _part_of_mesh(scene, region)) is not None:
+            if (mesh := scene_parts.part_of_mesh(scene, region.points)) is not None:
                 atomic_write(folder / f"object{index}.glb", mesh)
                 written.add(f"object{index}.glb")
         for old in folder.iterdir():
@@ -136,7 +133,9 @@ class Writer:
             self.source.splats.write(path, colors=heat, properties=scalar)
         else:
             scene = self.source.scene
-            write_scene(path, scene, colors=heat, properties=scalar, faces=scene.faces)
+            scene_parts.write_scene(
+                path, scene, colors=heat, properties=scalar, faces=scene.faces
+            )
 
     def _cut(self, path: pathlib.Path, region: Region) -> None:
         scene, which = self.source.scene, np.sort(region.points)
@@ -144,7 +143,9 @@ class Writer:
             self.source.splats.write(path, which=which)
             return
         colors = None if scene.colors is None else scene.colors[which]
-        write_scene(path, scene, which, colors=colors, faces=_faces_of(scene, which))
+        scene_parts.write_scene(
+            path, scene, which, colors=colors, faces=scene_parts.faces_of(scene, which)
+        )
 
     def _note(
         self,
@@ -246,62 +247,6 @@ class Writer:
             )
             pictures.append((picture, f"photograph {name}: {_sees(shares, seen)}"))
         return pictures
-
-
-def write_scene(
-    path: pathlib.Path,
-    scene: Scene,
-    which: np.ndarray | None = None,
-    *,
-    colors: np.ndarray | None,
-    faces: np.ndarray | None,
-    properties: Mapping[str, np.ndarray] | None = None,
-) -> None:
-    """Write points of a scene, and faces, in the coordinates of its input.
-
-    Args:
-      path: target.
-      scene: whose points they are.
-      which: their indices; None for all.
-      colors: of these points, or None.
-      faces: of these points, or None.
-      properties: of these points.
-    """
-    points = scene.points if which is None else scene.points[which]
-    points = scene.in_input(points)
-    origin = choose_origin(points)
-    write_ply(
-        path,
-        points - origin,
-        colors=colors,
-        faces=faces,
-        properties=properties,
-        origin=origin,
-    )
-
-
-def _faces_of(scene: Scene, which: np.ndarray) -> np.ndarray | None:
-    """Return the faces between some points, as indices into them; None without any."""
-    if scene.faces is None:
-        return None
-    place = np.full(len(scene.points), -1, np.int32)
-    place[which] = np.arange(len(which))
-    faces = place[scene.faces]
-    faces = faces[(faces >= 0).all(axis=1)]
-    return faces if len(faces) else None
-
-
-def _part_of_mesh(scene: Scene, region: Region) -> bytes | None:
-    """Return a region of a mesh as GLB; None where it has no faces."""
-    which = np.sort(region.points)
-    faces = _faces_of(scene, which)
-    if faces is None:
-        return None
-    colors = scene.colors
-    if colors is None:
-        colors = np.full((len(scene.points), 3), _GREY, np.uint8)
-    x, y, z = scene.points[which].T
-    return mesh_glb(np.stack([x, z, -y], axis=1), colors[which], faces)
 
 
 def _row(index: int, region: Region, scene: Scene) -> tuple[str, ...]:

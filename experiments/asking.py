@@ -1,7 +1,8 @@
 """Questions to a scene: what each point answers, and which parts are the answer."""
 
 import dataclasses
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import settings
@@ -16,6 +17,7 @@ from sas_jax.evaluation.contrast import margins
 from sas_jax.evaluation.evidence import AnswerFit, Words, everyday, fit_of
 from sas_jax.instances import answers as things_answers
 from sas_jax.instances.masks import Instances
+from sas_jax.text import words
 from sas_jax.text.articles import with_article
 
 OR = "|"
@@ -31,7 +33,8 @@ class Question:
     Attributes:
       any_of: texts, at least one; what fits any of them answers.
       without: names; what fits one of them better than the text does not answer.
-      among: names; the answer is all that the text fits better than each of them.
+      among: names; the answer is all that the text fits better than each of them, and
+        than words that fit anything.
     """
 
     any_of: tuple[str, ...]
@@ -157,6 +160,20 @@ class Asker:
             return answering.beliefs(asked, self.words, self.fit)
         return answering.relevancy(asked, self.words.anything)
 
+    def warn(self, read: Mapping[str, words.Reading]) -> None:
+        """Say which texts the tower may not understand.
+
+        Args:
+          read: what it read of each, from `settings.check_texts`.
+        """
+        near: dict[str, float] = {}
+        if self.fit and read:
+            rows = settings.text_encoder(self.space)(list(read)).rows
+            cosines = (rows @ self.words.names.rows.T).max(axis=1)
+            near = dict(zip(read, cosines.tolist(), strict=True))
+        for line in words.doubts(read, near, self.space.name):
+            logging.warning("%s", line)
+
     def scores(self, question: Question) -> str:
         """Return what the score of a region is."""
         return "preference" if question.among else self.scored_by
@@ -199,14 +216,15 @@ class Asker:
         each = iter(self.heat(features, superpoints, texts) if texts else ())
         encode, rows = settings.text_encoder(self.space), []
 
-        def margin(asked: Question, names: Sequence[str]) -> np.ndarray:
-            others = encode([_named(name) for name in names])
+        def margin(asked: Question, names: Sequence[str], *more: str) -> np.ndarray:
+            others = encode([*map(_named, names), *more])
             own = encode(list(asked.any_of))
             return margins(features, superpoints, own, others)
 
         for asked in questions:
             if asked.among:
-                lead = margin(asked, asked.among)
+                # Else a wall would be a chair, among chairs, tables and beds.
+                lead = margin(asked, asked.among, *query.ANYTHING)
                 share = 1 / (1 + np.exp(-lead / query.QueryConfig().temperature))
                 values = share[None]
             else:
@@ -242,7 +260,8 @@ class Asker:
             return each[0] if len(each) == 1 else query.distinct(each, len(points))
         (values,) = rows
         # All that the text wins is the answer, not only what fits as the best does.
-        config = dataclasses.replace(query.config_for(points), relative_threshold=0.0)
+        cells = cells or query.config_for(points)
+        config = dataclasses.replace(cells, relative_threshold=0.0)
         if things is None:
             return query.regions(points, values, config)
         return things_answers.answers(points, values, things, config)

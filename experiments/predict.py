@@ -23,8 +23,8 @@ and beside it <file>.json with the names, labels, colours and codes of the class
 import json
 import pathlib
 
-import answer_sheets
 import numpy as np
+import scene_parts
 import settings
 import sources
 import stage_flags
@@ -131,7 +131,7 @@ def _write_ply(
         source.splats.write(out, colors=colors, properties=label)
         return
     scene = source.scene
-    answer_sheets.write_scene(
+    scene_parts.write_scene(
         out, scene, colors=colors, faces=scene.faces, properties=label
     )
 

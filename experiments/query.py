@@ -12,8 +12,9 @@ stopped.
 
 A text may be several, `--text="a chair | a sofa"`: what fits any of them answers.
 `--without="office chair"` leaves out what fits that name better than the text.
-`--among=chair,sofa,table` holds the text against a list of names: the answer is all
-that it fits better than each of them.
+`--among=wall,floor,chair,table` holds the text against a list of names: the answer is
+all that it fits better than each of them and than words that fit anything. The more of
+what is in the scan the list names, the better.
 
 Who answers says --source; `auto` asks the student that was chosen or trained here, else
 features beside a file of Gaussians, else the scan's images, else the package's student.
@@ -59,8 +60,9 @@ def main() -> None:
     ]
     source = sources.of(_SCENE.value)
     features, scene = source.features, source.scene
-    settings.check_texts(features.space, [t for one in asked for t in one.texts])
+    read = settings.check_texts(features.space, [t for one in asked for t in one.texts])
     asker = asking.asker(features.space)
+    asker.warn(read)
     decided = stage_flags.ANSWER.make(), stage_flags.ANSWER_BY.value
     output = source.folder(*decided)
     writer = answer_sheets.Writer(source, asker, output, _REGIONS.value)

@@ -29,6 +29,7 @@ from sas_jax.scenes.labels import LabelSet
 from sas_jax.stages import command
 from sas_jax.text import registry
 from sas_jax.text.prompts import prompts
+from sas_jax.text.words import Reading
 from sas_jax.weights.cards import card
 
 run = launch.run
@@ -351,9 +352,13 @@ def text_encoder(space: TextSpace) -> Callable[[Sequence[str]], TextFeatures]:
     return lambda texts: TextFeatures(tower.encode(texts), space)
 
 
-def check_texts(space: TextSpace, texts: Sequence[str]) -> None:
-    """Check that a space's tower knows what is asked for; raises InputError if not."""
-    registry.of_space(space, "the features").check(texts)
+def check_texts(space: TextSpace, texts: Sequence[str]) -> Mapping[str, Reading]:
+    """Check that a space's tower knows what is asked for; raises InputError if not.
+
+    Returns:
+      What was read of each text; see `TextTower.check`.
+    """
+    return registry.of_space(space, "the features").check(texts)
 
 
 def class_texts(space: TextSpace) -> TextFeatures:

@@ -45,18 +45,20 @@ _FEATURES = (
     "measure_capability",
     "fuse_features",
     "query",
+    "view",
     "predict",
 )
 _FUSED = (
     "make_superpoints",
     "fuse_features",
     "query",
+    "view",
     "predict",
     "train",
     "evaluate",
     "report",
 )
-_ANSWERS = ("query", "predict", "evaluate", "export_student", "report")
+_ANSWERS = ("query", "view", "predict", "evaluate", "export_student", "report")
 
 config_flags.heading("Where things are")
 WORKSPACE = flags.DEFINE_string("workspace", "runs/scannet", "Folder of all results.")
@@ -257,7 +259,7 @@ TRAIN_RUN = config_flags.define(
     ),
 )
 
-config_flags.heading("Answers", "query", "evaluate")
+config_flags.heading("Answers", "query", "view", "evaluate")
 ANSWER = config_flags.define(
     AnswerConfig, names={"least": "answer_least", "share": "answer_share"}
 )

@@ -23,6 +23,7 @@ the answer to --text is written there, and no page is opened.
 import contextlib
 import io
 import math
+import os
 import socket
 import threading
 
@@ -77,10 +78,11 @@ def main() -> None:
     try:
         _serve(server, source, view)
     except KeyboardInterrupt:
-        print("\nclosed")
-    finally:
-        with contextlib.redirect_stdout(io.StringIO()):
-            server.stop()
+        print("\nclosed", flush=True)
+        # Python would wait for threads that draw for a browser, which may be gone.
+        os._exit(0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        server.stop()
 
 
 def _server() -> viser.ViserServer:

@@ -84,16 +84,17 @@ class ClipTower(TransformerTower):
         super().__init__(weights.space, lambda: weights.tower, heads, clip_forward.CLIP)
         self._folder = weights.folder
 
-    def check(self, texts: Sequence[str]) -> None:
+    def check(self, texts: Sequence[str]) -> dict[str, words.Reading]:
         """Refuse texts without a word that the tower knows; see `words.check`.
 
-        For questions of people: `encode` gives any string a vector.
+        For questions of people: `encode` gives any string a vector. Returns what was
+        read of each.
 
         Raises:
           InputError: naming the texts.
           WeightsMissing: where the tokenizer is not installed.
         """
-        words.check(
+        return words.check(
             texts,
             clip_tokens.load_tokenizer(self._folder),
             clip_tokens.MAX_TOKENS,

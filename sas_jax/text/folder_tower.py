@@ -24,8 +24,11 @@ class FolderTower(TransformerTower):
         super().__init__(weights.space, lambda: weights.tower, weights.heads, style)
         self._tokens = weights.tokens
 
-    def check(self, texts: Sequence[str]) -> None:
+    def check(self, texts: Sequence[str]) -> dict[str, words.Reading]:
         """Refuse texts without a word that the tower knows; see `words.check`.
+
+        Nothing is returned: these towers learned from many languages, whose words are
+        in pieces all alike.
 
         Raises:
           InputError: naming the texts, or where there is no tokenizer.
@@ -39,6 +42,7 @@ class FolderTower(TransformerTower):
             clean=tokens.clean,
             spell=tokens.spell,
         )
+        return {}
 
     def _compute(self, texts: list[str]) -> list[np.ndarray]:
         longest = self._tokens.length

@@ -16,7 +16,7 @@ from sas_jax.artefacts.cache import cache_folder
 from sas_jax.artefacts.space import TextFeatures, TextSpace
 from sas_jax.errors import InputError
 from sas_jax.stages import command
-from sas_jax.text import kept_texts
+from sas_jax.text import kept_texts, words
 
 # The hashes are those of OpenAI's own files, ViT-B-32.pt and ViT-L-14-336px.pt.
 CLIP_B32 = TextSpace(
@@ -81,9 +81,10 @@ class KnownTexts:
             return np.zeros((0, self.space.dim), np.float32)
         return np.stack([known[text] for text in texts])
 
-    def check(self, texts: Sequence[str]) -> None:
-        """Raise InputError unless every text is known."""
+    def check(self, texts: Sequence[str]) -> dict[str, words.Reading]:
+        """Raise InputError unless every text is known; nothing is read of any."""
         self.encode(texts)
+        return {}
 
     def some(self, count: int) -> dict[str, Float[np.ndarray, " C"]]:
         """Return the vectors of a few known texts; none where none is known."""

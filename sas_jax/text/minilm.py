@@ -41,10 +41,11 @@ class TextTower(KeptTower):
         super().__init__(minilm_files.SPACE, file)
         self._tokenizer: tokenizers.Tokenizer | None = None
 
-    def check(self, texts: Sequence[str]) -> None:
+    def check(self, texts: Sequence[str]) -> dict[str, words.Reading]:
         """Refuse texts without a word that the tower knows; see `words.check`.
 
-        For questions of people: `encode` gives any string a vector.
+        For questions of people: `encode` gives any string a vector. Returns what was
+        read of each.
 
         Raises:
           InputError: naming the texts.
@@ -52,7 +53,7 @@ class TextTower(KeptTower):
         """
         tokenizer = minilm_files.load_tokenizer()
         tokenizer.no_truncation()
-        words.check(texts, tokenizer, minilm_files.MAX_TOKENS, self.space.name)
+        return words.check(texts, tokenizer, minilm_files.MAX_TOKENS, self.space.name)
 
     def _compute(self, texts: list[str]) -> list[np.ndarray]:
         if self._tokenizer is None:

@@ -4,7 +4,7 @@ The tower that encodes a text is chosen by the features that it is to be compare
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from jaxtyping import Float
 from sas_jax.artefacts.space import TextSpace, one_space
 from sas_jax.errors import InputError
 from sas_jax.registry import function_of
+from sas_jax.text.words import Reading
 from sas_jax.weights.find import seed_of
 
 VERSION = 0
@@ -45,8 +46,12 @@ class TextTower(Protocol):
         """Return one unit vector per text, f32, in the order given."""
         ...
 
-    def check(self, texts: Sequence[str]) -> None:
-        """Raise InputError naming texts of which the tower knows no word."""
+    def check(self, texts: Sequence[str]) -> Mapping[str, Reading]:
+        """Raise InputError naming texts of which the tower knows no word.
+
+        Returns:
+          What was read of each, by a tower that learned from English alone.
+        """
         ...
 
 

@@ -12,10 +12,12 @@ from geometry_files import Y_UP, room
 from PIL import Image
 from text_spaces import point_features, space
 
+from sas_jax.artefacts.space import TextFeatures
 from sas_jax.datasets.contracts import Scan
 from sas_jax.datasets.geometry import Geometry
 from sas_jax.evaluation.answers import AnswerConfig
-from sas_jax.evaluation.query import region_of
+from sas_jax.evaluation.evidence import Words
+from sas_jax.evaluation.query import distinct, region_of
 from sas_jax.scenes.ply import read_ply
 from sas_jax.scenes.ply_write import write_ply
 
@@ -159,3 +161,69 @@ def test_a_question_says_what_it_is(scripts):
             ask(wrong, [], [])
     with pytest.raises(scripts.sources.InputError, match="other names than the text"):
         ask("a chair", ["chair"], [])
+
+
+def encoder_of(vectors):
+    """Return a stand-in for a text tower that knows a few texts."""
+
+    def of_space(_):
+        def encode(texts):
+            rows = np.array([vectors.get(t, (0, 0, 0, 1)) for t in texts], np.float32)
+            return TextFeatures(rows, space(4))
+
+        return encode
+
+    return of_space
+
+
+@pytest.fixture
+def asked(scripts, monkeypatch):
+    """Points in three rows: two things in each, and an asker without probabilities."""
+    vectors = {
+        "a chair": (1, 0, 0, 0),
+        "a stool": (0.8, 0.6, 0, 0),
+        "a lamp": (0, 0, 1, 0),
+    }
+    monkeypatch.setattr(scripts.asking.settings, "text_encoder", encoder_of(vectors))
+    feat = np.repeat(np.eye(3, 4, dtype=np.float32), 100, axis=0)
+    feat[100:200] = (0.8, 0.6, 0, 0)  # stools
+    index = np.arange(300, dtype=np.int32)
+    features = point_features(feat, index, np.ones(300, np.int32), 300)
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 0.3, (300, 3)) + np.repeat([0, 2, 4], 100)[:, None]
+    words = Words(encoder_of({})(None)(["object"]), None)
+    asker = scripts.asking.Asker(space(4), words, None, AnswerConfig())
+
+    def ask(text, without=(), among=()):
+        question = scripts.asking.question(text, without, among)
+        (rows,) = asker.answers(features, None, [question])
+        found = asker.found(question, points.astype(np.float32), rows, None)
+        return sorted({int(i) // 100 for region in found for i in region.points})
+
+    return ask
+
+
+def test_names_that_are_not_meant_are_left_out(asked):
+    assert asked("a chair") == [0, 1]
+    assert asked("a chair", without=["stool"]) == [0]
+    assert asked("a chair", without=["lamp"]) == [0, 1]
+
+
+def test_among_names_the_text_must_win(asked):
+    assert asked("a chair", among=["lamp"]) == [0, 1]
+    assert asked("a chair", among=["chair", "stool", "lamp"]) == [0]
+    assert asked("a stool", among=["chair", "lamp"]) == [1]
+
+
+def test_any_of_several_texts_is_right(asked):
+    assert asked("a lamp") == [2]
+    assert asked("a chair | a lamp") == [0, 1, 2]
+    assert asked("a chair | a lamp", without=["stool"]) == [0, 2]
+
+
+def test_regions_of_several_texts_are_told_once():
+    points = np.random.default_rng(0).uniform(0, 1, (40, 3)).astype(np.float32)
+    whole, half = np.arange(30), np.arange(20)
+    one, two = region_of(points, whole, 0.7), region_of(points, half, 0.9)
+    other = region_of(points, np.arange(30, 40), 0.5)
+    assert distinct([[one], [two, other]], 40) == [two, other]

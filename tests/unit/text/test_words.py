@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sas_jax.errors import InputError, WeightsMissing
+from sas_jax.evaluation.evidence import everyday
 from sas_jax.text import minilm, minilm_files, words
 
 try:
@@ -67,6 +68,36 @@ def test_known_words_pass_without_a_word(tower, caplog, text):
     with caplog.at_level(logging.WARNING):
         tower.check([text])
     assert caplog.text == ""
+
+
+def doubted(tower, *texts):
+    """Return which texts are doubted, and the lines that say so."""
+    names = tower.encode(list(everyday()))
+    read = tower.check(texts)
+    near = (tower.encode(list(read)) @ names.T).max(axis=1)
+    lines = words.doubts(read, dict(zip(read, near.tolist(), strict=True)), "it")
+    assert all("\n" not in line for line in lines)
+    return [t for t in texts if any(f'"{t}"' in line for line in lines)], lines
+
+
+def test_other_languages_are_doubted(tower):
+    texts = ("ein Stuhl", "una silla", "krzesło", "etwas zum Sitzen", "asdf")
+    found, lines = doubted(tower, *texts)
+    assert found == list(texts)
+    assert 'is it English? The text tower it spells "Stuhl" from pieces' in lines[0]
+    # Known words, but for the article.
+    assert doubted(tower, "una mesa", "un lit")[0] == ["una mesa", "un lit"]
+
+
+def test_english_is_not_doubted(tower):
+    texts = ("a chair", "something to sit on", "where do I sleep", "a red nightstand")
+    assert doubted(tower, *texts)[0] == []
+
+
+def test_without_names_to_compare_with_articles_alone_tell(tower):
+    read = tower.check(["ein Stuhl", "a nightstand", "Stuhl"])
+    (line,) = words.doubts(read, {}, "it")
+    assert "ein Stuhl" in line and "learned from English" in line
 
 
 def test_what_is_left_out_is_said(tower, caplog):
