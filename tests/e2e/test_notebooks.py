@@ -18,6 +18,10 @@ FOLDER = pathlib.Path(__file__).parents[2] / "notebooks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 SMALL = {
     "quickstart": {"room": "frames_per_room=6, spacing_m=0.08"},
+    "own_scan": {"settings": 'SCAN, TEACHERS, FRAMES = None, ["imagenet"], 4'},
+    "own_teacher": {
+        "settings": "TRAIN_ROOMS, TEST_ROOMS, FRAMES, STEPS, IMAGES = 1, 1, 6, 3, 1"
+    },
     "ablation": {"settings": "TRAIN_ROOMS, TEST_ROOMS, FRAMES, EPOCHS = 1, 1, 6, 1"},
 }
 """Notebook -> tag of a cell -> what its settings are in a small world."""
@@ -138,3 +142,21 @@ def test_ablation_runs(tmp_path, monkeypatch):
     rows = re.findall(r"^(.+?) +[\d.]+ mIoU$", said(cells), re.M)
     assert len(rows) == len(set(rows)) == 10
     assert os.listdir(tmp_path / "students")
+
+
+@pytest.mark.slow
+def test_own_scan_runs(tmp_path, monkeypatch):
+    cells = run("own_scan", tmp_path, monkeypatch)
+    assert pictures(cells) == 5
+    assert "4 images, skipped: none" in said(cells)
+    assert (tmp_path / "answer.ply").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_own_teacher_runs(tmp_path, monkeypatch):
+    pytest.importorskip("cv2")
+    cells = run("own_teacher", tmp_path, monkeypatch)
+    assert pictures(cells) == 2
+    rows = re.findall(r"^(.+?) +[\d.]+ mIoU$", said(cells), re.M)
+    assert len(rows) == 7 and rows[2] == "mine"
+    assert "mine" in os.listdir(tmp_path / "run" / "features")
