@@ -27,6 +27,7 @@ from sas_jax.errors import InputError
 from sas_jax.stages import command
 
 _UNLABELLED = "no scan here has labels, so there is nothing to score or to report"
+_TASKS = ("instances", "questions")
 _VARIANT_FLAGS = {
     "point": ["--distill=point", "--self_distillation=0"],
     "full": ["--distill=superpoint"],
@@ -89,7 +90,47 @@ def _stages() -> list[tuple[str, str, list[str]]]:
     stages += [_fusion(strategy) for strategy in wanted]
     for seed in _seeds():
         stages += [_student(variant, seed) for variant in _variants()]
-    return [*stages, ("evaluation", "evaluate.py", []), ("report", "report.py", [])]
+    return [*stages, *_scores(), ("report", "report.py", [])]
+
+
+def _scores() -> list[tuple[str, str, list[str]]]:
+    """Return what is scored; tasks for fused features and the best student alone.
+
+    Things are proposed where there is truth to score them by.
+    """
+    asked = [f"fused/{settings.fused_name(stage_flags.strategy())}"]
+    trained = [v for v in ("full", "superpoint", "point") if v in _variants()]
+    asked += [f"student/{name}-seed{_seeds()[0]}" for name in trained[:1]]
+    methods = f"--methods={','.join(asked)}"
+    stages = {
+        "instances": [
+            (
+                "instances",
+                "segment_instances.py",
+                [f"--splits={stage_flags.EVAL_SPLIT.value}"],
+            ),
+            (
+                "instance scores",
+                "evaluate.py",
+                ["--instances=truth,proposals", methods],
+            ),
+        ],
+        "questions": [
+            ("question scores", "evaluate.py", ["--questions=rooms", methods])
+        ],
+    }
+    wanted = [stage for task in _tasks() for stage in stages[task]]
+    return [("evaluation", "evaluate.py", []), *wanted]
+
+
+def _tasks() -> list[str]:
+    for task in stage_flags.TASKS.value:
+        if task not in _TASKS:
+            raise InputError(
+                f"pipeline: --tasks must be of {', '.join(_TASKS)}, got {task}. "
+                "Correct the flag."
+            )
+    return stage_flags.TASKS.value
 
 
 def _fusion(strategy: str) -> tuple[str, str, list[str]]:

@@ -233,6 +233,9 @@ config_flags.heading("Training", *_ALL, "train")
 STUDENTS = flags.DEFINE_list(
     "students", ["point", "superpoint", "full"], "Variants of Table 3."
 )
+TASKS = flags.DEFINE_list(
+    "tasks", [], "What pipeline.py scores beside points: instances, questions (rooms')."
+)
 STUDENT_SEEDS = flags.DEFINE_list("student_seeds", ["0"], "Seeds of each variant.")
 INIT_FROM = flags.DEFINE_string(
     "init_from",

@@ -176,7 +176,8 @@ def _shape(scene: Scene, splats: SplatFile | None) -> Shape:
 def _below_ceiling(canvas: Canvas) -> float:
     """Return a height that leaves a ceiling out; infinity without one."""
     heights = canvas.shape.points[:, 2]
-    top = canvas.high[2] - _CEILING[0] * (canvas.high[2] - canvas.low[2])
+    low, high = np.percentile(heights, [0.5, 99.5])
+    top = high - _CEILING[0] * (high - low)
     return float(top) if (heights > top).mean() > _CEILING[1] else math.inf
 
 

@@ -142,7 +142,8 @@ class Panel:
         self._things.on_update(lambda event: self._on_things())
         if self._photographs is not None:
             gui.add_checkbox("Photographs", False).on_update(self._on_photographs)
-        low, top = round(float(canvas.low[2]), 2), round(float(canvas.high[2]) + 0.1, 2)
+        heights = canvas.shape.points[:, 2]
+        low, top = (round(float(h), 2) for h in (canvas.low[2], heights.max() + 0.1))
         cut = gui.add_slider(
             *("Hide above", low, top, 0.05, min(canvas.top_m, top)),
             hint="In metres. Ceilings hide what is below them.",

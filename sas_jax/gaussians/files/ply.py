@@ -159,8 +159,16 @@ def plain_columns(splats: Splats) -> dict[str, Shaped[np.ndarray, " G"]]:
 
 def is_plain_ply(path: pathlib.Path) -> bool:
     """Tell by its header whether a file is a PLY of Gaussians, not compressed."""
+    return {b"f_dc_0", b"scale_0", b"rot_0"} <= _header_words(path)
+
+
+def is_compressed_ply(path: pathlib.Path) -> bool:
+    """Tell by its header whether a file is PlayCanvas' compressed PLY of Gaussians."""
+    return {b"chunk", b"packed_position", b"packed_scale"} <= _header_words(path)
+
+
+def _header_words(path: pathlib.Path) -> set[bytes]:
     if path.suffix.lower() != ".ply":
-        return False
+        return set()
     with path.open("rb") as file:
-        head = file.read(_HEADER).partition(b"end_header")[0].split()
-    return {b"f_dc_0", b"scale_0", b"rot_0"} <= set(head)
+        return set(file.read(_HEADER).partition(b"end_header")[0].split())

@@ -7,7 +7,6 @@ each, in a row. What is drawn is thinned, what is answered is not.
 import dataclasses
 import itertools
 import math
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from scipy.spatial import cKDTree
 
+from sas_jax.view.browser.flights import fly, fly_to_pose, quaternion
 from sas_jax.view.browser.glb import mesh_glb
 from sas_jax.view.browser.paint import Colors
 from sas_jax.view.browser.shape import Part, Shape, part_of
@@ -23,10 +23,12 @@ from sas_jax.view.pictures import outside_view
 MOST_DRAWN = 600_000
 """Points of all copies together."""
 
-_STEPS, _STEP_S = 14, 0.03  # of a flight
 _EDGES = [(a, a | b) for a in range(8) for b in (1, 2, 4) if not a & b]
 _SAMPLE = 2000
+_BACKGROUND = (232, 234, 238)  # white walls stand out against it
 _IN_A_ROW = 3
+# What a first look has to show, percentiles: captures have strays far away.
+_MOST, _MARGIN = (2, 98), 0.04
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,13 +84,16 @@ class Canvas:
           most: points of all copies.
         """
         self.shape = shape
-        self.low, self.high = np.percentile(shape.points, [0.5, 99.5], axis=0)
+        low, high = np.percentile(shape.points, _MOST, axis=0)
+        margin = _MARGIN * (high - low)
+        self.low, self.high = low - margin, high + margin
         self.top_m = np.inf
         self._scene, self._server, self._most = server.scene, server, most
         self._titles: tuple[str, ...] = ()
         self._part = Part(np.zeros(0, np.int64))
         self._nodes: list[Any] = []
         self._scene.set_up_direction("+z")
+        self._scene.set_background_image(np.full((2, 2, 3), _BACKGROUND, np.uint8))
 
     @property
     def thinned(self) -> str:
@@ -165,10 +170,10 @@ class Canvas:
                 thickness_units="screen",
                 color=(60, 60, 60),
                 image=each.rgb,
-                wxyz=_quaternion(pose[:3, :3]),
+                wxyz=quaternion(pose[:3, :3]),
                 position=pose[:3, 3],
             )
-            node.on_click(lambda event, pose=pose: _fly_to_pose(event.client, pose))
+            node.on_click(lambda event, pose=pose: fly_to_pose(event.client, pose))
 
     def layer(self, name: str, shown: bool) -> None:
         """Show or hide a layer of every copy, or one below the root: `/photographs`."""
@@ -194,7 +199,7 @@ class Canvas:
         camera.position, camera.look_at = position, centre
         camera.fov = np.deg2rad(45)
         for client in clients:
-            _fly(client, position, centre)
+            fly(client, position, centre)
 
     def fly_to_box(
         self,
@@ -218,7 +223,7 @@ class Canvas:
         direction /= np.linalg.norm(direction)
         distance = 1.5 * float(np.linalg.norm(size_m)) + 0.8
         target = center_m + self.offset(index)
-        _fly(client, target + distance * direction, target)
+        fly(client, target + distance * direction, target)
 
     def _place(self, index: int) -> str:
         return f"/{index + 1} {self._titles[index].replace('/', ' ')}"
@@ -285,29 +290,3 @@ class Canvas:
 
 
 _CORNERS = np.array([[a & 1, a >> 1 & 1, a >> 2] for a in range(8)]) - 0.5
-
-
-def _fly(client: Any, position: np.ndarray, look_at: np.ndarray) -> None:
-    camera = client.camera
-    begin, aim = np.array(camera.position), np.array(camera.look_at)
-    for step in range(1, _STEPS + 1):
-        share = step / _STEPS
-        share = share * share * (3 - 2 * share)
-        with client.atomic():
-            camera.position = begin + share * (position - begin)
-            camera.look_at = aim + share * (look_at - aim)
-        client.flush()
-        time.sleep(_STEP_S)
-
-
-def _fly_to_pose(client: Any, pose: Float[np.ndarray, "4 4"]) -> None:
-    """Look at what a photograph shows, from where it was taken."""
-    _fly(client, pose[:3, 3], pose[:3, 3] + pose[:3, 2])
-
-
-def _quaternion(rotation: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, " 4"]:
-    """Return a rotation as (w, x, y, z)."""
-    from scipy.spatial.transform import Rotation
-
-    x, y, z, w = Rotation.from_matrix(rotation).as_quat()
-    return np.array([w, x, y, z])

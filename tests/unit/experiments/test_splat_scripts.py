@@ -96,6 +96,25 @@ def test_an_answer_is_cut_out_with_all_that_the_file_says(root, splats):
     assert red.min() > blue.max()
 
 
+def test_other_formats_are_asked_and_cut_as_plain_files(root, splats):
+    path, _ = splats
+    packed = path.with_name("packed.spz")
+    write_splats(packed, read_splats(path))
+    done = run(
+        *(root, "query.py", path.parent, f"--scene={packed}", "--text=a floor"),
+        *("--source=student", "--answer_by=relevancy"),
+    )
+    assert done.returncode == 0, done.stderr
+    (plain,) = (path.parent / "run" / "splats").glob("packed-*.ply")
+    assert len(read_splats(plain)) == 750
+    (cut,) = (path.parent / "run" / "queries").rglob("*cut*.ply")
+    assert 0 < len(read_splats(cut)) <= 750
+    packed.write_bytes(packed.read_bytes()[:-40])
+    done = run(root, "query.py", path.parent, f"--scene={packed}", "--text=a floor")
+    assert done.returncode == 1
+    assert str(packed) in done.stderr and "Traceback" not in done.stderr
+
+
 def test_features_of_other_gaussians_are_refused(root, splats):
     path, _ = splats
     other = path.with_name("other.ply")

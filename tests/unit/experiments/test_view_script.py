@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from chromium import browser, labelled, until
+from PIL import Image
 from scene_files import write_ply, write_scannet
 from text_spaces import in_minilm, point_features
 
@@ -133,7 +134,12 @@ def canvas_of(page):
 
 def hot(page):
     """Return which pixels of the canvas have the colours of a sure answer."""
-    red, green, blue = canvas_of(page).astype(int).transpose(2, 0, 1)
+    return hot_in(canvas_of(page))
+
+
+def hot_in(picture):
+    """Return which pixels of a picture have the colours of a sure answer."""
+    red, green, blue = picture.astype(int).transpose(2, 0, 1)
     return (red > 100) & (green < 90) & (blue < 40)
 
 
@@ -189,10 +195,14 @@ def test_what_is_no_word_is_told_and_the_answer_stays(page):
     )
 
 
-def test_the_page_that_is_kept_needs_no_server(page, tmp_path):
+def test_picture_and_page_are_kept_and_the_page_needs_no_server(page, tmp_path):
     ask(page, "a chair")
     page.click(labelled("tab", "Keep"), "the tab")
     page.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    page.click(labelled("button", "Picture"), "its button")
+    (kept,) = until(lambda: list(tmp_path.glob("*.png")), "the picture is kept")
+    with Image.open(kept) as picture:
+        assert hot_in(np.asarray(picture)).sum() > 200
     page.click(labelled("button", "Page to turn"), "its button")
     (kept,) = until(lambda: list(tmp_path.glob("*.html")), "the page is kept")
     page.asked.clear()

@@ -11,6 +11,7 @@ from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import ContractError, InputError
 from sas_jax.gaussians.files.compressed_ply import decode
 from sas_jax.gaussians.files.formats import read_splats, write_splats
+from sas_jax.gaussians.files.ply import is_compressed_ply, is_plain_ply
 from sas_jax.gaussians.files.rewrite import read_splat_file
 from sas_jax.gaussians.files.sidecar import load_sidecar, save_sidecar
 from sas_jax.gaussians.files.spz import write_spz
@@ -158,6 +159,17 @@ def test_broken_compressed_ply(tmp_path, small_golden, change, word):
     path = tmp_path / "a.ply"
     path.write_bytes(change(source.read_bytes()))
     refused(path, word)
+
+
+def test_headers_tell_plain_and_compressed_files_of_gaussians(small_golden, tmp_path):
+    folder = small_golden / "gaussians/formats"
+    packed = folder / "playcanvas_compressed_sh3.ply"
+    plain, points = tmp_path / "plain.ply", tmp_path / "points.ply"
+    write_splats(plain, read_splats(packed))
+    write_ply(points, np.zeros((3, 3), np.float32))
+    paths = (plain, packed, points, folder)
+    assert [is_plain_ply(path) for path in paths] == [True, False, False, False]
+    assert [is_compressed_ply(path) for path in paths] == [False, True, False, False]
 
 
 def test_old_compressed_files_have_no_bounds_of_colours(small_golden):
