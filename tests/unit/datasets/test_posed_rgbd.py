@@ -216,6 +216,18 @@ def test_up_from_surfaces_without_any_stays_with_the_cameras(tmp_path):
     np.testing.assert_allclose(scene.points, expected.points, atol=1e-6)
 
 
+@pytest.mark.parametrize("options", [{}, {"up": "camera"}, {"up": "y", "scale": 2.0}])
+@pytest.mark.parametrize("place", [(0, 0, 0), (500_000, 100, 5_000_000)])
+def test_the_coordinates_of_the_input_are_found_back(tmp_path, options, place):
+    """A camera, as a point of the scene, is where its file says."""
+    stored = [turned(0, 180, np.add(place, (i, 0.5, 0.25))) for i in range(3)]
+    folder = write_capture(tmp_path / "a", stored)
+    scene = open_capture(folder, check_depth=False, **options)
+    cameras = [frame.world_from_camera[:3, 3] for frame in scene.frames()]
+    found = scene.in_input(np.array(cameras))
+    np.testing.assert_allclose(found, [p[:3, 3] for p in stored], rtol=0, atol=1e-3)
+
+
 def test_lying_world_is_warned_about(tmp_path, caplog):
     folder = write_capture(tmp_path / "c", [np.eye(4)])
     with caplog.at_level(logging.WARNING):

@@ -496,6 +496,7 @@ def test_axis_alignment_turns_points_and_cameras_alike(tmp_path):
     stated = " ".join(map(str, turn.ravel()))
     (folder / "scene0000_00.txt").write_text(f"axisAlignment = {stated}\n")
     plain, turned = ScanNet().open(folder), ScanNet(axis_aligned=True).open(folder)
+    np.testing.assert_allclose(turned.in_input(turned.points), plain.points, atol=1e-5)
     expected = plain.points @ turn[:3, :3].T + turn[:3, 3]
     np.testing.assert_allclose(turned.points, expected, atol=1e-5)
     np.testing.assert_array_equal(
