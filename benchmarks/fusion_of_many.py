@@ -21,7 +21,7 @@ import numpy as np
 import rooms_teachers as rooms
 
 from sas_jax.capability.store import read_table
-from sas_jax.fusion.fuse import FuseConfig, capability_weights
+from sas_jax.fusion.strategies import FuseConfig, capability_weights
 from sas_jax.teachers import registry
 
 SHIPPED = ("rooms-dense", "rooms-mask", "imagenet")

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 
 import capability_tables
 import numpy as np
+import report_limits
 import report_pictures
 import settings
 import stage_flags
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from sas_jax.artefacts.files import atomic_write
 from sas_jax.capability.store import CapabilityTable, read_table
 from sas_jax.errors import InputError
-from sas_jax.evaluation import protocol, summary
+from sas_jax.evaluation import protocol, questions, summary
 from sas_jax.evaluation.summary import Row
 from sas_jax.stages import command
 from sas_jax.view import report
@@ -47,7 +48,10 @@ def main() -> None:
     tables = {name: t for name, t in known.items() if f"teacher/{name}" in rows}
     results = _results(rows, tables)
     workspace = settings.workspace()
-    sections = [_table3(rows, results), _per_class(rows, tables, results)]
+    asked, names = _questions(), settings.label_set().classes.names
+    limits = report_limits.section(rows, results, asked, names)
+    sections = [limits, _table3(rows, results), *_asked(asked)]
+    sections.append(_per_class(rows, tables, results))
     makers = report_pictures.SECTIONS
     for maker in tqdm(makers, desc="report", unit="section"):
         section = maker()
@@ -63,7 +67,8 @@ def main() -> None:
         "percent; a point that no camera saw counts as missed.",
         sections=sections,
     )
-    text = json.dumps(_plain(results), indent=1)
+    results |= {"claims": {each.words: each.holds for each in results["claims"]}}
+    text = json.dumps(_plain({**results, "questions": asked}), indent=1)
     atomic_write(workspace.results, text.encode())
     print(_as_text(rows))
     for claim, holds in results["claims"].items():
@@ -179,8 +184,11 @@ def _table3(rows: Mapping[str, Row], results: dict) -> Section:
     )
     words = {True: "holds", False: "does not hold", None: "not measured"}
     checked = Table(
-        ["claim of the paper, on the means above", ""],
-        [[claim, words[holds]] for claim, holds in results["claims"].items()],
+        ["claim of the paper, on the means above", "mIoU", ""],
+        [
+            [c.words, "-" if c.holds is None else f"{c.gain:+.1f}", words[c.holds]]
+            for c in results["claims"]
+        ],
     )
     return Section("Zero-shot semantic segmentation", tables=[table, checked])
 
@@ -194,12 +202,17 @@ def _per_class(
         header += [f"{name}: capability", f"{name}: true IoU"]
         columns += [_on_classes(table, names), rows[f"teacher/{name}"].iou]
     for name, row in rows.items():
-        if not name.startswith("teacher/"):
+        if not name.startswith("teacher/") and _is_plain(name):
             header.append(row.label.split(": ")[-1])
             columns.append(row.iou)
+    best = max((r for n, r in rows.items() if _is_plain(n)), key=lambda r: r.miou)
+    lost = 100 - np.array(best.iou)
+    header.append("lost")
+    columns.append(lost)
+    order = np.argsort(-np.nan_to_num(lost, nan=-np.inf), kind="stable")
     cells = [
-        [name, *("-" if np.isnan(c[k]) else f"{c[k]:.0f}" for c in columns)]
-        for k, name in enumerate(names)
+        [names[k], *("-" if np.isnan(c[k]) else f"{c[k]:.0f}" for c in columns)]
+        for k in order
     ]
     correlations = [
         f"{name} {correlation:.2f}"
@@ -211,8 +224,43 @@ def _per_class(
         "correlation with the true IoU over classes: " + ", ".join(correlations) + ". "
         "What fusion depends on is which teacher is better on a class: the rank "
         f"correlation of the differences between teachers is {better:.2f}.",
+        f"Sorted by what is lost: 100 % less the IoU of {best.label}, the best of "
+        "these. Methods averaged over superpoints stand in the first table alone.",
     ]
     return Section("Classes", text=text, tables=[Table(header, cells)])
+
+
+def _is_plain(name: str) -> bool:
+    return not name.endswith(protocol.SUPERPOINTS)
+
+
+def _questions() -> dict[str, dict[str, dict[str, float]]]:
+    """Read what `evaluate.py --questions` wrote: method -> kind -> scores."""
+    place = settings.workspace().question_scores(settings.score_folder(), "").parent
+    return dict(questions.load(path) for path in sorted(place.glob("*.json")))
+
+
+def _asked(asked: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[Section]:
+    if not asked:
+        return []
+    header = ["answers by", "questions", *next(iter(asked.values()))[questions.ALL]]
+    cells = [
+        [
+            name if kind == questions.ALL else "",
+            kind,
+            *(f"{v:.0f}" if np.isfinite(v) else "-" for v in score.values()),
+        ]
+        for name, kinds in asked.items()
+        for kind, score in kinds.items()
+    ]
+    text = [
+        "There: questions whose answer is in the scene; heat AP: average precision of "
+        "the heat map; right: the best region is mostly what was asked for; missed: no "
+        "answer; IoU: of the whole answer. Absent: questions whose answer is not "
+        "there; false: those that are answered all the same. Shares in percent.",
+    ]
+    best = [row for row, cell in enumerate(cells) if cell[0]]
+    return [Section("Answers to questions", text, [Table(header, cells, best=best)])]
 
 
 def _costs(results: dict) -> Section:

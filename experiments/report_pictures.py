@@ -25,7 +25,9 @@ from sas_jax.view.scalars import read_scalars
 
 _SCENES = 3
 _QUERIES = ("something to sit on", "a place to sleep", "where to wash hands")
-_VIEW = (400, 300)
+_VIEW = (460, 345)
+# Four pictures side by side are drawn at two thirds of their size: 12 pt and more.
+_CAPTION_PX = 26
 _NUM_SUPERPOINT_COLORS = 997
 _PROPOSALS = "proposals"
 _KINDS = ("AP", "AP50", "AP25")
@@ -56,21 +58,19 @@ def _view(scene: Scene, colors: np.ndarray) -> np.ndarray:
     views = pictures.render_views(
         scene.points,
         colors,
-        normals=_normals(scene.name),
+        normals=scene.normals,
+        faces=scene.faces,
         azimuths_deg=(50.0,),
         size_wh=_VIEW,
+        spacing_m=0.06,
     )
     return views[0]
 
 
-@functools.cache
-def _normals(name: str) -> np.ndarray | None:
-    from sas_jax.superpoints.graph import vertex_normals
-
-    scene = next(s for s in _scenes() if s.name == name)
-    if scene.normals is not None or scene.faces is None:
-        return scene.normals
-    return vertex_normals(scene.points, scene.faces)
+def _sheet(images: list[np.ndarray], captions: list[str], columns: int) -> np.ndarray:
+    return pictures.contact_sheet(
+        images, columns, captions=captions, caption_px=_CAPTION_PX
+    )
 
 
 def frames() -> Section:
@@ -102,7 +102,9 @@ def predictions() -> Section | None:
     if not images:
         return None
     columns = len(images) // len(_scenes())
-    sheet = pictures.contact_sheet(images, columns, captions=captions)
+    sheet = pictures.contact_sheet(
+        images, columns, captions=captions, caption_px=_CAPTION_PX
+    )
     legend = [
         (name, report.css(color))
         for name, color in zip(labels.classes.names, labels.palette, strict=True)
@@ -135,7 +137,7 @@ def queries() -> Section | None:
         sheet = _answers(lambda scene: students.scene_features(run, scene))
         figures.append(report.picture(sheet, f"Relevancy by student {run}."))
     text = ["Red answers the question, blue does not; no class name was asked for."]
-    return Section("Questions", text=text, figures=figures) if figures else None
+    return Section("Heat maps", text=text, figures=figures) if figures else None
 
 
 def _fused_features(scene: Scene) -> Features:
@@ -159,7 +161,9 @@ def _answers(features_of: Callable[[Scene], Features]) -> np.ndarray:
                 _view(scene, pictures.heat_colors(values, low=0.2, high=high))
             )
             captions.append(f'"{text}"')
-    return pictures.contact_sheet(images, 1 + len(_QUERIES), captions=captions)
+    return pictures.contact_sheet(
+        images, 1 + len(_QUERIES), captions=captions, caption_px=_CAPTION_PX
+    )
 
 
 def superpoints() -> Section | None:
@@ -176,7 +180,9 @@ def superpoints() -> Section | None:
         captions.append(f"{scene.name}: {ids.max() + 1:,} superpoints")
     if not images:
         return None
-    sheet = pictures.contact_sheet(images, len(images), captions=captions)
+    sheet = pictures.contact_sheet(
+        images, len(images), captions=captions, caption_px=_CAPTION_PX
+    )
     caption = "Superpoints: graph segmentation of the mesh by its normals."
     return Section("Superpoints", figures=[report.picture(sheet, caption)])
 
@@ -219,6 +225,16 @@ def _quality_table(quality: dict) -> report.Table:
         caption="Quality of the pseudo masks, on noised renders with known masks. The "
         "control is refined from the attention to another render of the class.",
     )
+
+
+def to_turn() -> Section | None:
+    """Link the scenes that view.py wrote into <workspace>/report/scenes."""
+    place = settings.workspace().report.parent
+    pages = sorted((place / "scenes").glob("*.html"))
+    if not pages:
+        return None
+    links = [(page.stem, f"scenes/{page.name}") for page in pages]
+    return Section("Scenes to turn", links=links)
 
 
 def curves() -> Section | None:
@@ -268,11 +284,22 @@ def instances() -> Section | None:
         return None
     figures = []
     if images:
-        sheet = pictures.contact_sheet(images, len(images), captions=captions)
+        sheet = pictures.contact_sheet(
+            images, len(images), captions=captions, caption_px=_CAPTION_PX
+        )
         caption = "Where masks overlap, the surest one is on top; grey is in none."
         figures = [report.picture(sheet, caption)]
     tables = [Table(["masks + features that name them", *heads], cells)] if rows else []
     return Section("Instances", tables=tables, figures=figures)
 
 
-SECTIONS = (frames, predictions, queries, instances, capability, superpoints, curves)
+SECTIONS = (
+    frames,
+    to_turn,
+    predictions,
+    queries,
+    instances,
+    capability,
+    superpoints,
+    curves,
+)

@@ -6,6 +6,7 @@ import stage_flags
 from scored import found, method
 from tqdm import tqdm
 
+from sas_jax.artefacts.files import content_key
 from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.errors import InputError
 from sas_jax.evaluation import query
@@ -14,6 +15,7 @@ from sas_jax.evaluation.questions import (
     judge,
     read_questions,
     right_points,
+    save,
     table,
 )
 from sas_jax.rooms.questions import questions_path
@@ -23,7 +25,7 @@ ROOMS = "rooms"
 
 
 def evaluate(place: str, methods: list[str]) -> None:
-    """Ask every method every question on all scenes with labels; print the table.
+    """Ask every method every question on all scenes with labels; keep and print scores.
 
     Superpoints answer, where they were made, as in query.py.
 
@@ -57,5 +59,9 @@ def evaluate(place: str, methods: list[str]) -> None:
                 answer = askers[name].regions(scene.points, values, None)
                 if row := judge(question, truth, values, answer):
                     rows[name].append(row)
+    key = content_key([asked, scenes, settings.compat(), stage_flags.ANSWER.make()])
+    for name, judgements in rows.items():
+        path = settings.workspace().question_scores(settings.score_folder(), name)
+        save(path, name, judgements, key)
     print(f"\n{len(asked)} questions on {len(scans)} scenes, in percent")
     print(table(rows))

@@ -154,6 +154,11 @@ class Workspace:
         folder = self.scores_of(split) / "instances"
         return folder / f"{name.replace('/', '-')}.json"
 
+    def question_scores(self, split: str, method: str) -> pathlib.Path:
+        """File of the scores of a method's answers to questions."""
+        folder = self.scores_of(split) / "questions"
+        return folder / f"{method.replace('/', '-')}.json"
+
     def splats(self, scene: str, ending: str = ".ply") -> pathlib.Path:
         """File of a scene's Gaussians, or one that belongs to it."""
         return self.root / "splats" / f"{plain_name('a scene', scene)}{ending}"

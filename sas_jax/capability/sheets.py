@@ -16,7 +16,7 @@ VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
 
 _CELL = 96
-_MARGIN = 92
+_MARGIN, _LETTERS_PX = 170, 18
 # More are too small to look at where a page shows the sheet at its width.
 _COLUMNS = 8
 _INSIDE = np.array([255, 200, 40], np.float32)
@@ -49,9 +49,10 @@ def sheet(
     picture = Image.new(
         "RGB", (_MARGIN + len(images) * _CELL, len(rows) * _CELL), (255, 255, 255)
     )
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(11)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(_LETTERS_PX)
     for line, (title, cells) in enumerate(rows):
-        draw.text((4, line * _CELL + _CELL // 2 - 6), title, (0, 0, 0), font=font)
+        at = (4, line * _CELL + (_CELL - _LETTERS_PX) // 2)
+        draw.text(at, title, (0, 0, 0), font=font)
         for column, cell in enumerate(cells):
             small = Image.fromarray(cell).resize((_CELL - 2, _CELL - 2))
             picture.paste(small, (_MARGIN + column * _CELL, line * _CELL))

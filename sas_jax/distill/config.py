@@ -16,6 +16,7 @@ from sas_jax.models.config import StudentConfig
 Compat = Literal["paper", "official"]
 TargetLevel = Literal["superpoint", "point"]
 Schedule = Literal["linear", "poly"]
+Augmentation = Literal["full", "rigid", "aligned", "shift", "none"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ NO_AUGMENTATION = AugmentConfig(
 
 
 def named_augmentation(
-    name: Literal["full", "rigid", "aligned", "shift", "none"] = "full",
+    name: Augmentation = "full",
 ) -> AugmentConfig:
     """Return a usual choice of transforms.
 

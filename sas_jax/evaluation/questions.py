@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from sas_jax.artefacts import files
 from sas_jax.errors import InputError
 from sas_jax.evaluation.query import Region
 from sas_jax.evaluation.tables import aligned, percent
@@ -217,3 +218,39 @@ def _numbers(judgements: Sequence[Judgement]) -> list[str]:
         str(value) if isinstance(value, int) else percent(value)
         for value in scores(judgements).values()
     ]
+
+
+ALL = "all"
+SCHEMA = "sas_jax.question_scores/1"
+
+
+def save(
+    path: str | os.PathLike, name: str, judgements: Sequence[Judgement], key: str
+) -> None:
+    """Write the scores of a method, over all questions and of each kind, as JSON.
+
+    Args:
+      path: target.
+      name: of the method.
+      judgements: at least one.
+      key: of what was asked of whom.
+    """
+    kinds = dict.fromkeys(each.kind for each in judgements)
+    rows = {ALL: scores(judgements)}
+    for kind in kinds:
+        rows[kind] = scores([each for each in judgements if each.kind == kind])
+    plain = {
+        kind: {k: None if np.isnan(v) else v for k, v in row.items()}
+        for kind, row in rows.items()
+    }
+    files.write_json(path, {"name": name, "rows": plain}, key=key, schema=SCHEMA)
+
+
+def load(path: str | os.PathLike) -> tuple[str, dict[str, dict[str, float]]]:
+    """Return the name of a method and its scores by kind, as `save` wrote them."""
+    record = files.read_json(path, schema=SCHEMA)
+    rows = {
+        kind: {k: np.nan if v is None else v for k, v in row.items()}
+        for kind, row in record["rows"].items()
+    }
+    return record["name"], rows

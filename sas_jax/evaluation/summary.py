@@ -5,6 +5,7 @@ T teachers, K classes. A row is one method; students have one evaluation per see
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -129,38 +130,52 @@ def difference_correlation(
     )
 
 
-def claims(rows: Mapping[str, Row], teachers: Sequence[str]) -> dict[str, bool | None]:
-    """Check the paper's claims on the means; None where a row is missing.
+class Claim(NamedTuple):
+    """What the paper says, on the means of a table.
+
+    Attributes:
+      words: the claim.
+      holds: None where a row is missing.
+      gain: mIoU of what should be better less that of the other; NaN where missing.
+    """
+
+    words: str
+    holds: bool | None
+    gain: float
+
+
+def claims(rows: Mapping[str, Row], teachers: Sequence[str]) -> list[Claim]:
+    """Check the paper's claims on the means.
 
     Args:
       rows: by name: `teacher/<t>`, `fused/<strategy>`, `student/<variant>`.
       teachers: names of the single teachers.
     """
-
-    def at_least(a: str, b: str, *, strictly: bool = True) -> bool | None:
-        if a not in rows or b not in rows:
-            return None
-        better, worse = rows[a].miou, rows[b].miou
-        return better > worse if strictly else better >= worse
-
     best = max(
         (f"teacher/{t}" for t in teachers if f"teacher/{t}" in rows),
         key=lambda name: rows[name].miou,
         default="",
     )
-    chosen = "fused/capability"
-    return {
-        "fused features beat the best single teacher": at_least(chosen, best),
-        "capability is at least as good as adding": at_least(
-            chosen, "fused/add", strictly=False
+    chosen, plain = "fused/capability", "student/superpoint"
+    said = [
+        ("fused features beat the best single teacher", chosen, best, True),
+        ("capability is at least as good as adding", chosen, "fused/add", False),
+        (
+            "capability is at least as good as linear fusion",
+            chosen,
+            "fused/linear",
+            False,
         ),
-        "capability is at least as good as linear fusion": at_least(
-            chosen, "fused/linear", strictly=False
-        ),
-        "the student beats the fused 2-D features": at_least(
-            "student/superpoint", chosen
-        ),
-        "temporal ensembling beats superpoints alone": at_least(
-            "student/full", "student/superpoint"
-        ),
-    }
+        ("the student beats the fused 2-D features", plain, chosen, True),
+        ("temporal ensembling beats superpoints alone", "student/full", plain, True),
+    ]
+    return [_claim(rows, *each) for each in said]
+
+
+def _claim(
+    rows: Mapping[str, Row], words: str, better: str, worse: str, strictly: bool
+) -> Claim:
+    if better not in rows or worse not in rows:
+        return Claim(words, None, float("nan"))
+    gain = rows[better].miou - rows[worse].miou
+    return Claim(words, gain > 0 if strictly else gain >= 0, gain)

@@ -10,59 +10,28 @@ teacher t, S [T, K] the capabilities, F_text [K, C] the text features.
 A point that only some teachers have seen is fused among those.
 """
 
-import dataclasses
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Float, Float32, Int
 
 from sas_jax.artefacts.features import Features, rows_of_points
 from sas_jax.artefacts.space import TextFeatures, one_space
-from sas_jax.checks import in_range
 from sas_jax.errors import InputError
 from sas_jax.fusion.confidence import vote_confidence
+from sas_jax.fusion.strategies import STRATEGIES, FuseConfig, Strategy, Votes
 from sas_jax.stages import command
 
-Strategy = Literal["capability", "add", "linear", "single"]
-STRATEGIES: tuple[Strategy, ...] = ("capability", "add", "linear", "single")
+_USUAL = FuseConfig()
 _POINTS_AT_ONCE = 8192
-
-
-@dataclasses.dataclass(frozen=True)
-class FuseConfig:
-    """Choose how teachers are mixed.
-
-    Attributes:
-      strategy: "capability" is Eq. 6-8; "add" takes the mean over teachers; "linear"
-        weighs each teacher by its largest cosine to any text; "single" keeps one.
-      tau: temperature of Eq. 8. The paper does not state it; 0.05 is the authors'.
-      compat: "official" divides p by its sum over teachers before the softmax, and
-        points where the first teacher predicts `other` keep that teacher's feature.
-      other_index: class index of `other`, or None where the vocabulary has none.
-      teacher: name of the teacher that "single" keeps; None = the first.
-    """
-
-    strategy: Strategy = "capability"
-    tau: float = 0.05
-    compat: Literal["paper", "official"] = "paper"
-    other_index: int | None = None
-    teacher: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise InputError(
-                f"fuse: strategy must be one of {', '.join(STRATEGIES)}; got "
-                f"{self.strategy!r}. Check the spelling."
-            )
-        in_range("fuse", "tau", self.tau, 0, above=True)
 
 
 def fuse(
     features: Mapping[str, Features],
     capability: Float[np.ndarray, "T K"] | None,
     texts: TextFeatures | None,
-    config: FuseConfig = FuseConfig(),
+    config: FuseConfig = _USUAL,
+    strategy: Strategy | None = None,
 ) -> Features:
     """Fuse the point features of any number of teachers.
 
@@ -72,6 +41,7 @@ def fuse(
       capability: mIoU of each teacher on each class, 0..1; "capability" needs it.
       texts: text feature of each class; "capability" and "linear" need them.
       config: strategy and temperature.
+      strategy: a function of `strategies.Votes` in place of the configured one.
 
     Returns:
       Features of every point that any teacher has seen, f16, not normalised; `counts`
@@ -86,10 +56,12 @@ def fuse(
       capabilities where Eq. 7 averages, normalises them over the teachers, and treats
       `other` apart (compat="official").
     """
-    _check(features, capability, texts, config)
-    if config.strategy == "single":
+    _check(features, capability, texts, config, own=strategy is not None)
+    if config.strategy == "single" and strategy is None:
         return features[config.teacher or next(iter(features))]
+    strategy = strategy or STRATEGIES[config.strategy]
     teachers = list(features.values())
+    text_rows = None if texts is None else texts.rows.astype(np.float32)
     num_points, dim = teachers[0].num_points, teachers[0].feat.shape[1]
     index = np.unique(np.concatenate([t.point_index for t in teachers]))
     rows = np.stack([t.row[index] for t in teachers])
@@ -100,9 +72,10 @@ def fuse(
         row = rows[:, block]
         stack = np.stack([_take(t, r) for t, r in zip(teachers, row, strict=True)])
         seen, prediction = row >= 0, None
-        if texts is not None:
-            prediction = np.argmax(stack @ texts.rows.T.astype(np.float32), axis=2)
-        weights = _weights(stack, seen, prediction, capability, texts, config)
+        if text_rows is not None:
+            prediction = np.argmax(stack @ text_rows.T, axis=2)
+        votes = Votes(stack, seen, prediction, text_rows, capability, config)
+        weights = _weights(votes, strategy)
         feat[block] = np.einsum("tm,tmc->mc", weights, stack)
         if confidence is not None and prediction is not None:
             confidence[block] = vote_confidence(prediction, weights, seen)
@@ -125,6 +98,7 @@ def _check(
     capability: Float[np.ndarray, "T K"] | None,
     texts: TextFeatures | None,
     config: FuseConfig,
+    own: bool,
 ) -> None:
     levels = {f.level for f in features.values()}
     if levels - {"point"}:
@@ -151,14 +125,16 @@ def _check(
             f"{config.teacher!r}. Check the name."
         )
     spaces = {f"the features of {name}": f.space for name, f in features.items()}
-    if config.strategy != "single":
+    weighs = capability is not None if own else config.strategy == "capability"
+    compares = texts is not None if own else config.strategy in ("capability", "linear")
+    if own or config.strategy != "single":
         space = one_space("fuse", spaces)
-    if config.strategy in ("capability", "linear"):
+    if weighs or compares:
         rows = None if texts is None else texts.rows
         _check_table("text features", rows, (None, space.dim))
         assert texts is not None  # without them there is no table
         one_space("fuse", {**spaces, "the texts": texts.space})
-    if config.strategy == "capability":
+    if weighs:
         assert texts is not None  # checked above
         _check_table("capability", capability, (len(features), len(texts.rows)))
 
@@ -188,67 +164,20 @@ def _take(features: Features, row: Int[np.ndarray, " M"]) -> Float32[np.ndarray,
     return taken
 
 
-def _weights(
-    stack: Float32[np.ndarray, "T M C"],
-    seen: Bool[np.ndarray, "T M"],
-    prediction: Int[np.ndarray, "T M"] | None,
-    capability: Float[np.ndarray, "T K"] | None,
-    texts: TextFeatures | None,
-    config: FuseConfig,
-) -> Float32[np.ndarray, "T M"]:
+def _weights(votes: Votes, strategy: Strategy) -> Float32[np.ndarray, "T M"]:
     """Return each teacher's weight per point: 0 where unseen, 1 in sum."""
-    if config.strategy == "add":
-        weights = seen.astype(np.float32)
-    elif config.strategy == "linear":
-        assert texts is not None  # this and the following by `_check`
-        weights = _similarity(stack, texts.rows) * seen
-        # No teacher resembles any text: there is nothing to prefer one by.
-        weights = np.where(weights.sum(axis=0) > 0, weights, seen)
-    else:
-        assert prediction is not None and capability is not None
-        weights = capability_weights(prediction, seen, capability, config)
+    weights = np.asarray(strategy(votes))
+    if weights.shape != votes.seen.shape:
+        raise InputError(
+            f"fuse: a strategy must return weights {list(votes.seen.shape)}, one for "
+            f"each teacher and point, got {list(weights.shape)}. Mend the function."
+        )
+    weights = weights * votes.seen
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise InputError(
+            "fuse: a strategy must return finite weights >= 0, got others. Mend the "
+            "function."
+        )
+    # Where nobody counts there is nothing to prefer one by.
+    weights = np.where(weights.sum(axis=0) > 0, weights, votes.seen)
     return (weights / weights.sum(axis=0)).astype(np.float32)
-
-
-def _similarity(
-    stack: Float32[np.ndarray, "T M C"], text_features: Float[np.ndarray, "K C"]
-) -> Float32[np.ndarray, "T M"]:
-    """Return the largest cosine of each feature to any text, at least 0."""
-    norm = np.maximum(np.linalg.norm(stack, axis=2), 1e-12)
-    logits = stack @ text_features.T.astype(np.float32)
-    return np.maximum(logits.max(axis=2) / norm, 0)
-
-
-def capability_weights(
-    prediction: Int[np.ndarray, "T M"],
-    seen: Bool[np.ndarray, "T M"],
-    capability: Float[np.ndarray, "T K"],
-    config: FuseConfig,
-) -> Float[np.ndarray, "T M"]:
-    """Return the weights of Eq. 7 and 8 from each teacher's predicted class.
-
-    Args:
-      prediction: class index per teacher and point; anything valid where unseen.
-      seen: which teachers have the point; at least one does.
-      capability: mIoU of each teacher on each class.
-      config: temperature and compat.
-
-    Returns:
-      f64, 0 where unseen, summing to 1 over teachers.
-    """
-    # scores[t, u, m] = S_t[pred_u], of interest where u has seen the point.
-    scores = capability.astype(np.float64)[:, prediction]
-    weight = (scores * seen[None]).sum(axis=1)
-    if config.compat == "official":
-        total = (weight * seen).sum(axis=0)
-        weight = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
-    else:
-        weight /= seen.sum(axis=0)
-    weight = np.where(seen, weight / config.tau, -np.inf)
-    weight = np.exp(weight - weight.max(axis=0))
-    weight /= weight.sum(axis=0)
-    if config.compat == "official" and config.other_index is not None:
-        keeps_first = seen[0] & (prediction[0] == config.other_index)
-        weight[:, keeps_first] = 0
-        weight[0, keeps_first] = 1
-    return weight

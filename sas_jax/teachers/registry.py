@@ -6,6 +6,7 @@ torch.
 
 import dataclasses
 import importlib.util
+import os
 import pathlib
 import re
 from collections.abc import Sequence
@@ -99,6 +100,44 @@ ENTRIES: dict[str, Entry] = {
     ),
 }
 """What `--teachers` and `--captioner` take -> what it is and where."""
+
+OWN = "SAS_JAX_TEACHERS"
+"""Environment variable of more lines, `name=contract:module:function`, with spaces."""
+
+
+def add(name: str, contract: str, loader: str) -> None:
+    """Add a line to the table, for this process and those that it starts.
+
+    Args:
+      name: as the model's `spec` says.
+      contract: dense, mask or heat.
+      loader: `module:function`.
+
+    Raises:
+      InputError: for another contract or loader, and for a name of the package.
+    """
+    lines = os.environ.get(OWN, "").split()
+    others = [line for line in lines if not line.startswith(f"{name}=")]
+    if name in ENTRIES and len(others) == len(lines):
+        raise InputError(
+            f"registry: a name that is free is required, got {name}. Choose another."
+        )
+    line = f"{name}={contract}:{loader}"
+    ENTRIES[name] = _own(line)[1]
+    os.environ[OWN] = " ".join([*others, line])
+
+
+def _own(line: str) -> tuple[str, Entry]:
+    said = re.fullmatch(r"([\w.-]+)=(dense|mask|heat):([\w.]+:\w+)", line)
+    if not said:
+        raise InputError(
+            "registry: a teacher of one's own must be <name>=<dense, mask or heat>:"
+            f"<module>:<function>, got {line}. Correct it ({OWN})."
+        )
+    return said[1], Entry(said[2], said[3], needs=())
+
+
+ENTRIES |= dict(map(_own, os.environ.get(OWN, "").split()))
 
 
 def names(*contracts: str) -> list[str]:

@@ -24,6 +24,10 @@ _AGREE = 0.9
 # Smaller scans are of objects, which are looked at, not into.
 _OBJECT_M = 1.5
 _SAMPLE, _DIRECTIONS = 4000, 400
+# Cosine of directions that are about that of a normal: 25 degrees.
+_ABOUT = 0.9
+_ROWS_AT_ONCE = 1 << 15
+_CELL_M, _DENSE = 0.08, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +72,8 @@ def cutaway(
         normals = (
             estimate_normals(points) if faces is None else vertex_normals(points, faces)
         )
+    if faces is None:
+        normals = _smoothed(points, normals)
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     normals = (normals / np.maximum(length, 1e-6)).astype(np.float32)
     nothing = np.zeros_like(normals)
@@ -82,6 +88,27 @@ def cutaway(
     return Cutaway(normals * (1 if inwards >= 0.5 else -1), outward, sided)
 
 
+def _smoothed(
+    points: Float32[np.ndarray, "P 3"], normals: Float32[np.ndarray, "P 3"]
+) -> Float32[np.ndarray, "P 3"]:
+    """Return normals of cells where these hold many points, on the side of the given.
+
+    Neighbours in a dense cloud are as near as its noise is large.
+    """
+    _, cell = np.unique(np.floor(points / _CELL_M), axis=0, return_inverse=True)
+    count = np.bincount(cell)
+    if len(points) < _DENSE * len(count):
+        return normals
+
+    def mean(rows: Float32[np.ndarray, "P 3"]) -> Float32[np.ndarray, "n 3"]:
+        sums = [np.bincount(cell, column) for column in rows.T]
+        return (np.stack(sums, axis=1) / count[:, None]).astype(np.float32)
+
+    smooth = estimate_normals(mean(points))
+    turned = np.einsum("ni,ni->n", smooth, mean(normals)) < 0
+    return np.where(turned[:, None], -smooth, smooth)[cell]
+
+
 def _outer_side(
     points: Float32[np.ndarray, "P 3"],
     normals: Float32[np.ndarray, "P 3"],
@@ -94,16 +121,18 @@ def _outer_side(
     low, high = np.percentile(heights, [100 * _BEYOND, 100 * (1 - _BEYOND)], axis=0)
     thick = min(_THICK * diagonal_m, _THICK_M)
     side = np.zeros(len(points), np.float32)
-    for first in range(0, len(points), 1 << 16):
-        rows = slice(first, first + (1 << 16))
-        nearest = np.argmax(np.abs(normals[rows] @ directions.T), axis=1)
-        facing = np.einsum("pi,pi->p", normals[rows], directions[nearest])
-        height = np.einsum("pi,pi->p", points[rows], directions[nearest])
-        above = height > high[nearest] - thick
-        below = height < low[nearest] + thick
+    for first in range(0, len(points), _ROWS_AT_ONCE):
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        # Depth images are noisy, and so is the normal of a wall that is made of them:
+        # it is outermost in one of the directions about its normal.
+        facing = normals[rows] @ directions.T
+        facing = np.where(np.abs(facing) > _ABOUT, np.sign(facing), 0)
+        height = points[rows] @ directions.T
+        above = np.where(height > high - thick, facing, 0)
+        below = np.where(height < low + thick, -facing, 0)
         # Of a sheet, both would hold: it is looked at from either side.
-        out = above.astype(np.float32) - below.astype(np.float32)
-        side[rows] = out * np.sign(facing)
+        most = np.maximum(above.max(axis=1), below.max(axis=1))
+        side[rows] = most + np.minimum(above.min(axis=1), below.min(axis=1))
     return side
 
 

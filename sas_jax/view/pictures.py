@@ -182,20 +182,21 @@ def contact_sheet(
     columns: int,
     *,
     captions: Sequence[str] | None = None,
+    caption_px: int = 18,
     gap: int = 4,
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Arrange equally large pictures in rows, each with an optional caption below."""
     if not images:
         return np.full((1, 1, 3), 255, np.uint8)
     height, width = images[0].shape[:2]
-    text = 16 if captions else 0
+    text = round(1.4 * caption_px) if captions else 0
     rows = -(-len(images) // columns)
     sheet = Image.new(
         "RGB",
         (columns * (width + gap) - gap, rows * (height + text + gap) - gap),
         BACKGROUND,
     )
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(caption_px)
     for index, image in enumerate(images):
         x = index % columns * (width + gap)
         y = index // columns * (height + text + gap)

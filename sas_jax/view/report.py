@@ -15,6 +15,7 @@ from PIL import Image
 
 from sas_jax.artefacts.files import atomic_write
 
+_FONT_PT = 13
 _TEMPLATE = pathlib.Path(__file__).with_name("report.html")
 
 
@@ -38,13 +39,25 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A titled part of the page; `keys` are (name, CSS colour) of a legend."""
+    """A titled part of the page.
+
+    Attributes:
+      title: also its entry in the table of contents.
+      text: paragraphs.
+      tables: below them.
+      figures: below these.
+      keys: (name, CSS colour) of a legend.
+      items: of a list, before the tables.
+      links: (words, address relative to the page).
+    """
 
     title: str
     text: Sequence[str] = ()
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
     keys: Sequence[tuple[str, str]] = ()
+    items: Sequence[str] = ()
+    links: Sequence[tuple[str, str]] = ()
 
 
 def picture(image: UInt8[np.ndarray, "H W 3"], caption: str) -> Figure:
@@ -69,18 +82,21 @@ def lines(
     xlabel: str,
     ylabel: str,
     title: str = "",
-    size: tuple[float, float] = (7.5, 3.2),
+    size: tuple[float, float] = (9.0, 4.2),
 ) -> matplotlib.figure.Figure:
     """Draw named (x, y) curves on one pair of axes."""
     figure = matplotlib.figure.Figure(figsize=size)
     axes = figure.subplots()
     for name, (x, y) in series.items():
-        axes.plot(x, y, label=name, linewidth=1.4)
-    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+        axes.plot(x, y, label=name, linewidth=1.8)
+    axes.set_xlabel(xlabel, fontsize=_FONT_PT)
+    axes.set_ylabel(ylabel, fontsize=_FONT_PT)
+    axes.set_title(title, fontsize=_FONT_PT)
+    axes.tick_params(labelsize=_FONT_PT)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     if len(series) > 1:
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, fontsize=_FONT_PT)
     return figure
 
 

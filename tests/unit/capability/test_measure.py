@@ -354,7 +354,7 @@ def test_sheets_show_every_row(tmp_path):
     paths = stage.write_sheets(tmp_path, VOCABULARY, teachers, config)
     assert [path.stem for path in paths] == [*WORDS[:3], "other_furniture"]
     with Image.open(paths[0]) as sheet:
-        assert sheet.size == (92 + 3 * 96, 6 * 96)
+        assert sheet.size == (170 + 3 * 96, 6 * 96)
 
 
 def test_sheets_are_of_what_this_run_measures(tmp_path):

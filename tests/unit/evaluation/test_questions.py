@@ -136,3 +136,18 @@ def test_the_table_has_a_line_for_each_method_and_kind():
         "answers", "fused", "paraphrase", "absent", "student",
     ]  # fmt: skip
     assert lines[3].split()[1:] == ["0", "-", "-", "-", "-", "2", "50.0"]
+
+
+def test_scores_are_kept(tmp_path):
+    from sas_jax.evaluation import questions
+
+    answered = [
+        questions.Judgement("name", True, True, 0.5, True, 0.4, 0.9),
+        questions.Judgement("absent", False, True, np.nan, False, 0.0, 0.3),
+    ]
+    questions.save(tmp_path / "a.json", "fused/add", answered, "k")
+    name, rows = questions.load(tmp_path / "a.json")
+    assert name == "fused/add" and list(rows) == [questions.ALL, "name", "absent"]
+    for kind, kept in rows.items():
+        chosen = [a for a in answered if kind in (questions.ALL, a.kind)]
+        assert kept == pytest.approx(questions.scores(chosen), nan_ok=True)

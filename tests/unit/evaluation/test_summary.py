@@ -58,13 +58,10 @@ def test_claims_name_what_does_not_hold_and_what_is_missing():
             "student/superpoint": 60.0,
         }.items()
     }
-    assert list(summary.claims(rows, ["a", "b"]).values()) == [
-        True,
-        False,
-        None,
-        True,
-        None,
-    ]
+    claims = summary.claims(rows, ["a", "b"])
+    assert [claim.holds for claim in claims] == [True, False, None, True, None]
+    gains = [claim.gain for claim in claims]
+    np.testing.assert_allclose(gains, [5, -1, np.nan, 5, np.nan])
 
 
 def test_rows_of_different_scenes_make_no_table():

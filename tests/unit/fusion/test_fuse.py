@@ -7,7 +7,8 @@ from text_spaces import point_features, space, texts
 
 from sas_jax.errors import InputError
 from sas_jax.fusion import fuse as fuse_module
-from sas_jax.fusion.fuse import STRATEGIES, FuseConfig, fuse
+from sas_jax.fusion.fuse import FuseConfig, fuse
+from sas_jax.fusion.strategies import STRATEGIES
 
 K, C, P = 5, 8, 60
 NAMES = ("a", "b", "c")
@@ -260,3 +261,47 @@ def test_means_of_superpoints_are_not_fused_as_points():
     coarse = dataclasses.replace(features["a"], level="superpoint")
     with pytest.raises(InputError, match=r"features of points.*superpoints"):
         fuse({**features, "a": coarse}, capability, texts(text))
+
+
+def test_a_strategy_of_ones_own_weighs():
+    features, capability, text = make_case(12)
+    seen = np.stack([f.row >= 0 for f in features.values()])
+
+    def surest(votes):
+        """Trust the teacher that is best at what it says itself."""
+        own = np.take_along_axis(votes.capability, votes.prediction, axis=1)
+        own = np.where(votes.seen, own, -1)
+        return own == own.max(axis=0)
+
+    result = fuse(features, capability, texts(text), strategy=surest).dense()
+    dense = np.stack([f.dense() for f in features.values()])
+    says = np.argmax(dense @ text.T, axis=2)
+    for point in np.flatnonzero(seen.any(axis=0)):
+        able = [
+            capability[t, says[t, point]] if seen[t, point] else -1
+            for t in range(len(dense))
+        ]
+        np.testing.assert_array_equal(result[point], dense[np.argmax(able), point])
+
+
+def test_a_strategy_of_ones_own_may_know_no_class():
+    features, _, _ = make_case(13)
+    equal = fuse(features, None, None, strategy=lambda votes: 3 * votes.seen)
+    added = fuse(features, None, None, FuseConfig("add"))
+    np.testing.assert_array_equal(equal.feat, added.feat)
+    nobody = fuse(features, None, None, strategy=lambda votes: 0 * votes.seen)
+    np.testing.assert_array_equal(nobody.feat, added.feat)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        (lambda votes: votes.seen[0], "one for each teacher and point"),
+        (lambda votes: -1.0 * votes.seen, "finite weights >= 0"),
+        (lambda votes: np.nan * votes.seen, "finite weights >= 0"),
+    ],
+)
+def test_weights_that_are_none_are_refused(strategy, message):
+    features, _, _ = make_case(14)
+    with pytest.raises(InputError, match=message):
+        fuse(features, None, None, strategy=strategy)

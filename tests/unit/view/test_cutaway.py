@@ -88,3 +88,14 @@ def test_a_narrow_lens_is_a_parallel_projection():
         pixel = intrinsics[0, 0] * local[:, 0] / local[:, 2]
         lengths.append(pixel[1] - pixel[0])
     assert lengths[0] == pytest.approx(lengths[1], rel=0.02)
+
+
+def test_a_dense_cloud_of_noisy_depth_is_opened():
+    points, normals, colors = room()
+    rng = np.random.default_rng(2)
+    rows = np.tile(np.arange(len(points)), 6)
+    noisy = points[rows] + rng.normal(0, 0.02, (len(rows), 3)).astype(np.float32)
+    tilted = normals[rows] + rng.normal(0, 0.6, (len(rows), 3)).astype(np.float32)
+    for given in (tilted, None):
+        red, _ = drawn(noisy, given, colors[rows])
+        assert min(red) > 2000
