@@ -51,6 +51,8 @@ _NO_CLASS = -1
 _NO_COLOR = (90, 90, 90)
 _SUFFIXES = (".ply", *las_write.SUFFIXES)
 
+sources.set_defaults()
+
 
 def main() -> None:
     """Name and write the classes of one scan."""

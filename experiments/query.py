@@ -51,6 +51,8 @@ _REGIONS = flags.DEFINE_integer(
 )
 flags.adopt_module_key_flags(sources)
 
+sources.set_defaults()
+
 
 def main() -> None:
     """Answer every --text on one scene."""

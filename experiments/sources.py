@@ -60,13 +60,18 @@ _ANSWERS = flags.DEFINE_enum(
     "segment_instances.py does.",
 )
 
-# A flagfile says otherwise. The teachers are those that come with the package (but see
-# `_choose`), and the list of classes is that on which their capability was measured.
-flags.set_default(stage_flags.WORKSPACE, "runs/query")
-flags.set_default(stage_flags.TEACHERS, ["rooms-dense", "rooms-mask"])
-flags.set_default(stage_flags.VOCABULARY, "scannet20")
-
 _PHOTOGRAPHS = "imagenet"
+
+
+def set_defaults() -> None:
+    """Let a script ask without a flagfile; one says otherwise.
+
+    The teachers are those that come with the package (but see `_choose`), and the list
+    of classes is that on which their capability was measured.
+    """
+    flags.set_default(stage_flags.WORKSPACE, "runs/query")
+    flags.set_default(stage_flags.TEACHERS, ["rooms-dense", "rooms-mask"])
+    flags.set_default(stage_flags.VOCABULARY, "scannet20")
 
 
 @dataclasses.dataclass(frozen=True)

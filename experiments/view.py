@@ -67,6 +67,8 @@ _FRAMES = flags.DEFINE_integer("draw_frames", 24, "Photographs, at most.", 0)
 _PHOTOGRAPH_W = 192
 _CEILING = 0.08, 0.06  # of the height, and of the points that a ceiling has
 
+sources.set_defaults()
+
 
 def main() -> None:
     """Serve the page, or write one."""
