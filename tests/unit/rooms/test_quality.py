@@ -102,7 +102,7 @@ def test_judging_is_done_once_and_leaves_pictures(tmp_path, monkeypatch):
     assert first == again and first["coarse_iou"] == 1
     assert made == [typical]
     with Image.open(tmp_path / "quality" / "chair.png") as sheet:
-        assert sheet.size == (92 + 3 * 96, 5 * 96)
+        assert sheet.size == (170 + 3 * 96, 5 * 96)
     other = QualityConfig(seed=1)
     RenderJudge(typical, other).judge(tmp_path, recipe(synthesizer))
     assert len(made) == 2
