@@ -59,9 +59,11 @@ def evaluate(place: str, methods: list[str]) -> None:
                 answer = askers[name].regions(scene.points, values, None)
                 if row := judge(question, truth, values, answer):
                     rows[name].append(row)
-    key = content_key([asked, scenes, settings.compat(), stage_flags.ANSWER.make()])
-    for name, judgements in rows.items():
-        path = settings.workspace().question_scores(settings.score_folder(), name)
-        save(path, name, judgements, key)
+    if not stage_flags.SCENES.value:
+        how = [asked, scenes, stage_flags.ANSWER.make(), stage_flags.ANSWER_BY.value]
+        for name, judgements in rows.items():
+            path = settings.workspace().question_scores(settings.score_folder(), name)
+            key = content_key([*how, by[name].state(loaded=True)])
+            save(path, name, judgements, key)
     print(f"\n{len(asked)} questions on {len(scans)} scenes, in percent")
     print(table(rows))

@@ -57,6 +57,14 @@ def test_what_is_not_there_is_counted(root, data, by):
     assert row.split() == ["fused/capability", "0", "-", "-", "-", "-", "2", "0.0"]
 
 
+@pytest.mark.parametrize("some", [[], [f"--scenes={NAME}"]])
+def test_scores_of_chosen_scenes_alone_are_not_kept(root, data, some):
+    done = ask(root, data, "a bicycle,absent,\n", *some)
+    assert done.returncode == 0, done.stderr
+    kept = list((data / "run" / "eval").rglob("questions/*.json"))
+    assert bool(kept) == (not some)
+
+
 def test_a_class_that_the_label_set_lacks_is_named(root, data):
     done = ask(root, data, "a horse,name,horse\n")
     assert done.returncode == 1
