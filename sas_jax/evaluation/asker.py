@@ -13,7 +13,7 @@ from sas_jax.evaluation.answers import AnswerConfig, Listeners, likely, listener
 from sas_jax.evaluation.asked import Question, named
 from sas_jax.evaluation.contrast import margins
 from sas_jax.evaluation.evidence import AnswerFit, Words, everyday, fit_of
-from sas_jax.text import words
+from sas_jax.text.words import Reading, doubts
 
 Encode = Callable[[list[str]], TextFeatures]
 """Texts to their vectors."""
@@ -81,7 +81,7 @@ class Asker:
             return answering.beliefs(asked, self.words, self.fit)
         return answering.relevancy(asked, self.words.anything)
 
-    def warn(self, read: Mapping[str, words.Reading]) -> None:
+    def warn(self, read: Mapping[str, Reading]) -> None:
         """Say which texts the tower may not understand.
 
         Args:
@@ -92,7 +92,7 @@ class Asker:
             rows = self.encode([*read]).rows
             cosines = (rows @ self.words.names.rows.T).max(axis=1)
             near = dict(zip(read, cosines.tolist(), strict=True))
-        for line in words.doubts(read, near, self.space.name):
+        for line in doubts(read, near, self.space.name):
             logging.warning("%s", line)
 
     def scores(self, question: Question) -> str:
