@@ -72,5 +72,6 @@ def run(folder, names, crew):
 
 if __name__ == "__main__":  # a driver of its own: folder, workers, Ray's address, names
     folder, workers, ray, *names = sys.argv[1:]
-    made = run(folder, names, Crew(int(workers), 2, ray or None))
-    print(sum(count for _, count, _ in made), flush=True)
+    found = run(folder, names, Crew(int(workers), 2, ray or None))
+    finished = {name for name, _, busy in found if not busy}
+    print(sum(made for _, made, _ in found), len(finished), flush=True)
