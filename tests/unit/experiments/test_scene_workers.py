@@ -38,7 +38,7 @@ def run(root, folder, script, *extra):
         env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -94,6 +94,7 @@ def test_workers_cut_what_one_process_does(root, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_workers_measure_what_one_process_does(root, tmp_path):
     for workspace, workers in ("a", "--threads=1"), ("b", "--workers=2"):
         extra = (*QUICK, workers, f"--workspace={workspace}")
