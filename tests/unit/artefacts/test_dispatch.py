@@ -153,11 +153,12 @@ def test_a_scene_that_kills_every_worker_is_named(tmp_path):
 
 
 def test_a_full_disk_is_told_and_what_is_finished_stays(tmp_path, crew):
-    hold(tmp_path, "1")
+    hold(tmp_path, "full", "1")
     names = ["full", "1", "2", "3"]
     running = in_background(tmp_path, names, crew)
     with held(tmp_path, "1", running):
-        while "full" not in names_made(tmp_path):
+        held(tmp_path, "full", running).close()
+        while any("full" in name for name in os.listdir(tmp_path / ".claims")):
             time.sleep(0.01)
     with pytest.raises(InputError, match=r"full\.safetensors.*No space left") as told:
         running.result(timeout=100)
