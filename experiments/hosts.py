@@ -32,7 +32,7 @@ AUTO = "auto"
 HEARTBEAT_S = 60
 """A process that is not heard of for so long counts as gone."""
 
-_LEAVE_S = 30  # so long one that ends waits for the others to end too
+_LEAVE_S = 10  # so long one that ends waits for the others to end too
 # What runtimes say where another process is gone.
 _GONE = re.compile(
     "gloo|nccl|coordination|heartbeat|barrier|socket closed|connection (reset|closed)"

@@ -127,8 +127,7 @@ def train(
         check_memory(config, setup.policy.bucket(0), setup.devices)
         # Runs that share the first stage branch off at its end.
         keep = (setup.schedule.first_self_step,)
-        kept = Checkpoints(folder / CHECKPOINTS, setup.run, keep)
-        with contextlib.closing(kept) as checkpoints:
+        with Checkpoints(folder / CHECKPOINTS, setup.run, keep) as checkpoints:
             started = start(setup, checkpoints, init_from, branch_from)
             running = _running(folder, started, checkpoints, lock)
             with contextlib.closing(running.progress):
