@@ -81,7 +81,7 @@ def main() -> None:
             load = os.getloadavg()[0]
             row = weak(points, processes, devices)
             one = one or row["step_s"]
-            shared = max(1, processes * devices / os.cpu_count())
+            shared = max(1, processes * devices / measure.threads())
             percent = round(100 * one * shared / row["step_s"])
             measure.append(
                 "scaling", {"what": "weak", **row, "percent": percent, **machine(load)}
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def machine(load: float) -> dict:
-    return {"processors": os.cpu_count(), "load_average": round(load, 2)}
+    return {"load_average": round(load, 2)}
 
 
 def config(batch_size: int, voxel_size_m: float) -> TrainConfig:
