@@ -64,9 +64,13 @@ class MyTeacher:
     def __init__(self):
         self.net = ...  # 20 scores for each pixel, say
         self.tower = load_torch_minilm()
-        self.texts = torch.tensor(self.tower.encode(prompts(vocabulary("scannet20").names)))
+        self.texts = torch.tensor(
+            self.tower.encode(prompts(vocabulary("scannet20").names))
+        )
         space, weights = self.tower.space, "a hash of the weights"
-        self.spec = TeacherSpec("mine", "dense", space, space.dim, weights, {"scale": 255})
+        self.spec = TeacherSpec(
+            "mine", "dense", space, space.dim, weights, {"scale": 255}
+        )
 
     @torch.no_grad()
     def features(self, images):  # uint8 [H, W, 3] each -> float16 [h, w, C] each
