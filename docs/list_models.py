@@ -44,6 +44,68 @@ pipeline. `--diffusion_weights=random:0` and `--sam_weights=random:0` are the sa
 
 **What a model was trained on** matters: a teacher that has seen a benchmark's labels in 2-D is no zero-shot teacher for it. It stands
 in each section.
+
+## A teacher of your own
+
+Any PyTorch model that says something of pixels. It lies in a file of yours, in a folder on `PYTHONPATH`; nothing of this package is edited:
+
+```python
+# my_teacher.py
+import numpy as np
+import torch
+
+from sas_jax.classes import vocabulary
+from sas_jax.teachers.contracts import TeacherSpec
+from sas_jax.teachers.text import load_torch_minilm
+from sas_jax.text.prompts import prompts
+
+
+class MyTeacher:
+    def __init__(self):
+        self.net = ...  # 20 scores for each pixel, say
+        self.tower = load_torch_minilm()
+        self.texts = torch.tensor(
+            self.tower.encode(prompts(vocabulary("scannet20").names))
+        )
+        space, weights = self.tower.space, "a hash of the weights"
+        self.spec = TeacherSpec(
+            "mine", "dense", space, space.dim, weights, {"scale": 255}
+        )
+
+    @torch.no_grad()
+    def features(self, images):  # uint8 [H, W, 3] each -> float16 [h, w, C] each
+        found = []
+        for image in images:
+            x = torch.tensor(image).permute(2, 0, 1)[None] / 255
+            shares = self.net(x)[0].softmax(dim=0).permute(1, 2, 0)
+            found.append((shares @ self.texts).half().numpy())
+        return found
+
+    def encode_text(self, texts):  # float32 [n, C], unit rows
+        return self.tower.encode(texts)
+
+    def to(self, device):
+        return self
+
+    def close(self): ...
+
+
+def load(options):
+    return MyTeacher().to(options.device)
+```
+
+```sh
+export PYTHONPATH=$PWD SAS_JAX_TEACHERS=mine=dense:my_teacher:load
+python -m sas_jax.teachers      # lists it
+python experiments/query.py --flagfile=rooms.flags --scene=room0009_00 --source=fused \\
+    --teachers=rooms-dense,rooms-mask,mine --text="something to sit on"
+```
+
+The question has its capability measured on the painted images, its features made and fused with the others'; `measure_capability.py` shows the table, and
+`pipeline.py --teachers=rooms-dense,rooms-mask,mine` does all the rest. A model without names needs none: features in a text space are all that is asked for.
+`spec` goes into the keys of files: what changes the features must stand in it. A mask teacher has `segment` in place of `features`, one that takes prompts `heat`
+(`sas_jax/teachers/contracts.py`). What such a teacher raises or returns amiss is told in one line that names it. Step by step, with a network
+that is trained on the way: [the notebook](../notebooks/own_teacher.ipynb); for what joins the package: [CONTRIBUTING.md](../CONTRIBUTING.md).
 """
 
 TITLES = {

@@ -13,7 +13,6 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import asking
 import numpy as np
 import scene_parts
 import stage_flags
@@ -22,6 +21,8 @@ from PIL import Image
 from sources import Source
 
 from sas_jax.artefacts.files import atomic_path, atomic_write
+from sas_jax.evaluation.asked import Question
+from sas_jax.evaluation.asker import Asker
 from sas_jax.evaluation.query import Region
 from sas_jax.lifting.project import camera_points
 from sas_jax.lifting.sightings import Sightings, pixels, sightings
@@ -56,12 +57,12 @@ class Writer:
     """
 
     source: Source
-    asker: asking.Asker
+    asker: Asker
     folder: pathlib.Path
     most: int
 
     def write(
-        self, question: asking.Question, values: np.ndarray, found: Sequence[Region]
+        self, question: Question, values: np.ndarray, found: Sequence[Region]
     ) -> pathlib.Path:
         """Write one answer; files of an older one to the same question are replaced.
 
@@ -105,11 +106,11 @@ class Writer:
         scene = self.source.scene
         return cutaway(scene.points, scene.normals, scene.faces)
 
-    def _scale(self, question: asking.Question, values: np.ndarray) -> tuple:
+    def _scale(self, question: Question, values: np.ndarray) -> tuple:
         low, high = self.asker.scale(question)
         return low, max(high, float(np.nanmax(values, initial=high)))
 
-    def _printed(self, question: asking.Question, values: np.ndarray) -> np.ndarray:
+    def _printed(self, question: Question, values: np.ndarray) -> np.ndarray:
         """Return heat on paper, [P, 3] u8: darker where the scan itself is."""
         low, high = self._scale(question, values)
         known = np.nan_to_num(values, nan=low)
@@ -119,7 +120,7 @@ class Writer:
             colors = (colors * (_DARKEST + (1 - _DARKEST) * light)).astype(np.uint8)
         return colors
 
-    def _heat(self, question: asking.Question, values: np.ndarray) -> np.ndarray:
+    def _heat(self, question: Question, values: np.ndarray) -> np.ndarray:
         low, high = self._scale(question, values)
         colors = heat_colors(np.nan_to_num(values, nan=low), low=low, high=high)
         colors[np.isnan(values)] = _UNSEEN
@@ -149,7 +150,7 @@ class Writer:
 
     def _note(
         self,
-        question: asking.Question,
+        question: Question,
         found: Sequence[Region],
         looks: Sightings | None,
     ) -> bytes:
@@ -182,7 +183,7 @@ class Writer:
 
     def _sheet(
         self,
-        question: asking.Question,
+        question: Question,
         values: np.ndarray,
         shown: Sequence[Region],
         looks: Sightings | None,

@@ -31,6 +31,7 @@ from sas_jax.capability.store import table_path
 from sas_jax.classes import vocabulary
 from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import WorkspaceBusy
+from sas_jax.registry import check_name
 from sas_jax.teachers import registry
 from sas_jax.weights.find import found_files
 
@@ -110,10 +111,15 @@ class _Asked:
 
 
 def hindrance() -> str | None:
-    """Return why the teachers cannot run here, None where they can."""
-    teachers, known = stage_flags.TEACHERS.value, registry.names("dense", "mask")
-    if unknown := [name for name in teachers if name not in known]:
-        return f"there is no teacher {' and no '.join(unknown)}"
+    """Return why the teachers cannot run here, None where they can.
+
+    Raises:
+      InputError: for a name that is none of a teacher.
+    """
+    teachers = stage_flags.TEACHERS.value
+    for name in teachers:
+        known = registry.names("dense", "mask", "heat")
+        check_name(name, known, "a teacher", "--teachers")
     rows = [registry.entry(name) for name in teachers]
     absent = sorted({need for row in rows for need in registry.missing_needs(row)})
     if absent:

@@ -6,9 +6,11 @@ Anything else is a fault of this project: its traceback is shown and kept in a l
 """
 
 import contextlib
+import logging
 import os
 import pathlib
 import platform
+import re
 import sys
 import tempfile
 import time
@@ -16,9 +18,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import absl.logging
 import flag_help
 import stage_flags
-from absl import app, flags, logging
+from absl import app, flags
 from flagfiles import expanded
 
 import sas_jax
@@ -40,9 +43,10 @@ def run(main: Callable[[], None]) -> None:
 
     def guarded(argv: Sequence[str]) -> None:
         if len(argv) > 1:
-            raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+            sys.exit(f"error: {_not_flags(' '.join(argv[1:]))}")
         try:
             main()
+            sys.stdout.flush()
         except InputError as error:
             end_bars()
             if debugging():
@@ -53,6 +57,8 @@ def run(main: Callable[[], None]) -> None:
             if debugging():
                 traceback.print_exc()
             sys.exit(f"error: {_too_large(error)}")
+        except BrokenPipeError:
+            _nobody_reads()
         except OSError as error:
             end_bars()
             if error.filename is None or debugging():
@@ -68,20 +74,58 @@ def run(main: Callable[[], None]) -> None:
     # What a terminal cannot show must not cost the work that is printed about.
     with contextlib.suppress(AttributeError):  # a stream of a test or a notebook
         sys.stdout.reconfigure(errors="backslashreplace")
-    logging.set_verbosity(logging.WARNING)
+    absl.logging.set_verbosity(absl.logging.WARNING)
+    _tell_once()
     app.run(guarded, flags_parser=_parsed)
+
+
+def _tell_once() -> None:
+    """Show warnings as errors are shown, and no words twice: a scan may open often."""
+    told = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        count = len(told)
+        told.add(record.getMessage())
+        return len(told) > count
+
+    logging.addLevelName(logging.WARNING, "warning")
+    handler = absl.logging.get_absl_handler()
+    handler.addFilter(is_new)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
 
 
 def _parsed(argv: Sequence[str]) -> list[str]:
     """Parse flags, those of flagfiles too; or say what there is, and end."""
     if (said := flag_help.asked(argv[1:])) is not None:
-        print(said)
+        try:
+            print(said, flush=True)
+        except BrokenPipeError:
+            _nobody_reads()
         sys.exit(0)
     try:
-        arguments = expanded(argv[1:])
+        return flags.FLAGS([argv[0], *expanded(argv[1:])])
     except InputError as error:
         sys.exit(f"error: {error}")
-    return app.parse_flags_with_usage([argv[0], *arguments])
+    except flags.Error as error:
+        sys.exit(f"error: {_not_flags(str(error))}")
+
+
+def _not_flags(said: str) -> InputError:
+    """Return what to say of a command line that is not understood."""
+    said = " ".join(said.split()).replace(" ?", "?").rstrip(".")
+    missing = re.findall(r"flag --(\w+)=None: Flag --\1 must have a value", said)
+    said = " and ".join(f"no --{name}" for name in missing) or said
+    end = "" if said.endswith("?") else "."
+    return InputError(
+        f"flags: flags that {_script()} knows are required, got {said}{end} Correct "
+        "them; --help lists them all."
+    )
+
+
+def _nobody_reads() -> None:
+    """End quietly: `| head` has seen enough, and what is left has nowhere to go."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
 
 
 def debugging() -> bool:

@@ -24,6 +24,9 @@ from sas_jax.artefacts.lock import workspace_lock
 from sas_jax.capability import registry
 from sas_jax.classes import vocabulary
 from sas_jax.errors import InputError
+from sas_jax.evaluation.questions import read_questions
+from sas_jax.rooms.questions import questions_path
+from sas_jax.scenes.labels import SCANNET20, label_set
 from sas_jax.stages import command
 
 _UNLABELLED = "no scan here has labels, so there is nothing to score or to report"
@@ -72,9 +75,23 @@ def _check_later_stages() -> None:
     settings.check_one_text_space()
     begun_from(stage_flags.INIT_FROM.value)
     chosen_student()
+    if "questions" in _tasks():
+        _check_questions()
     if capability_tables.elsewhere():
         for name in stage_flags.TEACHERS.value:
             capability_tables.path_of(name)
+
+
+def _check_questions() -> None:
+    """Raise InputError where scenes are scored on other classes than questions name."""
+    name = stage_flags.LABEL_SET.value
+    if stage_flags.MAKE_ROOMS.value:
+        labels = label_set(name) if name else SCANNET20
+    elif _has_labels():
+        labels = settings.label_set()
+    else:
+        return
+    read_questions(questions_path(), labels.classes.names)
 
 
 def _stages() -> list[tuple[str, str, list[str]]]:

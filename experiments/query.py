@@ -39,17 +39,18 @@ import stage_flags
 from absl import flags
 
 from sas_jax.evaluation import query
+from sas_jax.evaluation.asked import Question
+from sas_jax.evaluation.asker import Asker
 
 _TEXT = flags.DEFINE_multi_string("text", None, "What to look for.", required=True)
 _SCENE = flags.DEFINE_string(
     "scene", None, "Scene name, folder or file.", required=True
 )
-_WITHOUT = flags.DEFINE_list("without", [], "Names that are not meant.")
-_AMONG = flags.DEFINE_list("among", [], "Names that the text must win against.")
 _REGIONS = flags.DEFINE_integer(
     "regions", 5, "Regions to print, to list and to cut out.", lower_bound=0
 )
 flags.adopt_module_key_flags(sources)
+flags.adopt_module_key_flags(asking)
 
 sources.set_defaults()
 
@@ -57,9 +58,7 @@ sources.set_defaults()
 def main() -> None:
     """Answer every --text on one scene."""
     began = time.monotonic()
-    asked = [
-        asking.question(text, _WITHOUT.value, _AMONG.value) for text in _TEXT.value
-    ]
+    asked = [asking.question(text) for text in _TEXT.value]
     source = sources.of(_SCENE.value)
     features, scene = source.features, source.scene
     read = settings.check_texts(features.space, [t for one in asked for t in one.texts])
@@ -73,14 +72,14 @@ def main() -> None:
     unseen = 100 * float((features.row < 0).mean())
     if unseen >= 1:
         print(f"{unseen:.0f} % of the points are seen by no image")
-    if asker.fit is None and not _AMONG.value:
+    if asker.fit is None and not any(question.among for question in asked):
         print("scores say how much better a text fits than any would: no probabilities")
     began = time.monotonic()
     heat = asker.answers(features, source.superpoints, asked)
     each = (time.monotonic() - began) / len(heat)
     for question, rows in zip(asked, heat, strict=True):
         began = time.monotonic()
-        found = asker.found(question, scene.points, rows, source.things)
+        found = asker.found(question, scene.points, rows, source.find)
         answered = each + time.monotonic() - began
         folder = writer.write(question, rows.max(axis=0), found)
         _print(question, found, scene.origin, asker)
@@ -90,10 +89,10 @@ def main() -> None:
 
 
 def _print(
-    question: asking.Question,
+    question: Question,
     found: list[query.Region],
     origin: np.ndarray,
-    asker: asking.Asker,
+    asker: Asker,
 ) -> None:
     text, score = question.title, asker.scores(question)
     shown = text if len(text) <= 80 else f"{text[:80]}..."

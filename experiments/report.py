@@ -4,7 +4,7 @@
 
 Reads what the other stages left in the workspace; what is missing is left out. Writes
 <workspace>/report/index.html, one file with everything in it, and results.json with
-the same numbers.
+the same numbers; beside them, where viser is installed, a few scenes to turn.
 """
 
 import json
@@ -15,8 +15,8 @@ from collections.abc import Mapping
 
 import capability_tables
 import numpy as np
+import report_answers
 import report_limits
-import report_pictures
 import settings
 import stage_flags
 from tqdm import tqdm
@@ -52,7 +52,7 @@ def main() -> None:
     limits = report_limits.section(rows, results, asked, names)
     sections = [limits, _table3(rows, results), *_asked(asked)]
     sections.append(_per_class(rows, tables, results))
-    makers = report_pictures.SECTIONS
+    makers = report_answers.SECTIONS
     for maker in tqdm(makers, desc="report", unit="section"):
         section = maker()
         if section is not None:

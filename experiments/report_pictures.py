@@ -1,7 +1,6 @@
 """Pictures of the report; each function returns a section, or None without its data."""
 
 import functools
-from collections.abc import Callable
 
 import numpy as np
 import settings
@@ -14,7 +13,7 @@ from sas_jax.artefacts.features import Features, load_features
 from sas_jax.artefacts.files import read_json
 from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.capability.store import QUALITY_SCHEMA, quality_path
-from sas_jax.evaluation import protocol, query, semantic
+from sas_jax.evaluation import protocol, semantic
 from sas_jax.instances import scores
 from sas_jax.instances.files import load_instances
 from sas_jax.instances.paint import instance_colors
@@ -24,37 +23,40 @@ from sas_jax.view.report import Section, Table
 from sas_jax.view.scalars import read_scalars
 
 _SCENES = 3
-_QUERIES = ("something to sit on", "a place to sleep", "where to wash hands")
 _VIEW = (460, 345)
 # Four pictures side by side are drawn at two thirds of their size: 12 pt and more.
-_CAPTION_PX = 26
+CAPTION_PX = 26
+"""Of pictures that stand four side by side."""
 _NUM_SUPERPOINT_COLORS = 997
 _PROPOSALS = "proposals"
 _KINDS = ("AP", "AP50", "AP25")
 
 
 @functools.cache
-def _scenes() -> tuple[Scene, ...]:
+def scenes() -> tuple[Scene, ...]:
+    """Return the scenes that pictures are of, opened once."""
     scans = settings.labelled_scans()[:_SCENES]
     labels, size_wh = settings.label_set(), stage_flags.EXTRACT.make().image_size_wh
     return tuple(s.open(image_size_wh=size_wh, label_set=labels) for s in scans)
 
 
 @functools.cache
-def _run_name() -> str | None:
+def run_name() -> str | None:
+    """Return the run whose student is shown; None without any."""
     names, _ = students.trained()
     full = [name for name in names if name.startswith("full")]
     return next(iter(full or names), None)
 
 
-def _colors(scene: Scene) -> np.ndarray:
+def own_colors(scene: Scene) -> np.ndarray:
     """Return the colours of the points; grey where the file has none."""
     if scene.colors is not None:
         return scene.colors
     return np.full((len(scene.points), 3), 160, np.uint8)
 
 
-def _view(scene: Scene, colors: np.ndarray) -> np.ndarray:
+def drawn(scene: Scene, colors: np.ndarray) -> np.ndarray:
+    """Return a scene in some colours, from outside."""
     views = pictures.render_views(
         scene.points,
         colors,
@@ -69,14 +71,14 @@ def _view(scene: Scene, colors: np.ndarray) -> np.ndarray:
 
 def _sheet(images: list[np.ndarray], captions: list[str], columns: int) -> np.ndarray:
     return pictures.contact_sheet(
-        images, columns, captions=captions, caption_px=_CAPTION_PX
+        images, columns, captions=captions, caption_px=CAPTION_PX
     )
 
 
 def frames() -> Section:
     """Show frames of the test scenes as the teachers get them."""
     images = []
-    for scene in _scenes():
+    for scene in scenes():
         names = scene.frame_source.names
         chosen = names[:: max(len(names) // 4, 1)][:4]
         images += [scene.frame_source.read(name).rgb for name in chosen]
@@ -90,20 +92,20 @@ def frames() -> Section:
 def predictions() -> Section | None:
     """Show labels of fused features and student beside the truth."""
     labels = settings.label_set()
-    run, images, captions = _run_name(), [], []
-    for scene in _scenes():
-        shown = {"colour": _colors(scene), "truth": labels.colors(scene.labels)}
+    run, images, captions = run_name(), [], []
+    for scene in scenes():
+        shown = {"colour": own_colors(scene), "truth": labels.colors(scene.labels)}
         shown |= _predictions(scene)
         if run is not None:
             prediction = _named(students.features(run, scene.points))
             shown[f"student {run}"] = labels.colors(prediction)
-        images += [_view(scene, colors) for colors in shown.values()]
+        images += [drawn(scene, colors) for colors in shown.values()]
         captions += [f"{scene.name}: {what}" for what in shown]
     if not images:
         return None
-    columns = len(images) // len(_scenes())
+    columns = len(images) // len(scenes())
     sheet = pictures.contact_sheet(
-        images, columns, captions=captions, caption_px=_CAPTION_PX
+        images, columns, captions=captions, caption_px=CAPTION_PX
     )
     legend = [
         (name, report.css(color))
@@ -126,62 +128,22 @@ def _named(features: Features) -> np.ndarray:
     return protocol.classes_of("", scores, settings.label_set())[""]
 
 
-def queries() -> Section | None:
-    """Show heat maps of free-text questions that name no class."""
-    figures = []
-    run = _run_name()
-    if settings.workspace().fused_by("capability").exists():
-        sheet = _answers(_fused_features)
-        figures.append(report.picture(sheet, "Relevancy by the fused features."))
-    if run is not None:
-        sheet = _answers(lambda scene: students.scene_features(run, scene))
-        figures.append(report.picture(sheet, f"Relevancy by student {run}."))
-    text = ["Red answers the question, blue does not; no class name was asked for."]
-    return Section("Heat maps", text=text, figures=figures) if figures else None
-
-
-def _fused_features(scene: Scene) -> Features:
-    return load_features(settings.fused_path(scene.name), scene.points)
-
-
-def _answers(features_of: Callable[[Scene], Features]) -> np.ndarray:
-    """Return a sheet with the answers to all questions, one scene a row."""
-    images, captions = [], []
-    for scene in _scenes():
-        features = query.unit_features(features_of(scene))
-        encode = settings.text_encoder(features.space)
-        anything = encode(list(query.ANYTHING))
-        images.append(_view(scene, _colors(scene)))
-        captions.append(scene.name)
-        for text in _QUERIES:
-            values = query.point_relevancy(features, encode([text]), anything)
-            values = np.nan_to_num(values, nan=0.0)
-            high = max(0.7, float(values.max()))
-            images.append(
-                _view(scene, pictures.heat_colors(values, low=0.2, high=high))
-            )
-            captions.append(f'"{text}"')
-    return pictures.contact_sheet(
-        images, 1 + len(_QUERIES), captions=captions, caption_px=_CAPTION_PX
-    )
-
-
 def superpoints() -> Section | None:
     """Show the superpoints that distillation averages over."""
     images, captions = [], []
-    for scene in _scenes():
+    for scene in scenes():
         path = settings.workspace().superpoints(scene.name)
         if not path.exists():
             continue
         ids = load_superpoints(path, scene.points)
         rng = np.random.default_rng(0)
         table = rng.integers(40, 240, (_NUM_SUPERPOINT_COLORS, 3)).astype(np.uint8)
-        images.append(_view(scene, table[ids % _NUM_SUPERPOINT_COLORS]))
+        images.append(drawn(scene, table[ids % _NUM_SUPERPOINT_COLORS]))
         captions.append(f"{scene.name}: {ids.max() + 1:,} superpoints")
     if not images:
         return None
     sheet = pictures.contact_sheet(
-        images, len(images), captions=captions, caption_px=_CAPTION_PX
+        images, len(images), captions=captions, caption_px=CAPTION_PX
     )
     caption = "Superpoints: graph segmentation of the mesh by its normals."
     return Section("Superpoints", figures=[report.picture(sheet, caption)])
@@ -227,16 +189,6 @@ def _quality_table(quality: dict) -> report.Table:
     )
 
 
-def to_turn() -> Section | None:
-    """Link the scenes that view.py wrote into <workspace>/report/scenes."""
-    place = settings.workspace().report.parent
-    pages = sorted((place / "scenes").glob("*.html"))
-    if not pages:
-        return None
-    links = [(page.stem, f"scenes/{page.name}") for page in pages]
-    return Section("Scenes to turn", links=links)
-
-
 def curves() -> Section | None:
     """Show the losses of the students."""
     workspace = settings.workspace()
@@ -274,32 +226,20 @@ def instances() -> Section | None:
         for row in rows
     ]
     images, captions = [], []
-    for scene in _scenes():
+    for scene in scenes():
         path = settings.workspace().instances(_PROPOSALS, scene.name)
         if path.exists():
             found = load_instances(path, scene.points)
-            images.append(_view(scene, instance_colors(found)))
+            images.append(drawn(scene, instance_colors(found)))
             captions.append(f"{scene.name}: {len(found)} {_PROPOSALS}")
     if not rows and not images:
         return None
     figures = []
     if images:
         sheet = pictures.contact_sheet(
-            images, len(images), captions=captions, caption_px=_CAPTION_PX
+            images, len(images), captions=captions, caption_px=CAPTION_PX
         )
         caption = "Where masks overlap, the surest one is on top; grey is in none."
         figures = [report.picture(sheet, caption)]
     tables = [Table(["masks + features that name them", *heads], cells)] if rows else []
     return Section("Instances", tables=tables, figures=figures)
-
-
-SECTIONS = (
-    frames,
-    to_turn,
-    predictions,
-    queries,
-    instances,
-    capability,
-    superpoints,
-    curves,
-)

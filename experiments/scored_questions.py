@@ -56,7 +56,7 @@ def evaluate(place: str, methods: list[str]) -> None:
             features = query.unit_features(next(each.views(scene, 0)))
             heat = askers[name].heat(features, superpoints, [q.text for q in asked])
             for question, truth, values in zip(asked, truths, heat, strict=True):
-                answer = askers[name].regions(scene.points, values, None)
+                answer = askers[name].regions(scene.points, values)
                 if row := judge(question, truth, values, answer):
                     rows[name].append(row)
     if not stage_flags.SCENES.value:

@@ -38,7 +38,9 @@ from sas_jax.artefacts.workspace import name_of_place
 from sas_jax.datasets.contracts import Scan
 from sas_jax.errors import InputError
 from sas_jax.evaluation import query
+from sas_jax.evaluation.asker import Find
 from sas_jax.gaussians.files.rewrite import SplatFile
+from sas_jax.instances.answers import answers
 from sas_jax.instances.masks import Instances
 from sas_jax.instances.stage import propose_scene
 from sas_jax.scenes.scene import Scene
@@ -100,6 +102,14 @@ class Source:
     superpoints: np.ndarray | None
     things: Instances | None
 
+    @property
+    def find(self) -> Find:
+        """What finds the best parts of a heat map: connected points, or things."""
+        things = self.things
+        if things is None:
+            return query.regions
+        return lambda points, values, cells: answers(points, values, things, cells)
+
     def folder(self, *more: object) -> pathlib.Path:
         """Return the folder of answers, another one for each path, source and run.
 
@@ -125,6 +135,12 @@ def of(scene_name: str) -> Source:
     who, name = _who(source, averaged)
     features, key = _features(source, scan, scene, splats, scene_name)
     features = query.unit_features(features)
+    if source == "fused" and not (features.row >= 0).any():
+        raise InputError(
+            f"query: images that see the scan are required, got none of "
+            f"{len(features.row):,} points in them ({scene_name}). Correct their poses "
+            "(--pose_convention, --up, --scale), or ask the student: --source=student."
+        )
     whole, proposals = _ANSWERS.value == "instances", stage_flags.PROPOSALS.make()
     superpoints = of_scene(scan, scene) if averaged or whole else None
     things = None

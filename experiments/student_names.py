@@ -63,12 +63,15 @@ def chosen_student() -> str | None:
     )
 
 
-def chosen() -> str:
+def chosen(*, tell: bool = True) -> str:
     """Return the name of the student that answers.
 
     It is that of --run where that is given: a flagfile may hold --student. Else it is
     --student's, else that of the default run or of the only one that was trained, and
     where there is none a student that comes with the package.
+
+    Args:
+      tell: say so where nobody was trained or chosen.
 
     Raises:
       InputError: where several runs were trained and none was chosen.
@@ -82,7 +85,8 @@ def chosen() -> str:
         return student
     if (trained := _trained()) is not None:
         return trained
-    _say_who_answers(Workspace(stage_flags.WORKSPACE.value).root)
+    if tell:
+        _say_who_answers(Workspace(stage_flags.WORKSPACE.value).root)
     return str(shipped.find(_DEFAULT))
 
 

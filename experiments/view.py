@@ -7,7 +7,8 @@ r"""Look at a scan in the browser, and ask it in words.
 A scene is what query.py takes, and --source says who answers first, as there; what is
 due runs by itself. The page shows its cloud, mesh or Gaussians; type what
 you look for, and the heat of the answer lies on the points, with its best parts as
-boxes and as a list: a click flies there. Everyone whose features of the scan are in the
+boxes and as a list: a click flies there; --without and --among are fields, too.
+Everyone whose features of the scan are in the
 workspace (teachers, fusions, students) can answer, side by side. Classes of
 --label_set, superpoints, instances and photographs are layers of the same page; the
 present view can be kept as a picture, or as one HTML file that needs no server.
@@ -27,6 +28,7 @@ import os
 import socket
 import threading
 
+import asking
 import numpy as np
 import settings
 import sources
@@ -67,6 +69,8 @@ _FRAMES = flags.DEFINE_integer("draw_frames", 24, "Photographs, at most.", 0)
 _PHOTOGRAPH_W = 192
 _CEILING = 0.08, 0.06  # of the height, and of the points that a ceiling has
 
+flags.adopt_module_key_flags(asking)
+
 sources.set_defaults()
 
 
@@ -105,7 +109,8 @@ def _serve(server: viser.ViserServer, source: sources.Source, view: View) -> Non
         server, canvas, view, (lambda: _draw(canvas, scene)) if has_frames else None
     )
     if _TEXT.value:
-        panel.ask(_TEXT.value)
+        asked = asking.question(_TEXT.value)
+        panel.ask(_TEXT.value, asked.without, asked.among)
     if _HTML.value is not None:
         atomic_write(_HTML.value, panel.page().encode())
         print(f"written: {_HTML.value}")

@@ -5,7 +5,7 @@ import functools
 import html
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import view_state
@@ -66,8 +66,8 @@ class Panel:
             answered = view.colours == view_state.ANSWER
             for index, name in enumerate(view.shown):
                 boxes = answered * [
-                    Box(region.center_m, region.size_m, view.label(name, number))
-                    for number, region in enumerate(view.regions(name))
+                    Box(region.center_m, region.size_m, str(number))
+                    for number, region in enumerate(view.regions(name), 1)
                 ]
                 canvas.boxes(_BOXES, index, boxes)
             canvas.layer(_BOXES, self._boxes_shown)
@@ -79,10 +79,13 @@ class Panel:
             if view.colours == view_state.CLASSES:
                 self._list_classes()
 
-    def ask(self, question: str) -> None:
-        """Ask, as if it were typed."""
-        self._view.ask(question)
-        self._question.value = question
+    def ask(
+        self, text: str, without: Sequence[str] = (), among: Sequence[str] = ()
+    ) -> None:
+        """Ask, as if it were typed; see `asked.question`."""
+        self._view.ask(text, without, among)
+        self._question.value = text
+        self._without.value, self._among.value = ", ".join(without), ", ".join(among)
         self.draw()
 
     def page(self, camera: Any = None) -> str:
@@ -95,6 +98,8 @@ class Panel:
         words = view.legend()
         if view.question and view.colours == view_state.ANSWER:
             words = f"<div>{html.escape(view.question.title)}</div>{words}"
+            for name in view.shown:
+                words += _small(view.told(name))
         told = ", ".join(view.shown)
         return static_page(
             self._server, view.scene.name, f"{words}{_small(f'by {told}')}"
@@ -103,7 +108,16 @@ class Panel:
     def _build(self) -> None:
         gui, view = self._server.gui, self._view
         with gui.add_form(None) as form:
-            self._question = gui.add_text("Find", "")
+            self._question = gui.add_text(
+                "Find", "", hint="One text, or several: a | b"
+            )
+            self._without = gui.add_text(
+                "Without", "", hint="Names that are not meant: a, b"
+            )
+            self._among = gui.add_text(
+                *("Among", ""),
+                hint="Names that it must win against: a, b",
+            )
         form.on_submit(self._on_question)
         self._colours = gui.add_dropdown(
             "Colours", view_state.COLOURS, initial_value=view.colours
@@ -164,7 +178,8 @@ class Panel:
             self.draw()
 
     def _on_question(self, event: Any) -> None:
-        self._guarded(event, lambda: self._view.ask(self._question.value))
+        names = [_names(box.value) for box in (self._without, self._among)]
+        self._guarded(event, lambda: self._view.ask(self._question.value, *names))
 
     def _on_abstain(self, event: Any) -> None:
         self._view.abstain = float(self._abstain.value)
@@ -298,6 +313,11 @@ class Panel:
         if wanted or self._things_drawn:
             self._canvas.boxes(_THINGS, 0, boxes)
         self._things_drawn = wanted
+
+
+def _names(line: str) -> list[str]:
+    """Return the names of a line; what stands between two commas is one."""
+    return line.split(",") if line.strip() else []
 
 
 def _small(text: str) -> str:

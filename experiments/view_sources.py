@@ -15,6 +15,7 @@ from sources import Source
 from sas_jax.artefacts.features import Features, load_features
 from sas_jax.evaluation import protocol, query, semantic
 from sas_jax.evaluation.answers import Listeners
+from sas_jax.evaluation.asked import Question
 from sas_jax.evaluation.query import QueryConfig, Region
 from sas_jax.gaussians.files.rewrite import SplatFile
 from sas_jax.scenes.labels import LabelSet
@@ -64,11 +65,11 @@ class Answerer:
         """Whether scores are probabilities, which have a price: --abstain."""
         return self._asker.fit is not None
 
-    def check(self, question: asking.Question) -> None:
+    def check(self, question: Question) -> None:
         """Refuse texts without a word that the tower knows; raises InputError."""
         settings.check_texts(self._features.space, question.texts)
 
-    def ask(self, question: asking.Question, abstain: float) -> Answer:
+    def ask(self, question: Question, abstain: float) -> Answer:
         """Return the answer to a question.
 
         Args:
@@ -77,11 +78,14 @@ class Answerer:
         """
         config = dataclasses.replace(self._asker.config, abstain=abstain)
         asker = dataclasses.replace(self._asker, config=config)
-        rows = asker.ask(self._listeners, question.any_of)
-        found = asker.found(question, self._scene.points, rows, None, self._cells)
+        (rows,) = asker.answers(
+            self._features, self._superpoints, [question], self._listeners
+        )
+        found = asker.found(question, self._scene.points, rows, cells=self._cells)
         values = rows.max(axis=0)
         # What fits as any object would is grey.
-        low, high = (0.5, 0.7) if asker.fit is None else asker.scale(question)
+        low, high = asker.scale(question)
+        low = low if asker.measure(question) == "belief" else 0.5
         scale = low, max(high, float(np.nanmax(values, initial=0.0)))
         return Answer(values, found, scale, asker.measure(question, words=True))
 
@@ -114,7 +118,7 @@ def found(source: Source) -> Sources:
         path = workspace.features(teacher, scan.name)
         if path.is_file():
             known[f"teacher: {teacher}"] = _loader(path, scene)
-    chosen = student_names.chosen()
+    chosen = student_names.chosen(tell=source.name.startswith("student"))
     for name in dict.fromkeys([chosen, *students.trained()[0]]):
         known[_titled(name)] = _student(name, scene, splats)
     kind = source.name.partition("-")[0]

@@ -8,10 +8,11 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
-import asking
 import numpy as np
 from view_sources import Answer, Answerer, Sources
 
+from sas_jax.evaluation.asked import Question
+from sas_jax.evaluation.asked import question as question_of
 from sas_jax.evaluation.query import Region, region_of
 from sas_jax.instances.masks import Instances
 from sas_jax.instances.paint import instance_colors
@@ -53,7 +54,7 @@ class View:
     averaged: bool = True
     shown: tuple[str, ...] = ()
     colours: str = SCAN
-    question: asking.Question | None = None
+    question: Question | None = None
     abstain: float = 0.25
     hidden: frozenset[int] = frozenset()
 
@@ -61,7 +62,7 @@ class View:
         self.shown = self.shown or tuple(self.sources)[:1]
         self._ready: dict[str, Answerer] = {}
         self._classes: dict[str, np.ndarray] = {}
-        self._asked: dict[str, tuple[tuple[asking.Question, float], Answer]] = {}
+        self._asked: dict[str, tuple[tuple[Question, float], Answer]] = {}
 
     @functools.cached_property
     def superpoints(self) -> np.ndarray:
@@ -101,14 +102,21 @@ class View:
             self.answerer(name)
         self.shown = wanted or self.shown
 
-    def ask(self, question: str) -> None:
+    def ask(
+        self, text: str, without: Sequence[str] = (), among: Sequence[str] = ()
+    ) -> None:
         """Ask all sources that are shown, and paint what they answer.
+
+        Args:
+          text: see `asked.question`.
+          without: as there.
+          among: as there.
 
         Raises:
           InputError: for no word, and words that a text tower does not know; what was
             asked before stays.
         """
-        asked = asking.question(question, (), ())
+        asked = question_of(text, without, among)
         for name in self.shown:
             self.answerer(name).check(asked)
         self.question, self.colours = asked, ANSWER
@@ -132,10 +140,19 @@ class View:
     def label(self, name: str, number: int) -> str:
         """Return what stands at a region of a source's answer: its rank and score."""
         score = self.regions(name)[number].score
+        assert self.question is not None  # else there were no regions
         told = (
-            f"{100 * score:.0f} %" if self.answerer(name).is_fitted else f"{score:.2f}"
+            f"{100 * score:.0f} %"
+            if self.answerer(name).is_fitted and not self.question.among
+            else f"{score:.2f}"
         )
         return f"{number + 1}: {told}"
+
+    def told(self, name: str) -> str:
+        """Return the ranks and scores of a source's answer in one line."""
+        labels = [self.label(name, i) for i in range(len(self.regions(name)))]
+        said = "   ".join(labels) or "no answer"
+        return said if len(self.shown) == 1 else f"{name}: {said}"
 
     def things(self) -> list[Region]:
         """Return the boxes of the instances, surest first."""

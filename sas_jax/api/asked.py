@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import io
 import os
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -11,9 +12,11 @@ from PIL import Image
 
 from sas_jax.api.sources import Source, encode, features_of
 from sas_jax.artefacts.space import TextSpace
+from sas_jax.evaluation import asked
 from sas_jax.evaluation import query as questions
-from sas_jax.evaluation.answers import AnswerConfig, beliefs, likely
-from sas_jax.evaluation.evidence import Words, everyday, fit_of
+from sas_jax.evaluation.answers import AnswerConfig
+from sas_jax.evaluation.asker import Asker
+from sas_jax.evaluation.asker import asker as asker_of
 from sas_jax.evaluation.query import Region
 from sas_jax.scenes.ply_write import write_ply
 from sas_jax.scenes.scene import Scene
@@ -34,7 +37,7 @@ class Answer:
         is likely right.
       scored_by: what heat and scores are: "probability" that it is right, or
         "relevancy", 0.5 for what fits no better than anything would, where nobody
-        fitted probabilities for the text tower.
+        fitted probabilities for the text tower, or "preference" over other names.
     """
 
     text: str
@@ -108,6 +111,8 @@ def ask(
     text: str,
     *,
     superpoints: Int[np.ndarray, " P"] | None = None,
+    without: Sequence[str] = (),
+    among: Sequence[str] = (),
     abstain: float = AnswerConfig.abstain,
 ) -> Answer:
     """Ask a scene for something in words; get the parts that are likely right.
@@ -115,38 +120,34 @@ def ask(
     Args:
       source: what answers.
       scene: that is asked.
-      text: e.g. "something to sit on".
+      text: e.g. "something to sit on"; several with `|` between them.
       superpoints: of `cut_superpoints`; their points answer together, which is better
         for features of images. None: each point for itself.
+      without: names that are not meant.
+      among: names that the text must win against.
       abstain: price of a false find, where a right one is worth 1: more of it, and only
         what is surer is answered.
 
     Raises:
-      InputError: for features of other points, and as `encode`.
+      InputError: for features of other points, and as `encode` and `asked.question`.
 
     >>> import sas_jax
     >>> answer = sas_jax.ask(a, sas_jax.open_scene(scan), "something to sit on")
     >>> answer.scored_by, answer.heat.shape
     ('probability', (4,))
     """
+    question = asked.question(text, without, among)
     features = questions.unit_features(features_of(source, scene))
-    asked, words = encode([text], features.space), _words(features.space)
-    fit, cells = fit_of(features.space), questions.config_for(scene.points)
-    if fit is None:
-        heat = questions.point_relevancy(
-            features, asked, words.anything, superpoints=superpoints
-        )
-        found = questions.regions(scene.points, heat, cells)
-        return Answer(text, scene, heat, found, "relevancy")
-    config = AnswerConfig(abstain=abstain)
-    [heat] = beliefs(features, superpoints, asked, words, fit)
-    found = questions.regions(scene.points, heat, config.regions(cells))
-    return Answer(text, scene, heat, likely(found, fit, config), "probability")
+    asker = dataclasses.replace(
+        _asker(features.space), config=AnswerConfig(abstain=abstain)
+    )
+    [rows] = asker.answers(features, superpoints, [question])
+    found = asker.found(question, scene.points, rows)
+    heat = rows.max(axis=0)
+    return Answer(question.title, scene, heat, found, asker.scores(question))
 
 
 @functools.lru_cache(maxsize=4)
-def _words(space: TextSpace) -> Words:
-    """Return what texts of a space are held against."""
-    anything = encode(list(questions.ANYTHING), space)
-    known = fit_of(space) is not None
-    return Words(anything, encode(list(everyday()), space) if known else anything)
+def _asker(space: TextSpace) -> Asker:
+    """Return who asks features of a space."""
+    return asker_of(space, lambda texts: encode(texts, space))

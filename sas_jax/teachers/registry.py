@@ -39,6 +39,7 @@ class Entry:
       has_weights: whether it was trained at all.
       has_half: whether it computes here and with PyTorch, so that half precision can
         be asked of it.
+      is_own: whether a user added it.
     """
 
     contract: str
@@ -47,6 +48,7 @@ class Entry:
     capability: str | None = None
     has_weights: bool = True
     has_half: bool = True
+    is_own: bool = False
 
 
 ENTRIES: dict[str, Entry] = {
@@ -134,7 +136,7 @@ def _own(line: str) -> tuple[str, Entry]:
             "registry: a teacher of one's own must be <name>=<dense, mask or heat>:"
             f"<module>:<function>, got {line}. Correct it ({OWN})."
         )
-    return said[1], Entry(said[2], said[3], needs=())
+    return said[1], Entry(said[2], said[3], needs=(), is_own=True)
 
 
 ENTRIES |= dict(map(_own, os.environ.get(OWN, "").split()))
@@ -216,10 +218,17 @@ def load(
       An object of the entry's contract (see contracts.py).
 
     Raises:
-      InputError: as `check`.
+      InputError: as `check`; of a user's, for whatever it raises too, see `own`.
     """
     check(name, options, contracts=contracts)
-    model = function_of(entry(name).loader)(options)
+    row = entry(name)
+    if row.is_own:
+        from sas_jax.teachers.own import load_own
+
+        load_it = lambda: function_of(row.loader)(options)  # noqa: E731
+        model = load_own(name, row.contract, load_it)
+    else:
+        model = function_of(row.loader)(options)
     if options.precision == "f32":
         return model
     from sas_jax.teachers.precision import at_precision

@@ -20,6 +20,9 @@ AZIMUTHS_DEG = (30.0, 60.0, 120.0, 150.0, 210.0, 240.0, 300.0, 330.0)
 _LENS_DEG = 1.0
 _CLOSEST_M, _SHARP_M = 0.01, 0.03
 _STRAY = 2  # percent of the points on each side of a scan that may be out of view
+# A part that lies apart may be out of view where it has less of the points; parts are
+# as far from each other as a cell, of which the scan is so many across.
+_APART, _CELLS = 0.1, 30
 _SMALL_WH = (212, 155)
 _OVERLAP = 1.6  # of points, so that surfaces have no gaps
 _Box = tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]
@@ -114,11 +117,24 @@ def _framed(
     points: Float[np.ndarray, "P 3"], boxes: Sequence[_Box]
 ) -> Float[np.ndarray, "8 3"]:
     """Return the corners of what is in the picture: no stray points, all boxes."""
-    low, high = np.percentile(points, [_STRAY, 100 - _STRAY], axis=0)
+    low, high = np.percentile(_together(points), [_STRAY, 100 - _STRAY], axis=0)
     for box in boxes:
         low, high = np.minimum(low, box[0]), np.maximum(high, box[1])
     choice = np.array(list(itertools.product((0, 1), repeat=3)))
     return np.where(choice, high, low)
+
+
+def _together(points: Float[np.ndarray, "P 3"]) -> Float[np.ndarray, "Q 3"]:
+    """Return points without small parts that lie apart: seen through a doorway, say."""
+    low, high = np.percentile(points, [_STRAY, 100 - _STRAY], axis=0)
+    near = points[((points >= 2 * low - high) & (points <= 2 * high - low)).all(axis=1)]
+    cell_m = max(float(np.linalg.norm(high - low)) / _CELLS, _CLOSEST_M)
+    cells = ((near - near.min(axis=0)) / cell_m).astype(int)
+    grid = np.zeros(cells.max(axis=0) + 1, bool)
+    grid[tuple(cells.T)] = True
+    part = ndimage.label(grid, np.ones((3, 3, 3)))[0][tuple(cells.T)]
+    counts = np.bincount(part)
+    return near[counts[part] >= min(_APART * len(near), counts.max())]
 
 
 def _two_sides(

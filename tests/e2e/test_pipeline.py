@@ -218,6 +218,7 @@ def test_kill_in_a_stage_loses_nothing_that_was_finished(finished, tmp_path, scr
         ("query.py", ["--scene=nowhere", "--text=x"], "nowhere"),
         ("make_rooms.py", ["--num_train=-1"], "num_train"),
         ("pipeline.py", ["--tasks=instances,walks"], "got walks"),
+        ("pipeline.py", ["--tasks=questions", "--label_set=scannet19"], "--label_set"),
     ],
 )
 def test_wrong_flags_are_named_in_one_line(tmp_path, script, extra, message):

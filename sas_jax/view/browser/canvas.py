@@ -29,6 +29,7 @@ _BACKGROUND = (232, 234, 238)  # white walls stand out against it
 _IN_A_ROW = 3
 # What a first look has to show, percentiles: captures have strays far away.
 _MOST, _MARGIN = (2, 98), 0.04
+_LABEL = 0.05  # of the scene's diagonal, that two labels of a few letters need
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +137,7 @@ class Canvas:
         if not boxes:
             return
         lines, colors = [], []
+        places = _apart(boxes, _LABEL * float(np.linalg.norm(self.high - self.low)))
         for number, box in enumerate(boxes):
             corners = box.center_m + box.size_m * _CORNERS
             lines.append(corners[_EDGES])
@@ -144,7 +146,7 @@ class Canvas:
                 self._scene.add_label(
                     f"{name}/{number + 1}",
                     box.label,
-                    position=box.center_m + np.array([0, 0, box.size_m[2] / 2]),
+                    position=places[number],
                     anchor="bottom-center",
                 )
         self._scene.add_line_segments(
@@ -287,6 +289,20 @@ class Canvas:
         few = points[:: max(len(points) // _SAMPLE, 1)]
         apart = cKDTree(points).query(few, k=min(2, len(points)))[0][..., -1]
         return float(np.clip(np.median(apart), 0.002, 0.5))
+
+
+def _apart(boxes: Sequence[Box], apart_m: float) -> list[Float[np.ndarray, " 3"]]:
+    """Return a place above each box for its label; no two are nearer than `apart_m`.
+
+    Labels do not know of each other, and are as large from afar as from nearby.
+    """
+    places: list[Float[np.ndarray, " 3"]] = []
+    for box in boxes:
+        place = box.center_m + np.array([0, 0, box.size_m[2] / 2])
+        while any(np.linalg.norm(place - other) < 0.999 * apart_m for other in places):
+            place = place + np.array([0, 0, apart_m / 2])
+        places.append(place)
+    return places
 
 
 _CORNERS = np.array([[a & 1, a >> 1 & 1, a >> 2] for a in range(8)]) - 0.5

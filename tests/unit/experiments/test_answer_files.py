@@ -12,12 +12,12 @@ from geometry_files import Y_UP, room
 from PIL import Image
 from text_spaces import point_features, space
 
-from sas_jax.artefacts.space import TextFeatures
 from sas_jax.datasets.contracts import Scan
 from sas_jax.datasets.geometry import Geometry
 from sas_jax.evaluation.answers import AnswerConfig
-from sas_jax.evaluation.evidence import Words
-from sas_jax.evaluation.query import distinct, region_of
+from sas_jax.evaluation.asked import question
+from sas_jax.evaluation.asker import Asker
+from sas_jax.evaluation.query import region_of
 from sas_jax.scenes.ply import read_ply
 from sas_jax.scenes.ply_write import write_ply
 
@@ -28,11 +28,10 @@ def scripts(root, monkeypatch):
     monkeypatch.syspath_prepend(str(root / "experiments"))
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # settings has its own
     import answer_sheets
-    import asking
     import sources
 
     flags.FLAGS.mark_as_parsed()
-    return types.SimpleNamespace(sheets=answer_sheets, asking=asking, sources=sources)
+    return types.SimpleNamespace(sheets=answer_sheets, sources=sources)
 
 
 def source_of(scripts, path, key="k", **settings):
@@ -49,7 +48,7 @@ def source_of(scripts, path, key="k", **settings):
 
 def answer(scripts, source, folder, most=2):
     """Write an answer of two regions: the lowest and the highest points."""
-    asker = scripts.asking.Asker(space(4), None, None, AnswerConfig())
+    asker = Asker(space(4), None, None, None, AnswerConfig())
     height = source.scene.points[:, 2]
     order = np.argsort(height)
     half = len(order) // 2
@@ -58,9 +57,9 @@ def answer(scripts, source, folder, most=2):
         region_of(source.scene.points, np.sort(order[half:]), 0.8),
     ]
     writer = scripts.sheets.Writer(source, asker, folder, most)
-    question = scripts.asking.question("a floor", [], [])
+    asked = question("a floor")
     values = (1 - height / height.max()).astype(np.float32)
-    return writer.write(question, values, found), found
+    return writer.write(asked, values, found), found
 
 
 def test_boxes_and_points_are_in_the_coordinates_of_the_input(scripts, tmp_path):
@@ -128,10 +127,10 @@ def test_an_older_answer_leaves_nothing_behind(scripts, tmp_path):
     source = source_of(scripts, tmp_path / "room.ply")
     folder, _ = answer(scripts, source, tmp_path / "out")
     (folder / "mine.txt").touch()
-    asker = scripts.asking.Asker(space(4), None, None, AnswerConfig())
+    asker = Asker(space(4), None, None, None, AnswerConfig())
     writer = scripts.sheets.Writer(source, asker, tmp_path / "out", 2)
     nothing = np.zeros(len(points), np.float32)
-    writer.write(scripts.asking.question("a floor", [], []), nothing, [])
+    writer.write(question("a floor"), nothing, [])
     assert {path.name for path in folder.iterdir()} == {"answer.json", "mine.txt"}
 
 
@@ -147,83 +146,3 @@ def test_every_path_source_and_setting_has_a_folder(scripts, tmp_path):
     folders = [a.folder(), b.folder(), other.folder(), a.folder(price)]
     assert len(set(folders)) == 4
     assert a.folder() == source_of(scripts, paths[0]).folder()
-
-
-def test_a_question_says_what_it_is(scripts):
-    ask = scripts.asking.question
-    asked = ask("a chair | a  sofa", ["office chair"], [])
-    assert asked.any_of == ("a chair", "a sofa")
-    assert asked.title == "a chair | a sofa, without office chair"
-    # A name that is asked for does not stand against itself.
-    assert ask("a chair", [], ["chair", "table"]).among == ("table",)
-    for wrong in ("a chair |", "", "|"):
-        with pytest.raises(scripts.sources.InputError, match="must hold a word"):
-            ask(wrong, [], [])
-    with pytest.raises(scripts.sources.InputError, match="other names than the text"):
-        ask("a chair", ["chair"], [])
-
-
-def encoder_of(vectors):
-    """Return a stand-in for a text tower that knows a few texts."""
-
-    def of_space(_):
-        def encode(texts):
-            rows = np.array([vectors.get(t, (0, 0, 0, 1)) for t in texts], np.float32)
-            return TextFeatures(rows, space(4))
-
-        return encode
-
-    return of_space
-
-
-@pytest.fixture
-def asked(scripts, monkeypatch):
-    """Points in three rows: two things in each, and an asker without probabilities."""
-    vectors = {
-        "a chair": (1, 0, 0, 0),
-        "a stool": (0.8, 0.6, 0, 0),
-        "a lamp": (0, 0, 1, 0),
-    }
-    monkeypatch.setattr(scripts.asking.settings, "text_encoder", encoder_of(vectors))
-    feat = np.repeat(np.eye(3, 4, dtype=np.float32), 100, axis=0)
-    feat[100:200] = (0.8, 0.6, 0, 0)  # stools
-    index = np.arange(300, dtype=np.int32)
-    features = point_features(feat, index, np.ones(300, np.int32), 300)
-    rng = np.random.default_rng(0)
-    points = rng.uniform(0, 0.3, (300, 3)) + np.repeat([0, 2, 4], 100)[:, None]
-    words = Words(encoder_of({})(None)(["object"]), None)
-    asker = scripts.asking.Asker(space(4), words, None, AnswerConfig())
-
-    def ask(text, without=(), among=()):
-        question = scripts.asking.question(text, without, among)
-        (rows,) = asker.answers(features, None, [question])
-        found = asker.found(question, points.astype(np.float32), rows, None)
-        return sorted({int(i) // 100 for region in found for i in region.points})
-
-    return ask
-
-
-def test_names_that_are_not_meant_are_left_out(asked):
-    assert asked("a chair") == [0, 1]
-    assert asked("a chair", without=["stool"]) == [0]
-    assert asked("a chair", without=["lamp"]) == [0, 1]
-
-
-def test_among_names_the_text_must_win(asked):
-    assert asked("a chair", among=["lamp"]) == [0, 1]
-    assert asked("a chair", among=["chair", "stool", "lamp"]) == [0]
-    assert asked("a stool", among=["chair", "lamp"]) == [1]
-
-
-def test_any_of_several_texts_is_right(asked):
-    assert asked("a lamp") == [2]
-    assert asked("a chair | a lamp") == [0, 1, 2]
-    assert asked("a chair | a lamp", without=["stool"]) == [0, 2]
-
-
-def test_regions_of_several_texts_are_told_once():
-    points = np.random.default_rng(0).uniform(0, 1, (40, 3)).astype(np.float32)
-    whole, half = np.arange(30), np.arange(20)
-    one, two = region_of(points, whole, 0.7), region_of(points, half, 0.9)
-    other = region_of(points, np.arange(30, 40), 0.5)
-    assert distinct([[one], [two, other]], 40) == [two, other]

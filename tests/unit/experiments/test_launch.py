@@ -62,6 +62,46 @@ def test_what_the_system_refuses_is_one_line(root, tmp_path):
     assert b"Traceback" in launch(root, tmp_path, body, "--debug").stderr
 
 
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--worksapce=x", "got Unknown command line flag 'worksapce'. Did you mean:"),
+        ("extra", "got extra."),
+        ("--threads=none", "got flag --threads=none: "),
+    ],
+)
+def test_flags_that_are_wrong_are_one_line(root, tmp_path, flag, told):
+    done = launch(root, tmp_path, "pass", flag)
+    (line,) = done.stderr.decode().splitlines()
+    assert done.returncode == 1 and done.stdout == b""
+    assert line.startswith("error: flags: flags that stage.py knows are required")
+    assert told in line and line.endswith("--help lists them all.")
+
+
+def test_a_warning_is_told_once(root, tmp_path):
+    body = "import logging; [logging.warning('x: y, got %d', n) for n in (1, 2, 1)]"
+    done = launch(root, tmp_path, body)
+    assert done.stderr == b"warning: x: y, got 1\nwarning: x: y, got 2\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault(root, tmp_path):
+    script = tmp_path / "stage.py"
+    script.write_text(SCRIPT.format(body="print('x' * 200_000)"), encoding="utf-8")
+    command = (
+        f"{shlex.quote(sys.executable)} {script} --workspace={tmp_path} | head -c9"
+    )
+    paths = f"{root}:{root / 'experiments'}"
+    done = subprocess.run(
+        command,
+        shell=True,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == b"x" * 9 and done.stderr == b""
+
+
 def test_memory_that_ends_is_one_line(root, tmp_path):
     done = launch(root, tmp_path, "raise MemoryError('1 TiB')")
     assert done.returncode == 1

@@ -279,6 +279,9 @@ def test_teachers_that_are_not_there_have_their_own_word(root, tmp_path):
     assert "lseg needs demo_e200.ckpt" in done.stderr.splitlines()[-1]
     output = call(root, tmp_path, query, *wanted).stdout
     assert "no weights of lseg here: the student answers" in output
+    done = call(root, tmp_path, query, *wanted[:2], "--teachers=imagnet")
+    assert done.returncode == 1
+    assert "got imagnet. Correct --teachers." in done.stderr.splitlines()[-1]
 
 
 def test_teachers_of_two_text_spaces_are_refused_before_they_look(root, tmp_path):

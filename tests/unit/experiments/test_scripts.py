@@ -164,6 +164,6 @@ def test_a_scan_without_colours_is_drawn(root, monkeypatch):
 
     points = np.random.default_rng(0).random((50, 3), np.float32)
     scene = Scene("grey", points)
-    monkeypatch.setattr(report_pictures, "_scenes", lambda: (scene,))
-    view = report_pictures._view(scene, report_pictures._colors(scene))
+    monkeypatch.setattr(report_pictures, "scenes", lambda: (scene,))
+    view = report_pictures.drawn(scene, report_pictures.own_colors(scene))
     assert (view != 255).any()

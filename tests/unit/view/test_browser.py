@@ -157,3 +157,19 @@ def test_boxes_have_twelve_edges_of_their_length(drawn):
     np.testing.assert_allclose(lines[:12].mean(axis=(0, 1)), 1)
     canvas.boxes("boxes", 0, [])
     assert "/1 a/boxes/lines" not in nodes
+
+
+def test_labels_of_boxes_keep_apart_and_stay_above_their_box():
+    server = mock.MagicMock()
+    canvas = Canvas(server, Shape(plane(400)))
+    canvas.show(["scan"], [np.zeros((400, 3), np.uint8)])
+    centers = [(1, 1, 0.2), (1.05, 1, 0.1), (1, 1.05, 0.3), (3, 3, 0.2)]
+    boxes = [Box(np.array(c), np.full(3, 0.2), str(i)) for i, c in enumerate(centers)]
+    canvas.boxes("answers", 0, boxes)
+    calls = server.scene.add_label.call_args_list
+    places = np.array([c.kwargs["position"] for c in calls if "anchor" in c.kwargs])
+    gaps = np.linalg.norm(places[:, None] - places, axis=-1)[np.triu_indices(4, 1)]
+    assert gaps.min() > 0.15
+    np.testing.assert_allclose(places[:, :2], np.array(centers)[:, :2])
+    tops = np.array(centers)[:, 2] + 0.1
+    assert (places[:, 2] >= tops - 1e-9).all() and places[3, 2] == pytest.approx(0.3)

@@ -97,6 +97,16 @@ def test_stray_points_do_not_make_the_scan_small():
     assert np.ptp(corners, axis=0).max() < 7
 
 
+def test_a_part_that_lies_apart_does_not_either():
+    points, _, box = room()
+    apart = points[::25] * 0.3 + np.array([3, 9, 0], np.float32)  # 4 %, through a door
+    corners = sheet_pictures._framed(np.concatenate([points, apart]), [box])
+    assert np.ptp(corners, axis=0).max() < 7
+    # Where all is scattered, all of it is shown.
+    few = np.array([[0, 0, 0], [5, 0, 0], [0, 5, 0], [0, 0, 5]], np.float32)
+    assert np.ptp(sheet_pictures._framed(few, []), axis=0).min() > 4
+
+
 @pytest.mark.parametrize(("px_per_m", "said_m"), [(100, 2), (34, 5), (1000, 0.2)])
 def test_the_scale_bar_is_as_long_as_it_says(px_per_m, said_m):
     image = sheet_marks.scale_bar(Image.new("RGB", (850, 200)), px_per_m)
