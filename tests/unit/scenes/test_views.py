@@ -198,7 +198,7 @@ def test_a_disk_that_fails_is_no_fault_of_a_frame(tmp_path):
 
     frames = source(tmp_path, depth=failing)
     skipped = {}
-    with pytest.raises(InputError, match="^frame a: files that the system"):
+    with pytest.raises(InputError, match=r"^frame a: files that the system"):
         list(usable_frames(frames, frames.names, skipped))
     assert not skipped
 
