@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 import colmap_files
 import geometry_files
-import layout_files
 import numpy as np
 import one_room
 import outdoor_files
@@ -26,6 +25,7 @@ from PIL import Image
 from sas_jax.artefacts import features, files, superpoints, torch_files, torch_write
 from sas_jax.artefacts.space import TextSpace
 from sas_jax.datasets import colmap_model, registry
+from sas_jax.datasets.contracts import Scan
 from sas_jax.distill import checkpoint_files
 from sas_jax.gaussians.files import formats
 from sas_jax.models.student_file import read_student
@@ -149,10 +149,10 @@ def _read_scan(folder):
 
 def _read_data_set(folder):
     found = registry.of_root(folder)
-    for scan in [s for split in ("train", "val") for s in found.scans(split)][:1]:
-        scene = scan.open()
-        for _ in scene.frames():
-            pass
+    names = [n for split in ("train", "val") for n in found.scan_names(folder, split)]
+    scene = Scan(found, names[0], found.scan_path(folder, names[0])).open()
+    for _ in scene.frames():
+        pass
 
 
 def _torch(path):
@@ -234,8 +234,6 @@ TARGETS = (
     Target("colmap_text", _write_colmap(False), _read_colmap),
     Target("nuscenes", outdoor_files.write_nuscenes, _read_data_set),
     Target("kitti", outdoor_files.write_kitti, _read_data_set),
-    Target("scannet", layout_files.write_scannet, _read_data_set),
-    Target("matterport", layout_files.as_matterport, _read_data_set),
-    Target("replica", layout_files.as_replica, _read_data_set),
+    Target("scannet", scene_files.write_scannet, lambda f: _read_scan(f / "scans")),
     *(_scan(name, write) for name, write in _LAYOUTS.items()),
 )
