@@ -58,8 +58,8 @@ def main():
     """Resolve and write."""
     found = lines([*report(*declared()), *report("--no-deps", *ALONE)])
     head = [
-        "# Made by tests/pin_hashes.py, which says what is left out and why; for Python",
-        f"# {platform.python_version_tuple()[0]}.{platform.python_version_tuple()[1]}, "
+        "# Made by tests/pin_hashes.py, which says what is left out. For Python",
+        f"# {sys.version_info.major}.{sys.version_info.minor}, "
         f"{sys.platform} {platform.machine()}.",
     ]
     PINNED.write_text("\n".join([*head, *found]) + "\n")

@@ -149,7 +149,7 @@ def _read_scan(folder):
 
 def _read_data_set(folder):
     found = registry.of_root(folder)
-    names = [n for split in ("train", "val") for n in found.scan_names(folder, split)]
+    names = found.scan_names(folder, "val")
     scene = Scan(found, names[0], found.scan_path(folder, names[0])).open()
     for _ in scene.frames():
         pass
