@@ -5,6 +5,7 @@
 # make versions   record the code behind the keys (tests/code_versions.py says when)
 # make ablation   the full experiment behind the table of docs/rooms.md (hours)
 # make sanitize   kernels under the thread, address and undefined-behaviour sanitizers
+# make fuzz   damaged files for every reader, five minutes; SECONDS=3600 for longer
 # make bench  kernels and network against their limits
 # make gpu    everything that only a GPU can tell, with the system's python3
 # make gpu-rehearse   the same on a CPU with tiny sizes
@@ -16,7 +17,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check -q -c constraints.txt
 SOURCES := setup.py $(wildcard kernels/*/*)
 
-.PHONY: demo test test-all versions lint ablation sanitize bench gpu gpu-rehearse native clean
+.PHONY: demo test test-all versions lint ablation sanitize fuzz bench gpu gpu-rehearse native clean
 .DELETE_ON_ERROR:
 
 $(PY):
@@ -66,6 +67,10 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/clang-format --dry-run --Werror $(wildcard kernels/*/*.cc kernels/*/*.cu kernels/*/*.h)
+
+SECONDS ?= 300
+fuzz: $(VENV)/.dev $(VENV)/.native
+	PYTHONPATH=tests $(PY) tests/fuzz/readers.py --seconds=$(SECONDS)
 
 sanitize: $(VENV)/.base
 	$(PY) tests/kernels/sanitize.py

@@ -9,6 +9,7 @@ all the same and runs on plain XLA.
 import concurrent.futures
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,8 @@ ISA_FLAGS = {
     "_avx2": ["-mavx2", "-mfma"],
     "_avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"],
 }
+# Newest GLIBCXX_3.4.<n> that systems with a GLIBC_2.<m> have: n -> m.
+GLIBC_OF_CXX = {19: 17, 22: 24, 24: 27, 28: 31, 29: 34, 30: 35, 33: 39}
 CUDA_LIBRARY = "sas_jax/_native/libsas_jax_cuda.so"
 # Code for A100 and H100; $SAS_CUDA_ARCHS names others, such as "90" or "90a,100".
 CUDA_ARCHITECTURES = "80,90"
@@ -150,7 +153,32 @@ class Wheel(bdist_wheel):
         interpreter, abi, machine = super().get_tag()
         if machine == "any":
             return interpreter, abi, machine
-        return "py3", "none", machine
+        libraries = [ROOT / name for name in (LIBRARY, CUDA_LIBRARY)]
+        return "py3", "none", platform_tag(machine, libraries)
+
+
+def platform_tag(machine: str, libraries: list[Path]) -> str:
+    """Return `manylinux_2_<x>` where libraries are for GNU's libc, else `machine`.
+
+    The number is that of the oldest release whose symbols are enough. Those of the C++
+    library come with compilers, whose numbers belong to releases of their time (PEP
+    600; auditwheel's policies).
+    """
+    system, _, processor = machine.partition("_")
+    if system != "linux":
+        return machine
+    found = [path.read_bytes() for path in libraries if path.exists()]
+    least = 17  # the oldest with a tag of this form that pip of Python 3.11 knows
+    for data in found:
+        c = [int(n) for n in re.findall(rb"\0GLIBC_2\.(\d+)", data)]
+        cxx = max(
+            [int(n) for n in re.findall(rb"\0GLIBCXX_3\.4\.(\d+)", data)], default=0
+        )
+        if cxx > max(GLIBC_OF_CXX):
+            return machine  # newer than what is known here
+        with_cxx = next(GLIBC_OF_CXX[n] for n in sorted(GLIBC_OF_CXX) if n >= cxx)
+        least = max(least, with_cxx, *c)
+    return f"manylinux_2_{least}_{processor}" if found else machine
 
 
 def script_files() -> list[Path]:

@@ -36,6 +36,7 @@ from scored import Method, check_name, found, manifest_sum, method, question_tex
 from tqdm import tqdm
 
 from sas_jax.artefacts import files
+from sas_jax.artefacts.lock import remove_left
 from sas_jax.artefacts.superpoints import load_superpoints
 from sas_jax.artefacts.versions import decided_by
 from sas_jax.datasets.contracts import Scan
@@ -62,6 +63,7 @@ def main() -> None:
     """Score every method on every scene that is due, and print the tables."""
     for name in _METHODS.value:
         check_name(name)
+    remove_left(settings.workspace().scores_of(stage_flags.EVAL_SPLIT.value))
     if _INSTANCES.value:
         scored_instances.evaluate(
             _INSTANCES.value, _METHODS.value, per_class=_PER_CLASS.value

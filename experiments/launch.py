@@ -26,7 +26,7 @@ from flagfiles import expanded
 
 import sas_jax
 from sas_jax.artefacts.workspace import Workspace
-from sas_jax.errors import InputError
+from sas_jax.errors import InputError, system_error
 from sas_jax.extras import install_command
 
 _EXTRAS = {
@@ -61,7 +61,8 @@ def run(main: Callable[[], None]) -> None:
             _nobody_reads()
         except OSError as error:
             end_bars()
-            if error.filename is None or debugging():
+            known = error.filename is not None or system_error(error) is not None
+            if not known or debugging():
                 _crash(error)
             sys.exit(f"error: {_refused(error)}")
         except KeyboardInterrupt:
@@ -145,8 +146,9 @@ def _refused(error: OSError) -> InputError:
     """Return what to say of a file that the system does not let be read or written."""
     return InputError(
         f"{_script()}: a file that can be read or written is required, got "
-        f"{error.strerror} ({error.filename}). Check its permissions and the space on "
-        "the disk."
+        f"{error.strerror} ({error.filename or 'which one, the system does not say'}). "
+        "Check its permissions and the space on the disk, then run the same command "
+        "again."
     )
 
 

@@ -1,5 +1,7 @@
 """Errors, one line each: `where: requirement, got value. Remedy`."""
 
+import errno
+
 VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
 
@@ -33,6 +35,36 @@ class WeightsMissing(InputError):
 
 class WorkspaceBusy(InputError):
     """Report that another run holds the lock of the same folder."""
+
+
+# What a disk, a network or the system says when it cannot, whatever the file holds.
+_OF_THE_SYSTEM = {
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENODEV,
+    errno.ETIMEDOUT,
+    errno.ENOTCONN,
+    errno.EFBIG,
+}
+
+
+def system_error(error: BaseException | None) -> OSError | None:
+    """Return what the system could not do and an error came of, None for other causes.
+
+    A file that it did not let be read says nothing about what the file holds, so that
+    nothing may be concluded from it, such as that a frame is damaged.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
+            return error
+        error = error.__cause__
+    return None
 
 
 def _one_line(message: str) -> str:

@@ -9,6 +9,7 @@ but that it renews the time of its file, its *lease*: one that is not renewed fo
 
 import contextlib
 import dataclasses
+import errno
 import os
 import pathlib
 import threading
@@ -24,6 +25,8 @@ LEASE_S = 120.0
 
 RENEW_S = 15.0
 _TRIES = 10
+# What file systems without second names say to one: FAT, some of networks.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _DAY_S = 86_400.0
 
 
@@ -181,18 +184,40 @@ def _age_s(path: pathlib.Path) -> float:
 
 
 def _create(path: pathlib.Path) -> Lock | None:
-    """Write a new lock; None where there is one of its number."""
+    """Write a new lock, whole or not at all; None where there is one of its number.
+
+    Half of an owner would be nobody's: all had to wait until its lease is over.
+    """
     lock = Lock(path, this_process())
+    whole = lock.owner.temporary(path)
     try:
-        with open(path, "xb", buffering=0) as file:
-            file.write(lock.owner.record())
+        whole.write_bytes(lock.owner.record())
+        try:
+            os.link(whole, path)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return lock if _copied(whole, path) else None
     except FileExistsError:
         return None
+    finally:
+        with contextlib.suppress(OSError):
+            whole.unlink()
+    return lock
+
+
+def _copied(whole: pathlib.Path, path: pathlib.Path) -> bool:
+    """Write a new lock where files have one name only; False where there is one."""
+    try:
+        with open(path, "xb") as file:
+            file.write(whole.read_bytes())
+    except FileExistsError:
+        return False
     except OSError:
         with contextlib.suppress(OSError):
             path.unlink()
         raise
-    return lock
+    return True
 
 
 class _Leases:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Shaped
 
+from sas_jax.artefacts.array_files import DamagedArrays, read_npy
 from sas_jax.artefacts.features import Features, rows_of_points
 from sas_jax.artefacts.space import TextFeatures, TextSpace
 from sas_jax.artefacts.torch_files import read_torch
@@ -217,15 +218,15 @@ def read_capability(path: pathlib.Path, count: int) -> Float[np.ndarray, " K"]:
       InputError: unless it holds one number in 0..1 for each of the classes.
     """
     try:
-        # Mapped, so that no more is taken than the file has, whatever its header says.
-        miou = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, TypeError, SyntaxError) as error:
+        miou = read_npy(path)
+    except DamagedArrays as error:
         raise _wrong("a whole .npy file of numbers", str(error), path) from error
-    sound = isinstance(miou, np.ndarray) and miou.shape == (count,)
-    if not sound or miou.dtype.kind != "f" or not ((miou >= 0) & (miou <= 1)).all():
-        got = (
-            f"{list(miou.shape)} of {miou.dtype}" if hasattr(miou, "dtype") else "none"
-        )
+    if (
+        miou.shape != (count,)
+        or miou.dtype.kind != "f"
+        or not ((miou >= 0) & (miou <= 1)).all()
+    ):
+        got = f"{list(miou.shape)} of {miou.dtype}"
         raise _wrong(f"a mIoU in 0..1 of each of {count} classes", got, path)
     return miou.astype(np.float64)
 

@@ -8,15 +8,13 @@ f32 or f64 [K]; `classes` i32 [K], index into `class_names`, -1 = no class. Stri
 import io
 import os
 import pathlib
-import zipfile
-import zlib
 
 import numpy as np
 from jaxtyping import Float
 
+from sas_jax.artefacts.array_files import DamagedArrays, read_npz
 from sas_jax.artefacts.features import geometry_of
 from sas_jax.artefacts.files import atomic_path
-from sas_jax.artefacts.plain_files import plain
 from sas_jax.errors import ContractError, InputError
 from sas_jax.instances.masks import NO_CLASS, Instances, check_same_points
 
@@ -102,19 +100,14 @@ def is_current(path: str | os.PathLike, key: str) -> bool:
 
 
 def _arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(plain(path), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError as error:
+    if not path.exists():
         raise InputError(
             f"instances: a file must exist, got none ({path}). Correct the path."
-        ) from error
-    except (
-        *(OSError, ValueError, EOFError, KeyError, TypeError, SyntaxError),
-        *(AttributeError, MemoryError, NotImplementedError),
-        *(zlib.error, zipfile.BadZipFile),
-    ) as error:
-        raise _wrong(f"a whole .npz file is required, got {error!r}", path) from error
+        )
+    try:
+        arrays = read_npz(path)
+    except DamagedArrays as error:
+        raise _wrong(f"a whole .npz file is required, got {error}", path) from error
     if missing := {"masks", "num_points", "scores"} - arrays.keys():
         raise _wrong(
             f"masks, num_points and scores are required, got no "

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from sas_jax.artefacts import array_files
 from sas_jax.artefacts.plain_files import plain
 from sas_jax.errors import InputError
 from sas_jax.scenes.poses import RIGID_TOLERANCE, rotation_error, without_rounding
@@ -48,10 +49,8 @@ def read_npy(path: pathlib.Path, what: str) -> Float[np.ndarray, "..."]:
       InputError: for a missing or damaged file, or one of other things.
     """
     try:
-        # Mapped, so that no more is taken than the file has, whatever its header says.
-        stored = np.load(plain(path), mmap_mode="r", allow_pickle=False)
-        return np.array(stored, np.float64)
-    except (OSError, ValueError, EOFError, TypeError, SyntaxError) as error:
+        return np.array(array_files.read_npy(path), np.float64)
+    except (ValueError, TypeError) as error:
         raise InputError(
             f"{what}: a whole .npy file of numbers is required, got {error} ({path}). "
             "Export it again."

@@ -17,7 +17,7 @@ from jaxtyping import Float, Shaped, UInt8
 from PIL import ExifTags, Image, ImageOps
 
 from sas_jax.artefacts.plain_files import plain
-from sas_jax.errors import InputError
+from sas_jax.errors import InputError, system_error
 
 ColorInterpolation = Literal["nearest", "area"]
 # What Pillow raises on damaged files, besides OSError: SyntaxError (broken PNG
@@ -81,6 +81,9 @@ def exif_orientation(path: pathlib.Path) -> int:
     """Return how the stored pixels must be turned to be shown: 1 (as they are) to 8.
 
     Anything but a readable image that says so counts as 1.
+
+    Raises:
+      InputError: when the system cannot read the file, which says nothing about it.
     """
     try:
         with _opened(path) as image:
@@ -88,7 +91,9 @@ def exif_orientation(path: pathlib.Path) -> int:
             if image.format == "PNG" and not _may_tell(path.read_bytes()):
                 return 1
             return _orientation(image)
-    except DAMAGED:
+    except DAMAGED as error:
+        if cause := system_error(error):
+            raise unreadable("image", path, cause) from cause
         return 1
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from sas_jax.artefacts.plain_files import plain
 from sas_jax.errors import InputError
+from sas_jax.scenes.gltf_sizes import check_sizes
 from sas_jax.scenes.mesh import Mesh, byte_colors, checked_mesh
 
 # What has no colour in a file where something else has.
@@ -66,6 +67,8 @@ def _load(
     import trimesh
 
     try:
+        if suffix in (".glb", ".gltf"):
+            check_sizes(plain(path))
         with _small_images():
             scene = trimesh.load_scene(
                 path,

@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, UInt8
 
-from sas_jax.errors import ContractError, InputError
+from sas_jax.errors import ContractError, InputError, system_error
 from sas_jax.scenes.labels import LabelSet
 
 # Skipped frames of one reason that are named.
@@ -206,11 +206,20 @@ def usable_frames(
       source: where the frames are.
       names: frames to read, in order.
       skipped: name -> reason, extended in place; a frame in it is not logged again.
+
+    Raises:
+      InputError: when the system cannot read a frame, which says nothing about it.
     """
     for name in names:
         try:
             frame = source.read(name)
         except BadFrame as error:
+            if cause := system_error(error):
+                raise InputError(
+                    f"frame {name}: files that the system can read are required, got "
+                    f"{cause.strerror} ({error}). Check the disk or the network, then "
+                    "run the same command again."
+                ) from error
             if name not in skipped:
                 _tell_skipped(name, error, list(skipped.values()).count(error.reason))
             skipped[name] = error.reason

@@ -1,13 +1,13 @@
 """Gaussians of gsplat's trainer: its checkpoints, and .npz files of the same arrays."""
 
 import pathlib
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from sas_jax.artefacts.plain_files import plain
+from sas_jax.artefacts.array_files import DamagedArrays
+from sas_jax.artefacts.array_files import read_npz as read_npz_file
 from sas_jax.artefacts.torch_files import read_torch
 from sas_jax.errors import InputError
 from sas_jax.gaussians.files.activations import opacity_of_logit, scale_of_log
@@ -41,11 +41,8 @@ def read_npz(path: pathlib.Path) -> Splats:
       InputError: for a missing or damaged file, and for other arrays.
     """
     try:
-        with plain(path).open("rb") as file, np.load(file, allow_pickle=False) as found:
-            if not isinstance(found, np.lib.npyio.NpzFile):
-                raise ValueError("a single array")
-            state = {name: found[name] for name in found.files}
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        state = read_npz_file(path)
+    except DamagedArrays as error:
         raise InputError(
             f"splat npz: a complete .npz file of numbers is required, got {error} "
             f"({path}). Copy or export it again."

@@ -57,7 +57,7 @@ def test_what_the_system_refuses_is_one_line(root, tmp_path):
     assert done.stderr == (
         b"error: stage.py: a file that can be read or written is required, got No such "
         b"file or directory (absent/file). Check its permissions and the space on the "
-        b"disk.\n"
+        b"disk, then run the same command again.\n"
     )
     assert b"Traceback" in launch(root, tmp_path, body, "--debug").stderr
 
@@ -100,6 +100,15 @@ def test_a_reader_that_has_seen_enough_is_no_fault(root, tmp_path):
         check=False,
     )
     assert done.stdout == b"x" * 9 and done.stderr == b""
+
+
+def test_a_disk_that_fails_in_the_middle_of_a_file_is_one_line(root, tmp_path):
+    body = "import errno; raise OSError(errno.EIO, 'Input/output error')"
+    done = launch(root, tmp_path, body)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"error: stage.py: a file that can be read")
+    assert b"Input/output error" in done.stderr and b"Traceback" not in done.stderr
+    assert b"Traceback" in launch(root, tmp_path, "raise OSError('else')").stderr
 
 
 def test_memory_that_ends_is_one_line(root, tmp_path):

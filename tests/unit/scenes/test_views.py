@@ -4,6 +4,9 @@ The room is a plane of stripes at 2 m, whose colour at any pixel is known in clo
 form.
 """
 
+import errno
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,7 +20,7 @@ from sas_jax.scenes.rendered_depth import (
     surface_of_cloud,
     surface_of_mesh,
 )
-from sas_jax.scenes.scene import BadFrame, Frame
+from sas_jax.scenes.scene import BadFrame, Frame, usable_frames
 from sas_jax.scenes.undistort import Distortion
 from sas_jax.scenes.views import Camera, View, ViewFrames
 
@@ -186,6 +189,18 @@ def test_images_that_a_camera_cannot_be_for_are_skipped(tmp_path):
         source(tmp_path, pose=np.full((4, 4), -np.inf)).read("a")
     with pytest.raises(BadFrame, match="colour"):
         source(tmp_path, color=tmp_path / "absent.png").read("a")
+
+
+def test_a_disk_that_fails_is_no_fault_of_a_frame(tmp_path):
+    # The frame would be left out of features that count as finished.
+    def failing():
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    frames = source(tmp_path, depth=failing)
+    skipped = {}
+    with pytest.raises(InputError, match=r"^frame a: files that the system"):
+        list(usable_frames(frames, frames.names, skipped))
+    assert not skipped
 
 
 def camera_frame(depth_m=None):
