@@ -7,6 +7,7 @@ import numpy as np
 import settings
 import stage_flags
 import students
+import trained_runs
 from PIL import Image
 from scored import question_texts
 
@@ -43,7 +44,7 @@ def _scenes() -> tuple[Scene, ...]:
 @functools.cache
 def _run_name() -> str | None:
     names, _ = students.trained()
-    full = [name for name in names if name.startswith("full")]
+    full = [name for name in names if trained_runs.variant(name) == "full"]
     return next(iter(full or names), None)
 
 

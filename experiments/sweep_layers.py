@@ -69,6 +69,8 @@ def _layers_of(name: str) -> tuple[str, ...]:
         return ()
     if inner in _only(stage_flags.FUSE) | {"level", "superpoints"}:
         return _OF_STAGE["fuse_features"]
+    if inner in _only(stage_flags.LIFT, stage_flags.EXTRACT):
+        return _OF_STAGE["extract_features"]
     if inner in _only(stage_flags.SUPERPOINT):
         return _OF_STAGE["make_superpoints"]
     painted = _only(stage_flags.SYNTHESIS, stage_flags.CAPABILITY)
@@ -82,18 +84,19 @@ def _layers_of(name: str) -> tuple[str, ...]:
     return tuple(layer for layer in _FOLDERS if layer != "data")
 
 
-def keys(varied: Mapping[str, Value]) -> dict[str, str]:
+def keys(varied: Mapping[str, Value], label_space: str | None) -> dict[str, str]:
     """Return layer -> key of what decides it; a layer that nothing decides is left out.
 
     Args:
       varied: flags that differ between trials, with a trial's values, which the flags
         of this process must have just now.
+      label_space: what `settings.label_space` returns without them.
     """
     facts: dict[str, dict[str, object]] = {}
     for name, value in varied.items():
         for layer in _layers_of(name):
             facts.setdefault(layer, {})[name] = value
-    if "teachers" in varied and (space := settings.label_space()) is not None:
+    if (space := settings.label_space()) != label_space:
         for layer in ("features", "capability"):
             facts.setdefault(layer, {})["label_space"] = space
     return {

@@ -5,9 +5,10 @@ import difflib
 import pathlib
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import config_flags
+import settings
 import stage_flags
 import sweep_layers
 import trial_record
@@ -77,6 +78,8 @@ def planned(sweep: Sweep, split: str) -> list[Planned]:
     base = _given()
     varied = {name for trial in sweep.trials for name in trial.varied}
     found = [_planned(sweep, trial, base, varied, split) for trial in sweep.trials]
+    first = sweep.trials[0].seed  # a fusion has no seed: once is enough
+    found = [p for p in found if p.epochs or p.trial.seed == first]
     runs = {(p.trial.label, p.trial.seed): p.run for p in found}
     found = [_branched(p, runs) for p in found]
     for each in found:
@@ -88,7 +91,7 @@ def _planned(
     sweep: Sweep,
     trial: Trial,
     base: Mapping[str, str],
-    varied: Iterable[str],
+    varied: set[str],
     split: str,
 ) -> Planned:
     plain = {n: v for n, v in trial.flags.items() if "." not in n}
@@ -100,14 +103,15 @@ def _planned(
             stages.setdefault(stage, {})[inner] = value
     facts = [_decides(base), dict(trial.flags), trial.seed]
     run = f"{sweep.name}-{content_key(facts)[:8]}"
+    label_space = settings.label_space()
     with flagsaver.flagsaver():
         _set(plain, trial)
-        differing = {n: trial.flags.get(n, base.get(n)) for n in sorted(varied)}
-        keys = sweep_layers.keys(differing)
+        own = {n: trial.flags[n] for n in sorted(varied & trial.flags.keys())}
+        keys = sweep_layers.keys(own, label_space)
         epochs = stage_flags.TRAIN.make().epochs if stage_flags.STUDENTS.value else 0
     root = pathlib.Path(stage_flags.WORKSPACE.value)
     workspace, data = sweep_layers.place(root, folder_of(sweep), keys)
-    own = {
+    placed = {
         "run": run,
         "seed": trial.seed,
         "workspace": str(workspace),
@@ -115,7 +119,7 @@ def _planned(
         "eval_split": split,
         **({"data_root": str(data)} if data else {}),
     }
-    both = [argument(n, v) for n, v in {**base, **plain, **own}.items()]
+    both = [argument(n, v) for n, v in {**base, **plain, **placed}.items()]
     after = stages.get("train", {}).get("branch_from")
     named = None if after is None else str(after)
     return Planned(trial, run, workspace, tuple(both), stages, epochs, named)

@@ -21,7 +21,7 @@ import trial_record
 from absl import flags
 
 from sas_jax.artefacts.lock import turn
-from sas_jax.evaluation import protocol, summary
+from sas_jax.evaluation import protocol
 from sas_jax.sweeps import table
 
 _TRIAL = flags.DEFINE_string("trial", None, "Run folder of the trial.", required=True)
@@ -87,9 +87,13 @@ def _log_to(path: pathlib.Path) -> None:
 
 def _scores() -> Mapping[str, float]:
     path = settings.workspace().scores(settings.score_folder(), _method())
-    row = summary.summarize("", "", [protocol.load(path)])
-    plain = {n: getattr(row, n) for n in ("miou", "macc", "overall", "miou_seen")}
-    return plain | {f"miou_{group}": value for group, value in row.groups.items()}
+    evaluation = protocol.load(path)
+    found, seen = evaluation.scores(), evaluation.scores(unseen="ignored")
+    metrics = {"miou": found.miou, "macc": found.macc, "overall": found.overall}
+    metrics["miou_seen"] = seen.miou
+    for group, classes in evaluation.groups.items():
+        metrics[f"miou_{group}"] = found.over(classes)[0]
+    return {name: float(value) for name, value in metrics.items()}
 
 
 if __name__ == "__main__":
