@@ -25,7 +25,6 @@ from sas_jax.fusion.strategies import FuseConfig, capability_weights
 from sas_jax.teachers import registry
 
 SHIPPED = ("rooms-dense", "rooms-mask", "imagenet")
-WAYS = ("linear", "add", "capability", "oracle")
 RESULTS = "fusion_of_many"
 
 
@@ -128,7 +127,7 @@ def iou(made: list[Room], way: str, chosen: list[int], table=None) -> np.ndarray
 
 def of_size(size: int, made: list[Room], names, tables, alone, what: dict) -> None:
     """Append the row of a number of teachers, and one of each choice that lost."""
-    scores, below = {way: [] for way in ("best", *WAYS)}, 0
+    scores, below = {way: [] for way in ("best", *rooms.WAYS)}, 0
     truly = np.nan_to_num(alone / 100)
     for chosen in map(list, itertools.combinations(range(len(names)), size)):
         best = max(chosen, key=lambda k: np.nanmean(alone[k]))

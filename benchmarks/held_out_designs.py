@@ -1,7 +1,11 @@
 """Teachers and their fusion on furniture of designs that nobody trained on.
 
   python benchmarks/held_out_designs.py --folder=build/designs
-    --weights plain=runs/plain{split}/both randomised=runs/random{split}/both
+    --weights shipped plain=runs/plain{split}/both randomised=runs/random{split}/both
+
+  python benchmarks/held_out_designs.py --folder=build/designs --designs held-out
+    --weights randomised=runs/random{split}/both
+    --painter=runs/painter{split}/diffusion/rooms_diffusion.safetensors
 
 Each split holds out other designs (`catalogue.split_designs`). Weights are those of
 `pretrain_rooms.py --model=both --designs=train:<split>`. The shipped ones saw the whole
@@ -16,40 +20,46 @@ import measure
 import numpy as np
 import rooms_teachers as rooms
 
-WAYS = ("linear", "add", "capability", "oracle")
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=pathlib.Path, required=True)
-    parser.add_argument("--weights", nargs="*", default=[])
+    parser.add_argument("--weights", nargs="*", default=["shipped"])
     parser.add_argument("--splits", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--rooms", type=int, default=12)
-    parser.add_argument("--designs", nargs="*", default=["held-out", "train"])
+    parser.add_argument("--designs", nargs="*", default=["train", "held-out"])
+    parser.add_argument("--painter", help="Its weights; default: the shipped ones.")
     args = parser.parse_args()
-    sources = {"shipped": None} | dict(each.split("=", 1) for each in args.weights)
     texts, rows = rooms.class_texts(), []
-    for label, source in sources.items():
+    for label, _, source in (each.partition("=") for each in args.weights):
         for split in args.splits:
             teachers = load(label, source, split)
-            tables = {n: rooms.capability(t, args.folder) for n, t in teachers.items()}
+            painter = args.painter and pathlib.Path(args.painter.format(split=split))
+            tables = {
+                name: rooms.capability(teacher, args.folder, painter)
+                for name, teacher in teachers.items()
+            }
+            known = None
             for part in args.designs:
                 scans = rooms.rooms(f"{part}:{split}", args.rooms, args.folder)
                 made = rooms.scenes(scans, teachers, args.folder)
-                found = rooms.strategies(made, list(teachers), tables, texts)
+                found = rooms.strategies(made, list(teachers), tables, texts, known)
                 dense, mask = (found.pop(name) for name in teachers)
                 gain = round(found["capability"] - max(dense, mask), 1)
                 scores = {"dense": dense, "mask": mask, **found, "gain": gain}
                 what = {"weights": label, "split": split, "designs": part}
+                if args.painter:
+                    what["painter"] = "of the split"
                 rows.append(what | {"rooms": args.rooms} | scores)
                 measure.append("held_out_designs", rows[-1])
+                known = rooms.oracle(made, list(teachers), texts)
     table(rows)
 
 
-def load(label: str, source: str | None, split: int) -> dict:
+def load(label: str, source: str, split: int) -> dict:
     """Load dense and mask teacher of one training, or the shipped ones."""
     names = ("rooms-dense", "rooms-mask")
-    if source is None:
+    if not source:
         return rooms.load({name: (name, None) for name in names})
     folder = pathlib.Path(source.format(split=split))
     files = (folder / f"{name.replace('-', '_')}.safetensors" for name in names)
@@ -59,7 +69,7 @@ def load(label: str, source: str | None, split: int) -> dict:
 
 def table(rows: list[dict]) -> None:
     """Print means over the splits, with their standard deviation."""
-    columns = ("dense", "mask", *WAYS, "gain")
+    columns = ("dense", "mask", *rooms.WAYS, "gain")
     print(f"{'weights':<14}{'designs':<10}" + "".join(f"{c:>14}" for c in columns))
     for label, part in dict.fromkeys((r["weights"], r["designs"]) for r in rows):
         same = [r for r in rows if (r["weights"], r["designs"]) == (label, part)]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from sas_jax.artefacts import files
 from sas_jax.artefacts.features import Features, load_features, save_features
 from sas_jax.artefacts.files import is_current
 from sas_jax.artefacts.space import TextFeatures
@@ -37,6 +38,7 @@ from sas_jax.text.prompts import prompts
 
 WORDS = vocabulary("scannet20")
 CAPABILITY = CapabilityConfig()
+WAYS = ("linear", "add", "capability", "oracle")
 ROOMS_SEED = 7
 """Rooms of this set are no other benchmark's, nor any that something learned from."""
 
@@ -112,11 +114,22 @@ def scenes(
     return made
 
 
-def capability(teacher, folder: pathlib.Path) -> Float[np.ndarray, " K"]:
-    """Measure a teacher on painted images, which are made once."""
-    folder = folder / "capability"
+def capability(
+    teacher, folder: pathlib.Path, painter: pathlib.Path | None = None
+) -> Float[np.ndarray, " K"]:
+    """Measure a teacher on painted images, which are made once.
+
+    Args:
+      teacher: whom to measure.
+      folder: what is made is kept below it.
+      painter: weights of the painter; None: the shipped one.
+    """
+    weights = painter and str(painter)
+    folder = folder / f"capability{(painter and files.sha256_file(painter)[:8]) or ''}"
     models = SynthesisConfig()
-    synthesizer = painters.load_synthesizer(models.synthesizer, SynthesizerOptions())
+    synthesizer = painters.load_synthesizer(
+        models.synthesizer, SynthesizerOptions(weights=weights)
+    )
     prompter = painters.load_prompter(models.point_prompter, LoadOptions())
     recipe = Recipe(synthesizer, prompter, synthesizer.masks)
     run.make_images(folder, WORDS, recipe, CAPABILITY)
@@ -171,10 +184,12 @@ def strategies(
     names: Sequence[str],
     tables: Mapping[str, Float[np.ndarray, " K"]],
     texts: TextFeatures,
+    known: Float[np.ndarray, "T K"] | None = None,
 ) -> dict[str, float]:
     """Return the mIoU of every way to fuse some teachers, and of each alone.
 
-    `capability` has measured capability, `oracle` the true one.
+    `capability` has measured capability, `oracle` the true one, `known` that of other
+    rooms where it is given.
     """
     measured = np.stack([tables[name] for name in names])
     truly = oracle(made, names, texts)
@@ -184,6 +199,8 @@ def strategies(
         "capability": ("capability", measured),
         "oracle": ("capability", truly),
     }
+    if known is not None:
+        ways["known"] = ("capability", known)
     found = {
         name: np.nanmean(fused_iou(made, [name], "single", None, texts))
         for name in names
