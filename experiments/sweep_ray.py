@@ -44,6 +44,7 @@ class _Trial(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         told = config["trial"]
+        os.chdir(told["cwd"])  # of the sweep, where paths of flags begin
         self._folder, self._metric = pathlib.Path(told["folder"]), told["metric"]
         self._told = 0
         self._process = None
@@ -117,8 +118,9 @@ def run(
     stopping = sweep.early_stopping
     metric = (stopping or _WITHOUT).metric
     by_run = {trial.run: trial for trial in trials}
+    common = {"cwd": str(pathlib.Path.cwd()), "metric": metric}
     configs = [
-        {"run": t.run, "folder": str(t.folder), "command": t.command, "metric": metric}
+        {**common, "run": t.run, "folder": str(t.folder), "command": t.command}
         for t in trials
     ]
     if not ray.is_initialized():

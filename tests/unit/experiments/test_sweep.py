@@ -61,7 +61,6 @@ class World:
             "STUB_LOG": str(self.log),
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_raylet_start_wait_time_s": "300",  # on a busy machine
         }
 
     def command(self, text, *flags):
