@@ -73,6 +73,12 @@ class _Trial(tune.Trainable):
         last = getattr(self, "_last", 0.0)
         return {"epoch": self._told, self._metric: last, "done": True}
 
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Save nothing: a trial goes on from what lies in its run folder."""
+
+    def load_checkpoint(self, checkpoint: object) -> None:
+        """Load nothing; see `save_checkpoint`."""
+
     def cleanup(self) -> None:
         """End the trial's process where Tune ends the trial."""
         if self._process is None or self._process.poll() is not None:
