@@ -37,7 +37,7 @@ $(VENV)/.demo: $(VENV)/.base
 	@touch $@ $(VENV)/.native
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(PIP) --no-build-isolation --config-settings editable_mode=compat -e '.[teachers,rooms,las,view,dev]'
+	$(PIP) --no-build-isolation --config-settings editable_mode=compat -e '.[teachers,rooms,las,view,ray,dev]'
 	@touch $@ $(VENV)/.native
 
 $(VENV)/.native: $(SOURCES) | $(VENV)/.demo
@@ -89,6 +89,8 @@ bench: $(VENV)/.bench $(VENV)/.native
 	  done; \
 	done
 	OMP_NUM_THREADS=1 taskset -c 0 $(PY) benchmarks/bench_peers.py
+	OMP_NUM_THREADS=1 $(PY) benchmarks/bench_scaling.py --what input
+	$(PY) benchmarks/bench_scaling.py --what weak
 
 # Installs nothing: such a machine has jax for CUDA and torch, and often no network.
 gpu:

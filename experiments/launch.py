@@ -44,25 +44,25 @@ def run(main: Callable[[], None]) -> None:
         try:
             main()
         except InputError as error:
-            _end_bars()
+            end_bars()
             if debugging():
                 traceback.print_exc()
             sys.exit(f"error: {error}")
         except MemoryError as error:
-            _end_bars()
+            end_bars()
             if debugging():
                 traceback.print_exc()
             sys.exit(f"error: {_too_large(error)}")
         except OSError as error:
-            _end_bars()
+            end_bars()
             if error.filename is None or debugging():
                 _crash(error)
             sys.exit(f"error: {_refused(error)}")
         except KeyboardInterrupt:
-            _end_bars()
+            end_bars()
             sys.exit("stopped; what is finished is kept, run the same command to go on")
         except Exception as error:
-            _end_bars()
+            end_bars()
             _crash(error)
 
     # What a terminal cannot show must not cost the work that is printed about.
@@ -90,7 +90,7 @@ def debugging() -> bool:
     return wanted or (flags.FLAGS.is_parsed() and stage_flags.DEBUG.value)
 
 
-def _end_bars() -> None:
+def end_bars() -> None:
     """End the lines of progress bars, which would share theirs with the message."""
     tqdm = sys.modules.get("tqdm")
     for bar in list(getattr(getattr(tqdm, "tqdm", None), "_instances", ())):

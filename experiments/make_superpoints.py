@@ -3,16 +3,22 @@
     python experiments/make_superpoints.py --flagfile=rooms.flags
 
 Writes <workspace>/superpoints/<scene>.safetensors. Scenes that are up to date are
-skipped, so a killed run goes on where it stopped; several workers share the scenes.
+skipped, so a killed run goes on where it stopped. --workers share the scenes, on this
+machine or wherever --ray places them; so do several runs of the same command.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import scene_workers
 import settings
 import stage_flags
+from tqdm import tqdm
 
-from sas_jax.artefacts.stage import Job, Tally
+from sas_jax.artefacts.dispatch import Answer, Task
+from sas_jax.artefacts.lock import remove_left
+from sas_jax.artefacts.stage import Job, Tally, try_group
 from sas_jax.artefacts.superpoints import (
     load_superpoints,
     save_superpoints,
@@ -42,19 +48,37 @@ def main() -> None:
 
 def cut(wanted: Sequence[Scan]) -> Tally:
     """Cut the scans whose superpoints are not up to date."""
+    began, memo = time.monotonic(), settings.memo()
+    scans = {scan.name: scan for scan in wanted}
+    tasks = [Task(n, s, s.size("geometry", memo=memo)) for n, s in scans.items()]
+    tally = Tally()
+    with tqdm(total=len(scans), desc="superpoints", unit="scene") as bar:
+        for made in scene_workers.answers("make_superpoints", tasks, bar):
+            tally.made += made
+        bar.leave = tally.made > 0  # nothing to be done is told in words
+    tally.current = len(scans) - tally.made
+    tally.seconds = time.monotonic() - began
+    return tally
+
+
+def worker(threads: int) -> Callable[[Scan], Answer]:
+    """Return what cuts a scan, and says how many files it made."""
     workspace, memo = settings.workspace(), settings.memo()
-    config, scans = stage_flags.SUPERPOINT.make(), {s.name: s for s in wanted}
+    config = stage_flags.SUPERPOINT.make()
+    remove_left(workspace.superpoint_folder)
 
-    def job(name: str) -> Job:
-        key = superpoint_key(scans[name].key("geometry", memo=memo), config)
-        return Job(name, workspace.superpoints(name), key)
+    def work(scan: Scan) -> Answer:
+        def make(due: Sequence[Job]) -> None:
+            scene = scan.open(annotations=False)
+            ids = segment_scene(scene, config)
+            save_superpoints(due[0].path, ids, key=due[0].key, points=scene.points)
 
-    def make(job: Job) -> None:
-        scene = scans[job.name].open(annotations=False)
-        ids = segment_scene(scene, config)
-        save_superpoints(job.path, ids, key=job.key, points=scene.points)
+        key = superpoint_key(scan.key("geometry", memo=memo), config)
+        job, tally = Job(scan.name, workspace.superpoints(scan.name), key), Tally()
+        left = try_group([job], make, tally, verify=stage_flags.VERIFY.value)
+        return Answer(tally.made, busy=bool(left))
 
-    return settings.run_scenes("superpoints", [job(name) for name in scans], make)
+    return work
 
 
 def of_scene(scan: Scan, scene: Scene) -> np.ndarray:

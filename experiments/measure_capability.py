@@ -8,19 +8,24 @@ where it stopped. With --shipped=take the tables that come with the teachers are
 instead, where they are of these models and settings and nothing was painted yet.
 """
 
+import dataclasses
 import pathlib
 import time
+from collections.abc import Callable
 
 import capability_tables
+import scene_workers
 import settings
 import stage_flags
 import torch
 from absl import flags
 from tqdm import tqdm
 
+from sas_jax.artefacts.dispatch import Answer, Task
 from sas_jax.artefacts.lock import workspace_lock
+from sas_jax.artefacts.stage import claimed
 from sas_jax.artefacts.versions import decided_by, module_of
-from sas_jax.capability import registry, shipped
+from sas_jax.capability import registry, shipped, store
 from sas_jax.capability import run as stage
 from sas_jax.capability.config import CapabilityConfig, SynthesisConfig
 from sas_jax.capability.contracts import JudgeOptions, Recipe, SynthesizerOptions
@@ -63,10 +68,7 @@ def main() -> None:
     began = time.monotonic()
     with workspace_lock(folder):
         recipe = _recipe(models, config.compat)
-        # What is painted on one thread, and what the teachers make of it, must not
-        # depend on --threads, which counts processes then.
-        threads = 1 if recipe.synthesizer.one_thread else stage_flags.THREADS.value
-        torch.set_num_threads(threads)
+        _set_threads(recipe, stage_flags.THREADS.value)
         own = stage_flags.CAPABILITY_SCORE.value == "own"  # as those that are shipped
         if (
             _SHIPPED.value == "take"
@@ -75,6 +77,7 @@ def main() -> None:
         ):
             _print_table(taken, words, time.monotonic() - began)
             return
+        _share(words, recipe, config)
         facts = {
             "config": config,
             "synthesizer": recipe.synthesizer.spec,
@@ -83,14 +86,7 @@ def main() -> None:
         }
         total = len(measured_classes(words, config.compat)) * config.images_per_class
         with tqdm(total=total, desc="synthesize", unit="image") as bar:
-            stage.make_images(
-                folder,
-                words,
-                recipe,
-                config,
-                lambda _: bar.update(),
-                workers=stage_flags.THREADS.value,
-            )
+            stage.make_images(folder, words, recipe, config, lambda _: bar.update())
         tables = [_measure(name, folder, words, config, facts) for name in teachers]
         stage.write_sheets(folder, words, teachers, config)
         _judge(folder, recipe, config.compat)
@@ -98,6 +94,54 @@ def main() -> None:
             for table in tables:
                 _ship(table, words, recipe, config)
     _print_table(tables, words, time.monotonic() - began)
+
+
+def _set_threads(recipe: Recipe, threads: int) -> None:
+    """Set PyTorch's threads: one, where --threads count processes of one thread.
+
+    What is painted, and what the teachers make of it, must not depend on them then.
+    """
+    torch.set_num_threads(1 if recipe.synthesizer.one_thread else threads)
+
+
+def _share(words: Vocabulary, recipe: Recipe, config: CapabilityConfig) -> None:
+    """Let workers paint classes and teachers look at them, where there are any.
+
+    What they leave is found by what goes on here.
+    """
+    crew, folder = scene_workers.crew(), settings.workspace().capability
+    names = measured_classes(words, config.compat)
+    if crew.workers == 1 and crew.ray is None:
+        if not recipe.one_thread:
+            return
+        crew = dataclasses.replace(crew, workers=stage_flags.THREADS.value)
+        names = stage.unpainted(folder, words, recipe, config)
+        if min(crew.workers, len(names)) < 2:
+            return
+    tasks = [Task(name, name) for name in names]
+    with tqdm(total=len(tasks), desc="classes", unit="class") as bar:
+        for _ in scene_workers.answers("measure_capability", tasks, bar, crew):
+            pass
+
+
+def worker(threads: int) -> Callable[[str], Answer]:
+    """Load all models, and return what paints a class and lets each teacher look."""
+    words = vocabulary(stage_flags.VOCABULARY.value)
+    config, folder = stage_flags.CAPABILITY.make(), settings.workspace().capability
+    recipe = _recipe(stage_flags.SYNTHESIS.make(), config.compat)
+    _set_threads(recipe, threads)
+    teachers = [settings.load_model(name) for name in stage_flags.TEACHERS.value]
+
+    def work(name: str) -> Answer:
+        # The folder is the driver's; of one that was killed, a worker may be left.
+        with claimed(store.images_path(folder, name)) as own:
+            if own:
+                stage.make_images(folder, words, recipe, config, only=[name])
+                for teacher in teachers:
+                    stage.look_at(folder, words, teacher, config, name)
+        return Answer(None, busy=not own)
+
+    return work
 
 
 def _recipe(models: SynthesisConfig, compat: Compat) -> Recipe:

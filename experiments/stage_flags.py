@@ -39,6 +39,7 @@ from sas_jax.teachers.seem.config import SeemConfig
 
 # Scripts that use the flags below a heading, for their --help.
 _ALL = ("pipeline", "sweep", "trial")
+_SPREAD = ("extract_features", "measure_capability", "make_superpoints")
 _ROOMS = ("measure_capability", "pretrain_rooms")
 _FEATURES = (
     "extract_features",
@@ -105,6 +106,28 @@ DRY_RUN_POINTS = flags.DEFINE_integer(
     1,
 )
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of every error.")
+
+config_flags.heading("Workers", *_ALL, *_SPREAD)
+WORKERS = flags.DEFINE_integer(
+    "workers",
+    1,
+    "Processes that share the scenes, or the classes of capability; each loads its own "
+    "models, and --threads are divided among them.",
+    1,
+)
+RAY = flags.DEFINE_string(
+    "ray",
+    None,
+    "Let Ray place the workers: auto joins the cluster that this machine is of, "
+    "HOST:PORT another one, local begins one here.",
+)
+GPUS_PER_WORKER = flags.DEFINE_float(
+    "gpus_per_worker",
+    None,
+    "GPUs that Ray assigns to each; default: 1 with --device=cuda, else 0. 0.5 lets "
+    "two share one.",
+    0.0,
+)
 
 config_flags.heading("Procedural rooms", "make_rooms", *_ALL, *_ROOMS)
 MAKE_ROOMS = flags.DEFINE_bool("make_rooms", False, "Generate the data set first.")

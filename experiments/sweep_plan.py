@@ -23,6 +23,7 @@ from sas_jax.sweeps.plan import Sweep, Trial
 
 _HERE = pathlib.Path(__file__).parent
 _SHARED = ("stage_flags", "config_flags")
+_HOW = ("How stages run", "Workers")
 _BRANCH = "train.branch_from"
 
 

@@ -17,17 +17,20 @@ features beside it, as label_splats.py writes them. It takes their raw parameter
 original's.
 
 Several processes, each with its own devices, train one student on a shared disk: start
-the command once for each, with the same --coordinator, one of which is --process_id=0.
+the command once for each, with the same --coordinator and --num_processes, and another
+--process_id from 0; or with --coordinator=auto under Slurm, on a TPU pod or on GKE.
+Each reads the scenes of its own devices. See docs/hosts.md.
 """
 
+import contextlib
 import logging
 import pathlib
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import dry_run
-import jax
+import hosts
 import settings
 import stage_flags
 from absl import flags
@@ -55,7 +58,9 @@ _GAUSSIAN_INPUTS = flags.DEFINE_enum(
     "gaussian_inputs", "all", list(GAUSSIAN_INPUTS), "What it takes of a Gaussian."
 )
 _COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "host:port where the first of several processes is reached."
+    "coordinator",
+    None,
+    "host:port where process 0 of several is reached; auto where a cluster tells.",
 )
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many there are.", 1)
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which this one is.", 0)
@@ -74,7 +79,13 @@ def main() -> None:
     if missing:
         print("\n".join(missing))
         sys.exit(1)
-    _join_processes()
+    with _processes():
+        result, stopped = _train(initial)
+    _report(result, stopped)
+
+
+def _train(initial: pathlib.Path | None) -> tuple[TrainResult, list[int]]:
+    """Train, and return what came of it and the signals that stopped it."""
     sources = _sources()
     texts = settings.class_texts(space_of(sources[0].features))
     classes = EncodedVocabulary(settings.label_set().classes, texts)
@@ -90,24 +101,30 @@ def main() -> None:
         and settings.workspace().checkpoints(_BRANCH_FROM.value),
         stop=lambda: bool(stopped),
     )
-    _report(result, stopped)
+    return result, stopped
 
 
-def _join_processes() -> None:
-    """Join the other processes of this run, before JAX looks for devices.
+@contextlib.contextmanager
+def _processes() -> Iterator[None]:
+    """Join the other processes of this run where flags say so; one of them talks.
 
     Raises:
-      InputError: when only some of the three flags are given.
+      InputError: when only some of the flags are given, or nobody is there.
     """
-    values = (_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    if all(value is None for value in values):
+    count, number = _NUM_PROCESSES.value, _PROCESS_ID.value
+    if _COORDINATOR.value is None:
+        if (count, number) != (None, None):
+            raise InputError(
+                "train: --num_processes and --process_id need --coordinator, got none. "
+                "Give all three, or none for one process."
+            )
+        yield
         return
-    if any(value is None for value in values) or _PROCESS_ID.value >= values[1]:
-        raise InputError(
-            "train: --coordinator, --num_processes and a --process_id below it must be "
-            f"given together, got {values}. Give all of them, or none for one process."
-        )
-    jax.distributed.initialize(*values)
+    logs = settings.workspace().logs
+    with hosts.joined(_COORDINATOR.value, count, number, logs):
+        if not is_primary():
+            logging.getLogger("sas_jax").setLevel(logging.WARNING)
+        yield
 
 
 def config(out_dim: int) -> TrainConfig:
@@ -132,7 +149,7 @@ def _sources() -> Sequence[SceneFiles | SplatScene]:
             sources.append(SceneFiles(scan, fused, superpoints))
         else:
             without.append(scan.name)
-    if without:
+    if without and is_primary():
         print(f"left out, without fused features: {', '.join(without)}")
     return sources
 
@@ -203,8 +220,8 @@ def _stop_on_signals() -> list[int]:
 def _report(result: TrainResult, stopped: list[int]) -> None:
     if is_primary():
         print(result.table())
-    if stopped and not result.completed:
-        sys.exit(128 + stopped[0])
+    if not result.completed:  # where another process got the signal, as if it came here
+        sys.exit(128 + (stopped or [signal.SIGTERM])[0])
 
 
 if __name__ == "__main__":

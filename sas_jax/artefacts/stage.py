@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from sas_jax.artefacts.files import is_current, writing
 from sas_jax.artefacts.lock import Lock, remove_left, take
@@ -118,8 +118,7 @@ def run_groups(
     while waiting:
         left: list[Sequence[Job]] = []
         for group in waiting:
-            due = _not_current(group, tally, verify and first)
-            if others := _make_claimed(due, make, tally, verify):
+            if others := try_group(group, make, tally, verify=verify and first):
                 left.append(others)
             else:
                 progress()
@@ -130,6 +129,45 @@ def run_groups(
     files = (job.path for group in groups for job in group)
     tally.megabytes = sum(file.stat().st_size for file in files) / 1e6
     return tally
+
+
+def try_group(
+    group: Sequence[Job],
+    make: Callable[[Sequence[Job]], None],
+    tally: Tally,
+    *,
+    verify: bool = False,
+) -> list[Job]:
+    """Make what is due of one group and what no other worker has claimed.
+
+    Args:
+      group: artefacts of a scene.
+      make: as in `run_groups`.
+      tally: counts what was made, and what was current.
+      verify: see `run_jobs`.
+
+    Returns:
+      What others have claimed, to be asked for again.
+
+    Raises:
+      InputError: when a folder cannot be written.
+    """
+    return _make_claimed(_not_current(group, tally, verify), make, tally, verify)
+
+
+@contextlib.contextmanager
+def claimed(path: pathlib.Path) -> Iterator[bool]:
+    """Claim an artefact for what is done inside; False where another worker has it.
+
+    Raises:
+      InputError: when its folder cannot be written.
+    """
+    claim = _claim(path)
+    try:
+        yield isinstance(claim, Lock)
+    finally:
+        if isinstance(claim, Lock):
+            claim.release()
 
 
 def _not_current(group: Sequence[Job], tally: Tally, verify: bool) -> list[Job]:
@@ -149,9 +187,7 @@ def _make_claimed(
     with contextlib.ExitStack() as claims:
         own, others = [], []
         for job in due:
-            claim = _claim(job)
-            if isinstance(claim, Lock):
-                claims.callback(claim.release)
+            if claims.enter_context(claimed(job.path)):
                 own.append(job)
             elif not own:
                 return list(due)
@@ -164,9 +200,9 @@ def _make_claimed(
     return others
 
 
-def _claim(job: Job) -> object:
+def _claim(path: pathlib.Path) -> object:
     """Return the lock of an artefact, or anything else where another worker has it."""
-    base = job.path.parent / ".claims" / job.path.name
+    base = path.parent / ".claims" / path.name
     with writing(base):
         base.parent.mkdir(parents=True, exist_ok=True)
         return take(base)

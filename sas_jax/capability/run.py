@@ -5,12 +5,8 @@ at a time; what is current is not made again.
 """
 
 import dataclasses
-import functools
 import pathlib
-import pickle
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -18,7 +14,6 @@ from PIL import Image
 
 from sas_jax.artefacts import files
 from sas_jax.artefacts.versions import decided_by, module_of
-from sas_jax.artefacts.workers import worker_pool
 from sas_jax.capability import sheets, store
 from sas_jax.capability.config import CapabilityConfig, Score
 from sas_jax.capability.contracts import Recipe
@@ -32,7 +27,6 @@ from sas_jax.capability.measure import (
 from sas_jax.capability.prompt_masks import pseudo_masks
 from sas_jax.capability.store import CapabilityTable, ClassImages
 from sas_jax.classes import Vocabulary
-from sas_jax.errors import InputError
 from sas_jax.teachers.contracts import DenseTeacher, MaskTeacher
 from sas_jax.text.prompts import image_prompt
 
@@ -53,6 +47,11 @@ class _Job:
         """Return the content key of the images of some seeds."""
         return files.content_key([self.models, self.prompt, self.name, tuple(seeds)])
 
+    def is_done(self) -> bool:
+        """Tell whether the images of all seeds are there."""
+        path = store.images_path(self.folder, self.name)
+        return files.is_current(path, self.key(self.seeds))
+
 
 def make_images(
     folder: files.PathLike,
@@ -61,7 +60,7 @@ def make_images(
     config: CapabilityConfig,
     progress: Progress = lambda _: None,
     *,
-    workers: int = 1,
+    only: Collection[str] | None = None,
 ) -> list[str]:
     """Synthesize the images of every class and their pseudo masks.
 
@@ -71,18 +70,47 @@ def make_images(
       recipe: models and rules.
       config: how many images, which prompts.
       progress: called with the class's name for every image that is there.
-      workers: processes at most, for a recipe of one thread; each holds its models in
-        memory (0.6 GB with the small synthesizer). Others are run here.
+      only: these classes; None makes all.
 
     Returns:
       Names of the classes with images, in order. Files are kept as `store` says.
 
     Raises:
-      InputError: when the disk is full or not writable, or a process is killed.
+      InputError: when the disk is full or not writable.
 
-    Deterministic: by the seeds of `config`, as far as the models are; never by the
-    number of workers.
+    Deterministic: by the seeds of `config`, as far as the models are; never by what
+    else is made.
     """
+    jobs = _jobs(folder, vocabulary, recipe, config)
+    jobs = [job for job in jobs if only is None or job.name in only]
+    for job in jobs:
+        if job.is_done():
+            store.remove_parts(folder, job.name)  # a run may have been killed before it
+            for _ in job.seeds:
+                progress(job.name)
+        else:
+            for name in _paint(recipe, job):
+                progress(name)
+    return [job.name for job in jobs]
+
+
+def unpainted(
+    folder: files.PathLike,
+    vocabulary: Vocabulary,
+    recipe: Recipe,
+    config: CapabilityConfig,
+) -> list[str]:
+    """Return the classes whose images are to be made, by the arguments of that."""
+    jobs = _jobs(folder, vocabulary, recipe, config)
+    return [job.name for job in jobs if not job.is_done()]
+
+
+def _jobs(
+    folder: files.PathLike,
+    vocabulary: Vocabulary,
+    recipe: Recipe,
+    config: CapabilityConfig,
+) -> list[_Job]:
     names = measured_classes(vocabulary, config.compat)
     seeds = tuple(range(config.seed, config.seed + config.images_per_class))
     made_by = decided_by(
@@ -91,49 +119,10 @@ def make_images(
     models = files.content_key(
         [recipe.synthesizer.spec, recipe.prompter.spec, recipe.masks, made_by]
     )
-    jobs = []
-    for name in names:
-        job = _Job(folder, name, image_prompt(name, config.compat), seeds, models)
-        if files.is_current(store.images_path(folder, name), job.key(seeds)):
-            store.remove_parts(folder, name)  # a run may have been killed before it
-            for _ in seeds:
-                progress(name)
-        else:
-            jobs.append(job)
-    workers = workers if recipe.one_thread else 1
-    for name in _paint_all(recipe, jobs, workers):
-        progress(name)
-    return list(names)
-
-
-def _paint_all(recipe: Recipe, jobs: list[_Job], workers: int) -> Iterator[str]:
-    """Paint here or in processes; yield the class of every image, classes in order."""
-    workers = min(workers, len(jobs))
-    if workers < 2:
-        for job in jobs:
-            yield from _paint(recipe, job)
-        return
-    # as bytes: PyTorch would hand every tensor over in shared memory
-    paint = functools.partial(_paint_packed, pickle.dumps(recipe))
-    with worker_pool(workers) as pool:
-        try:
-            for names in pool.map(paint, jobs):
-                yield from names
-        except BrokenProcessPool as error:
-            raise InputError(
-                "capability: processes that paint must live, got one that was killed, "
-                f"of {workers}; perhaps memory ran out. Lower --threads and run the "
-                "same command again: finished classes are kept."
-            ) from error
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _paint_packed(recipe: bytes, job: _Job) -> list[str]:
-    # Ctrl-C reaches every process: the one that waits for this one answers it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return list(_paint(pickle.loads(recipe), job))
+    return [
+        _Job(folder, name, image_prompt(name, config.compat), seeds, models)
+        for name in names
+    ]
 
 
 def _paint(recipe: Recipe, job: _Job) -> Iterator[str]:
@@ -229,6 +218,26 @@ def measure_teacher(
     if not files.is_current(store.table_path(folder, table.teacher), key):
         store.write_table(folder, table, key)
     return table
+
+
+def look_at(
+    folder: files.PathLike,
+    vocabulary: Vocabulary,
+    teacher: DenseTeacher | MaskTeacher,
+    config: CapabilityConfig,
+    name: str,
+) -> None:
+    """Keep what a teacher says of one class's images, for `measure_teacher` to find.
+
+    Args:
+      folder: the workspace's `capability` folder, with the images of the class.
+      vocabulary: classes; as there.
+      teacher: who looks.
+      config: how.
+      name: of the class.
+    """
+    entry = store.read_images(folder, name)
+    _class_maps(folder, entry, vocabulary.names, teacher, config)
 
 
 def _class_maps(

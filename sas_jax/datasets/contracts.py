@@ -223,6 +223,20 @@ class Scan:
         facts = self.dataset.facts(self.path, part)
         return content_key([self.dataset.name, sums, settings, read_by, facts])
 
+    def size(self, part: Part, *, frame_stride: int = 1, memo: Memo = NO_MEMO) -> int:
+        """Return how many bytes the files of a part have; none of them is read.
+
+        Scans of one data set take time about as they have bytes: of frames, of points.
+
+        Args:
+          part: what is read.
+          frame_stride: views are of every how many-th frame.
+          memo: see `key`.
+        """
+        with readable(self.dataset.name, self.path):
+            paths = self.dataset.files(self.path, part, frame_stride, memo)
+            return sum(path.stat().st_size for path in paths if path.is_file())
+
     def _sums(self, paths: list[pathlib.Path]) -> str:
         return content_key(
             [

@@ -133,6 +133,14 @@ class Checkpoints:
         """Return when everything is on disk."""
         self._manager.wait_until_finished()
 
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: type | None, *rest: object) -> None:
+        # Closing waits for all processes, and one may be gone.
+        if kind is None or jax.process_count() == 1:
+            self.close()
+
     def close(self) -> None:
         """Finish writing and release the manager's threads."""
         self._manager.close()

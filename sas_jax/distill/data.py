@@ -226,6 +226,10 @@ class SceneCache:
         self.__dict__.update(state)
         self._lock = threading.Lock()
 
+    def name(self, index: int) -> str:
+        """Return the name of scene `index` of the sources."""
+        return self._sources[index].name
+
     def load(self, index: int) -> TrainScene:
         """Return scene `index` of the sources.
 

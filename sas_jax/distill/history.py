@@ -91,9 +91,17 @@ class History:
         return len(self._logits)
 
     def attach(
-        self, shards: Sequence[Batch], scene_rows: SceneRows
+        self,
+        shards: Sequence[Batch],
+        scene_rows: SceneRows,
+        devices: Sequence[int] | None = None,
     ) -> tuple[Batch, ...]:
         """Return the batches with the current history of their points.
+
+        Args:
+          shards: of this process.
+          scene_rows: of all devices.
+          devices: which of them the shards are for; None for all.
 
         Raises:
           InputError: if a scene has no history, or one of another size.
@@ -107,8 +115,12 @@ class History:
             np.zeros((len(shard.known_ensemble.history), classes), np.float32)
             for shard in shards
         ]
+        known = range(len(shards)) if devices is None else devices
+        place = {device: shard for shard, device in enumerate(known)}
         for device, name, rows in scene_rows.rows():
-            filled[device][rows] = self._checked(name, rows.stop - rows.start)
+            if device in place:
+                count = rows.stop - rows.start
+                filled[place[device]][rows] = self._checked(name, count)
         return tuple(
             dataclasses.replace(
                 shard,

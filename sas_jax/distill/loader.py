@@ -5,7 +5,6 @@ is made by a thread, by another process, or after a resume.
 """
 
 import dataclasses
-import logging
 import time
 from collections.abc import Iterator, Sequence
 
@@ -13,8 +12,8 @@ import grain
 import numpy as np
 
 from sas_jax.distill import augment
-from sas_jax.distill.batch import Batch, collate, count_rows, make_sample
-from sas_jax.distill.buckets import Bucket, BucketPolicy, measure_policy
+from sas_jax.distill.batch import Batch, Sample, collate, count_rows, make_sample
+from sas_jax.distill.buckets import Bucket, BucketPolicy, RowCounts, measure_policy
 from sas_jax.distill.config import RunConfig
 from sas_jax.distill.data import SceneCache, SceneSource
 from sas_jax.distill.history import SceneRows
@@ -24,8 +23,6 @@ from sas_jax.sparse.rungs import padding_waste
 
 _MEASURED_SCENES = 24
 
-_log = logging.getLogger(__name__)
-
 
 @dataclasses.dataclass(frozen=True)
 class BatchInfo:
@@ -34,6 +31,7 @@ class BatchInfo:
     Attributes:
       step: number of the step.
       scene_rows: which scenes are in it, and where, per device.
+      counts: rows that its scenes take, per device.
       num_voxels: voxels of all devices.
       bucket: index of the bucket.
       sizes: of all arrays; one program each.
@@ -43,6 +41,7 @@ class BatchInfo:
 
     step: int
     scene_rows: SceneRows
+    counts: Sequence[RowCounts]
     num_voxels: int
     bucket: int
     sizes: Bucket
@@ -60,6 +59,7 @@ class BatchSource:
         policy: BucketPolicy,
         num_devices: int,
         *,
+        own: Sequence[int] | None = None,
         build_plans: bool = True,
     ):
         """Take what batches are made of.
@@ -68,7 +68,8 @@ class BatchSource:
           cache: the scenes.
           schedule: which of them are in which step.
           policy: sizes of batches.
-          num_devices: shards of a batch.
+          num_devices: shards of a batch, over all processes.
+          own: those that are made here, and whose scenes are loaded; None for all.
           build_plans: build them here, rather than leave that to the step.
         """
         self._build_plans = build_plans
@@ -76,55 +77,89 @@ class BatchSource:
         self._schedule = schedule
         self._policy = policy
         self._num_devices = num_devices
+        self._own = tuple(range(num_devices) if own is None else own)
         self._config = schedule.config
-        # The lowest one is for nearly every batch; any other means a compilation, and
-        # is worth a line when it first comes.
-        self._announced = {policy.bucket(0)}
 
     def __len__(self) -> int:
         return self._schedule.total_steps
 
+    @property
+    def scenes_per_device(self) -> int:
+        """Most scenes of one device and step."""
+        return -(-self._schedule.largest_batch // self._num_devices)
+
     def __getitem__(self, step: int) -> tuple[tuple[Batch, ...], BatchInfo]:
+        """Return the own shards, in sizes for them, and what they are."""
         started = time.perf_counter()
         step = int(step)
-        seed = self._config.seed
-        scenes = np.array_split(self._schedule.scenes(step), self._num_devices)
-        shift = augment.random_shift(
-            self._config.augment, random_stream(seed, "shift", step)
-        )
-        groups = [
-            [self._sample(int(i), step, shift) for i in group] for group in scenes
-        ]
+        groups = self._samples(step)
         spec = self._config.student.plan_spec
         counts = [count_rows(group, spec) for group in groups]
-        index, bucket = self._policy.choose(counts)
-        if bucket not in self._announced:
-            self._announced.add(bucket)
-            _log.info("step %d, %s, takes bucket %d: %s", step, counts, index, bucket)
-        shards = self._collate(groups, bucket, step)
-        return shards, BatchInfo(
+        points = [[len(sample.scene.points) for sample in group] for group in groups]
+        info = self.info(step, counts, points, self._own)
+        shards = self._collate(groups, info.sizes, step)
+        seconds = time.perf_counter() - started
+        return shards, dataclasses.replace(info, seconds=seconds)
+
+    def shards(self, step: int, sizes: Bucket) -> tuple[Batch, ...]:
+        """Return the own shards in given sizes, which hold them."""
+        return self._collate(self._samples(step), sizes, step)
+
+    def info(
+        self,
+        step: int,
+        counts: Sequence[RowCounts],
+        num_points: Sequence[Sequence[int]],
+        devices: Sequence[int] | None = None,
+    ) -> BatchInfo:
+        """Return what the shards of some devices are, without their time.
+
+        Args:
+          step: number of the step.
+          counts: rows of each of these devices.
+          num_points: points of each scene of each of them.
+          devices: their positions; None for all.
+        """
+        index, sizes = self._policy.choose(counts)
+        groups = self._groups(step)
+        chosen = range(self._num_devices) if devices is None else devices
+        names = [[self._cache.name(i) for i in groups[device]] for device in chosen]
+        waste = [padding_waste(one.levels, sizes.rung) for one in counts]
+        return BatchInfo(
             step=step,
-            scene_rows=SceneRows(
-                [[sample.scene.name for sample in group] for group in groups],
-                [[len(sample.scene.points) for sample in group] for group in groups],
-            ),
+            scene_rows=SceneRows(names, num_points),
+            counts=counts,
             num_voxels=sum(one.levels[0] for one in counts),
             bucket=index,
-            sizes=bucket,
-            waste=float(
-                np.mean([padding_waste(one.levels, bucket.rung) for one in counts])
-            ),
-            seconds=time.perf_counter() - started,
+            sizes=sizes,
+            waste=float(np.mean(waste)),
+            seconds=0.0,
         )
 
-    def _sample(self, scene: int, step: int, shift: np.ndarray):
+    def _groups(self, step: int) -> list[list[int]]:
+        """Return the scenes of each device."""
+        scenes = np.array_split(self._schedule.scenes(step), self._num_devices)
+        return [group.tolist() for group in scenes]
+
+    def _samples(self, step: int) -> list[list[Sample]]:
+        """Return the scenes of the own devices, augmented and voxelised."""
+        groups = self._groups(step)
+        shift = augment.random_shift(
+            self._config.augment, random_stream(self._config.seed, "shift", step)
+        )
+        return [
+            [self._sample(i, step, shift) for i in groups[device]]
+            for device in self._own
+        ]
+
+    def _sample(self, scene: int, step: int, shift: np.ndarray) -> Sample:
         number = step // self._schedule.steps_per_pass
         loaded = self._cache.load(scene)
         rng = random_stream(self._config.seed, "augment", number, loaded.name)
         return make_sample(loaded, self._config, rng, shift)
 
     def _collate(
-        self, groups: Sequence[Sequence], bucket: Bucket, step: int
+        self, groups: Sequence[Sequence[Sample]], bucket: Bucket, step: int
     ) -> tuple[Batch, ...]:
         return tuple(
             collate(
@@ -135,7 +170,7 @@ class BatchSource:
                 rng=random_stream(self._config.seed, "voxels", step, device),
                 build_plan=self._build_plans,
             )
-            for device, group in enumerate(groups)
+            for device, group in zip(self._own, groups, strict=True)
         )
 
 

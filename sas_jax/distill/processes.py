@@ -6,8 +6,9 @@ processes part, they wait for each other for ever. With one process nothing is s
 """
 
 import contextlib
+import functools
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -46,9 +47,50 @@ def any_of(flag: bool) -> bool:
 
 def of_primary(value: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
     """Return the array of the primary process; all must ask at the same point."""
+    return of_process(0, value)
+
+
+def of_process(
+    source: int, value: Shaped[np.ndarray, "..."]
+) -> Shaped[np.ndarray, "..."]:
+    """Return the array of one process, to the bit.
+
+    Args:
+      source: index of the process.
+      value: its array; of others, one of the same shape and type.
+
+    All processes must ask at the same point.
+    """
     if jax.process_count() == 1:
         return value
-    return np.asarray(multihost_utils.broadcast_one_to_all(np.asarray(value)))
+    value = np.ascontiguousarray(value)
+    # Bytes: JAX would round 64 bits to 32, and add zeros to -0.
+    sent = multihost_utils.broadcast_one_to_all(
+        value.reshape(-1).view(np.uint8), is_source=jax.process_index() == source
+    )
+    return np.asarray(sent, np.uint8).view(value.dtype).reshape(value.shape)
+
+
+def gathered(
+    rows: Shaped[np.ndarray, "own ..."], devices: tuple[jax.Device, ...]
+) -> Shaped[Array, "all ..."]:
+    """Return the rows of all devices, each process giving those of its own.
+
+    It does not wait: the devices exchange them after what they were told before. All
+    processes must ask at the same point.
+    """
+    mesh = jax.sharding.Mesh(np.array(devices), ("device",))
+    split, whole = (
+        jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
+        for axes in (["device"], [])
+    )
+    placed = jax.make_array_from_process_local_data(split, rows)
+    return _identity(whole)(placed)
+
+
+@functools.lru_cache(maxsize=4)
+def _identity(sharding: jax.sharding.Sharding) -> Callable[[Array], Array]:
+    return jax.jit(lambda rows: rows, out_shardings=sharding)
 
 
 def of_all_devices(rows: Shaped[Array, "own ..."]) -> Shaped[np.ndarray, "all ..."]:

@@ -5,6 +5,7 @@ last. Losses arrive as sums and counts and are divided here, once.
 """
 
 import collections
+import logging
 import math
 import os
 import time
@@ -23,6 +24,9 @@ from sas_jax.view.tensorboard import SummaryWriter
 
 VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class NonFiniteLoss(InputError):
@@ -50,6 +54,7 @@ class Progress:
         self._pending: tuple[BatchInfo, dict[str, Term]] | None = None
         self._sums: dict[str, list[float]] = collections.defaultdict(lambda: [0.0, 0.0])
         self._shapes: set[tuple[int, Bucket]] = set()
+        self._announced: set[Bucket] = set()
         self._last = time.perf_counter()
         self._wait = 0.0
         self._steady: dict[str, float] = collections.defaultdict(float)
@@ -58,6 +63,16 @@ class Progress:
     def programs(self) -> int:
         """Number of different (stage, bucket) pairs so far, each compiled once."""
         return len(self._shapes)
+
+    def announce(self, info: BatchInfo) -> None:
+        """Say that a batch needs other sizes than any before, hence a compilation.
+
+        Nearly every batch takes the lowest bucket, which is not worth a line.
+        """
+        if info.sizes not in self._announced and (info.bucket or self._announced):
+            text = "step %d, %s, takes bucket %d: %s"
+            _log.info(text, info.step, info.counts, info.bucket, info.sizes)
+        self._announced.add(info.sizes)
 
     def push(
         self, info: BatchInfo, stage: int, metrics: dict[str, Term], wait_s: float

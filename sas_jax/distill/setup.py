@@ -102,10 +102,27 @@ def make_setup(
         scenes={source.name: source.key for source in sources},
         cache=cache,
         schedule=schedule,
-        policy=loader.plan_buckets(cache, schedule, len(devices)),
+        policy=_same_policy(loader.plan_buckets(cache, schedule, len(devices))),
         network=step.make_network(config),
         devices=devices,
     )
+
+
+def _same_policy(policy: BucketPolicy) -> BucketPolicy:
+    """Return the sizes that the primary process measured, in every process.
+
+    Machines of other kinds may place a point in another voxel, by its last bit.
+    """
+    first, superpoints, points, *ratios = processes.of_primary(
+        np.array(
+            [
+                *(policy.first, policy.superpoints_per_row, policy.points_per_row),
+                *policy.level_ratios,
+            ],
+            np.float64,
+        )
+    ).tolist()
+    return BucketPolicy(int(first), tuple(ratios), superpoints, points)
 
 
 def text_of(setup: TrainSetup) -> Float32[np.ndarray, "K C"]:

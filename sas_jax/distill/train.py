@@ -34,6 +34,7 @@ from sas_jax.distill.setup import (
     make_setup,
     scaled_text,
 )
+from sas_jax.distill.shared_batches import agreed
 from sas_jax.distill.start import start, to_checkpoint
 from sas_jax.sparse.kernel_map import leaf
 from sas_jax.sparse.native import neighbours as native_neighbours
@@ -126,8 +127,7 @@ def train(
         check_memory(config, setup.policy.bucket(0), setup.devices)
         # Runs that share the first stage branch off at its end.
         keep = (setup.schedule.first_self_step,)
-        kept = Checkpoints(folder / CHECKPOINTS, setup.run, keep)
-        with contextlib.closing(kept) as checkpoints:
+        with Checkpoints(folder / CHECKPOINTS, setup.run, keep) as checkpoints:
             started = start(setup, checkpoints, init_from, branch_from)
             running = _running(folder, started, checkpoints, lock)
             with contextlib.closing(running.progress):
@@ -184,9 +184,11 @@ class _Run:
         # A worker process must not ask for the device, so it is told.
         source = loader.BatchSource(
             *(setup.cache, setup.schedule, setup.policy, len(setup.devices)),
+            own=processes.own(setup.devices),
             build_plans=not native_neighbours.is_available(),
         )
         batches = loader.make_loader(source, setup.run, self.done)
+        batches = agreed(batches, source, setup.devices)
         for stage in setup.schedule.stages:
             if self.done >= stage.first_step + stage.num_steps:
                 continue
@@ -234,10 +236,11 @@ class _Run:
         waiting = time.perf_counter()
         shards, info = next(batches)
         wait_s = time.perf_counter() - waiting
+        self.progress.announce(info)
         if stage.ensemble:
-            shards = self.history.attach(shards, info.scene_rows)
-        own = [shards[i] for i in processes.own(self.setup.devices)]
-        batch = step.to_devices(own, self.setup.own_devices)
+            own = processes.own(self.setup.devices)
+            shards = self.history.attach(shards, info.scene_rows, own)
+        batch = step.to_devices(shards, self.setup.own_devices)
         inputs = self._inputs(stage)
         self.state, metrics, updated = train_step(self.state, batch, inputs)
         if stage.ensemble:

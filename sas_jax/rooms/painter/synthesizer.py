@@ -39,7 +39,7 @@ class SmallSynthesizer:
     """Paint with the small diffusion model; a class is one batch.
 
     Deterministic: yes, for any number of threads: it uses one. Several processes, each
-    with its own classes, use the other cores (see `run.make_images`).
+    with its own classes, use the other cores.
     """
 
     masks = SMALL_MASKS

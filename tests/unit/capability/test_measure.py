@@ -1,8 +1,6 @@
 """Capability: Eq. 3-5 by hand, both kinds of teachers, resuming, artefacts."""
 
-import contextlib
 import dataclasses
-from concurrent.futures.process import BrokenProcessPool
 
 import formulas
 import numpy as np
@@ -314,36 +312,34 @@ class FailingSynthesizer(SquareSynthesizer):
         return super().synthesize(prompt, word, seeds)
 
 
-def test_processes_leave_the_same_files_and_their_errors_are_told(tmp_path):
+def test_classes_made_apart_have_the_same_files_and_errors_leave_the_others(tmp_path):
+    """As workers do, which are given a class each."""
     config, done = CapabilityConfig(images_per_class=3), []
-    stage.make_images(
-        tmp_path / "a", VOCABULARY, recipe_of(SquareSynthesizer()), config
-    )
-    folder, failing = tmp_path / "b", recipe_of(FailingSynthesizer())
-    with pytest.raises(InputError, match=r"paint: no blue\."):
-        stage.make_images(folder, VOCABULARY, failing, config, done.append, workers=2)
-    assert done == ["red"] * 3 + ["green"] * 3
-    assert failing.synthesizer.calls == []  # not in this process
-    rest = recipe_of(SquareSynthesizer())
-    stage.make_images(folder, VOCABULARY, rest, config, done.append)
-    assert sorted(done[6:]) == sorted(WORDS * 3)
-    assert set(rest.synthesizer.calls) <= {"blue", "other furniture"}
-    for name in WORDS:
-        one, two = (store.images_path(tmp_path / part, name) for part in "ab")
-        assert one.read_bytes() == two.read_bytes()
-
-
-def test_a_killed_process_is_told_in_words(tmp_path, monkeypatch):
-    class DeadPool:
-        def map(self, *_):
-            raise BrokenProcessPool("a process in the pool was terminated abruptly")
-
-    monkeypatch.setattr(
-        stage, "worker_pool", lambda workers: contextlib.nullcontext(DeadPool())
-    )
-    recipe = recipe_of(SquareSynthesizer())
-    with pytest.raises(InputError, match="Lower --threads"):
-        stage.make_images(tmp_path, VOCABULARY, recipe, CapabilityConfig(), workers=2)
+    teachers = (ColorDense(), ColorDense())
+    for folder, teacher in zip("ab", teachers, strict=True):
+        (tmp_path / folder).mkdir()
+        if folder == "b":
+            recipe = recipe_of(FailingSynthesizer())
+            assert stage.unpainted(tmp_path / "b", VOCABULARY, recipe, config) == [
+                *WORDS
+            ]
+            for name in ("green", "red"):
+                only = {"only": [name]}
+                stage.make_images(
+                    tmp_path / "b", VOCABULARY, recipe, config, done.append, **only
+                )
+                stage.look_at(tmp_path / "b", VOCABULARY, teacher, config, name)
+            with pytest.raises(InputError, match=r"paint: no blue\."):
+                stage.make_images(tmp_path / "b", VOCABULARY, recipe, config)
+            assert done == ["green"] * 3 + ["red"] * 3
+            left = stage.unpainted(tmp_path / "b", VOCABULARY, recipe, config)
+            assert left == ["blue", "other furniture"]
+        measure(tmp_path / folder, teacher, config=config)
+    assert teachers[0].images == teachers[1].images == 12  # none was looked at twice
+    for path in (tmp_path / "a").rglob("*.*"):
+        if path.suffix in (".safetensors", ".json"):
+            other = tmp_path / "b" / path.relative_to(tmp_path / "a")
+            assert path.read_bytes() == other.read_bytes()
 
 
 def test_sheets_show_every_row(tmp_path):

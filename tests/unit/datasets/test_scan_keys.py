@@ -47,3 +47,17 @@ def test_a_file_that_is_gone_changes_the_key(scan, name):
     before = scan_of(scan).key("views")
     (scan / name).unlink()
     assert scan_of(scan).key("views") != before
+
+
+def test_the_size_of_a_scan_is_that_of_the_files_that_a_stage_reads(tmp_path):
+    folder = write_scannet(tmp_path, num_frames=4)
+    scan = scan_of(folder)
+    frames = [path for path in folder.rglob("*") if path.suffix in (".jpg", ".png")]
+    every = sum(path.stat().st_size for path in frames)
+    second = sum(p.stat().st_size for p in frames if int(p.stem) in (0, 10))
+    assert 0 < second < every
+    sizes = [scan.size("views", frame_stride=stride) for stride in (1, 2)]
+    poses = sum(p.stat().st_size for p in (folder / "pose").glob("?*.txt"))
+    assert every - second <= sizes[0] - sizes[1] <= every - second + poses
+    (mesh,) = folder.glob("*_vh_clean_2.ply")
+    assert mesh.stat().st_size <= scan.size("geometry") < sizes[1]
