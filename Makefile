@@ -51,7 +51,8 @@ demo: $(VENV)/.native
 	$(PY) experiments/pipeline.py --flagfile=rooms.flags
 
 ablation: $(VENV)/.native
-	$(PY) experiments/ablate.py --flagfile=rooms_full.flags
+	$(PY) experiments/sweep.py --sweep=experiments/sweeps/table3.toml --flagfile=rooms_full.flags
+	$(PY) experiments/pipeline.py --flagfile=rooms_full.flags --students=
 
 test: $(VENV)/.dev $(VENV)/.native
 	$(PY) -m pytest -m "not slow"

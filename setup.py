@@ -27,7 +27,7 @@ except ImportError:  # setuptools before 70.1
     from wheel.bdist_wheel import bdist_wheel
 
 ROOT = Path(__file__).resolve().parent
-ABLATIONS = "ablations"
+SWEEPS = "sweeps"
 SOURCES = ("kernels/cpu", "kernels/ffi")
 LIBRARY = "sas_jax/_native/libsas_jax.so"
 # Contraction lets a * b + c become one fused operation, whose result does not depend
@@ -128,7 +128,7 @@ class BuildPy(build_py):
         folder = Path(self.build_lib) / "sas_jax" / "experiments"
         return [
             (path, folder / path.parent.name / path.name)
-            if path.parent.name == ABLATIONS
+            if path.parent.name == SWEEPS
             else (path, folder / path.name)
             for path in script_files()
         ]
@@ -182,10 +182,10 @@ def platform_tag(machine: str, libraries: list[Path]) -> str:
 
 
 def script_files() -> list[Path]:
-    """Return the scripts of all stages and the flagfiles."""
+    """Return the scripts of all stages, the flagfiles and the sweeps."""
     scripts = ROOT / "experiments"
-    ablations = (scripts / ABLATIONS).glob("*.flags")
-    return sorted([*scripts.glob("*.py"), *ROOT.glob("*.flags"), *ablations])
+    sweeps = (scripts / SWEEPS).glob("*.toml")
+    return sorted([*scripts.glob("*.py"), *ROOT.glob("*.flags"), *sweeps])
 
 
 def find_compiler() -> str | None:

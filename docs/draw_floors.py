@@ -24,7 +24,7 @@ FLOORS = (
     ("scenes", "sparse", "models"),
     ("datasets", "superpoints", "view", "teachers"),
     ("lifting", "fusion"),
-    ("distill", "evaluation", "gaussians", "instances"),
+    ("distill", "evaluation", "gaussians", "instances", "sweeps"),
     ("capability", "api"),
     ("rooms",),
 )

@@ -11,6 +11,7 @@ Ctrl-C lets the stage finish what it must save; a second one kills it.
 import json
 import sys
 import time
+from collections.abc import Sequence
 
 import capability_tables
 import settings
@@ -41,7 +42,7 @@ _VARIANT_FLAGS = {
 def main() -> None:
     """Run the stages, each in a process of its own."""
     stage_flags.check()
-    _check_later_stages()
+    check_later_stages()
     if stage_flags.DRY_RUN.value:
         _dry_run()
         return
@@ -69,7 +70,7 @@ def _dry_run() -> None:
     stage_process.run("train.py", [*sys.argv[1:], *extra])
 
 
-def _check_later_stages() -> None:
+def check_later_stages() -> None:
     """Raise InputError for names that a stage would refuse hours from now."""
     vocabulary(stage_flags.VOCABULARY.value)
     settings.check_one_text_space()
@@ -95,6 +96,18 @@ def _check_questions() -> None:
 
 
 def _stages() -> list[tuple[str, str, list[str]]]:
+    stages = preparation([stage_flags.strategy(), *stage_flags.FUSIONS.value])
+    for seed in _seeds():
+        stages += [_student(variant, seed) for variant in _variants()]
+    return [*stages, *_scores(), ("report", "report.py", [])]
+
+
+def preparation(strategies: Sequence[str]) -> list[tuple[str, str, list[str]]]:
+    """Return the stages before training: name, script and flags of its own.
+
+    Args:
+      strategies: fusions that are wanted.
+    """
     models = stage_flags.SYNTHESIS.make()
     registry.check(models.synthesizer, models.point_prompter)
     stages = [("rooms", "make_rooms.py", [])] if stage_flags.MAKE_ROOMS.value else []
@@ -103,11 +116,7 @@ def _stages() -> list[tuple[str, str, list[str]]]:
     stages.append(("teacher features", "extract_features.py", []))
     if not capability_tables.elsewhere():
         stages.append(("capability", "measure_capability.py", []))
-    wanted = dict.fromkeys([stage_flags.strategy(), *stage_flags.FUSIONS.value])
-    stages += [_fusion(strategy) for strategy in wanted]
-    for seed in _seeds():
-        stages += [_student(variant, seed) for variant in _variants()]
-    return [*stages, *_scores(), ("report", "report.py", [])]
+    return [*stages, *map(_fusion, dict.fromkeys(strategies))]
 
 
 def _scores() -> list[tuple[str, str, list[str]]]:

@@ -10,7 +10,6 @@ the same numbers; beside them, where viser is installed, a few scenes to turn.
 import json
 import math
 import platform
-import re
 from collections.abc import Mapping
 
 import capability_tables
@@ -19,6 +18,7 @@ import report_answers
 import report_limits
 import settings
 import stage_flags
+import trained_runs
 from tqdm import tqdm
 
 from sas_jax.artefacts.files import atomic_write
@@ -81,9 +81,9 @@ def _rows() -> dict[str, Row]:
     folder = settings.workspace().scores_of(settings.score_folder())
     evaluations = [protocol.load(path) for path in sorted(folder.glob("*.json"))]
     summary.check_same_scenes(evaluations)
+    methods = trained_runs.methods([evaluation.name for evaluation in evaluations])
     for evaluation in evaluations:
-        method = re.sub(r"-seed\d+", "", evaluation.name)
-        found.setdefault(method, []).append(evaluation)
+        found.setdefault(methods[evaluation.name], []).append(evaluation)
     teachers = sorted(name for name in found if name.startswith("teacher/"))
     both = (name + way for name in _LABELS for way in ("", protocol.SUPERPOINTS))
     known = [name for name in both if name in found]
@@ -103,6 +103,8 @@ def _label(name: str) -> str:
     """Return words for a method."""
     plain = name.removesuffix(protocol.SUPERPOINTS)
     words = _LABELS.get(plain, plain)
+    if plain not in _LABELS and (told := trained_runs.setting(plain.partition("/")[2])):
+        words = f"{plain.partition('/')[0]}: {told}"
     return words if plain == name else f"{words}, by superpoints"
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import settings
 import stage_flags
 import students
+import trained_runs
 from PIL import Image
 from scored import question_texts
 
@@ -44,7 +45,7 @@ def scenes() -> tuple[Scene, ...]:
 def run_name() -> str | None:
     """Return the run whose student is shown; None without any."""
     names, _ = students.trained()
-    full = [name for name in names if name.startswith("full")]
+    full = [name for name in names if trained_runs.variant(name) == "full"]
     return next(iter(full or names), None)
 
 

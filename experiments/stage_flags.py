@@ -38,7 +38,7 @@ from sas_jax.teachers.patch_config import ClipSegConfig, PatchConfig
 from sas_jax.teachers.seem.config import SeemConfig
 
 # Scripts that use the flags below a heading, for their --help.
-_ALL = ("pipeline", "ablate")
+_ALL = ("pipeline", "sweep", "trial")
 _SPREAD = ("extract_features", "measure_capability", "make_superpoints")
 _ROOMS = ("measure_capability", "pretrain_rooms")
 _FEATURES = (

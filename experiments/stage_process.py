@@ -8,7 +8,7 @@ import pathlib
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from absl import flags
 
@@ -46,19 +46,29 @@ def run(script: str, arguments: Sequence[str], *, table: bool = True) -> None:
         )
 
 
+def start(
+    command: Sequence[str],
+    stdout: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen:
+    """Start a command that ends with this process, in a process group of its own."""
+    parent = os.getpid()
+    return subprocess.Popen(
+        command,
+        process_group=0,
+        preexec_fn=lambda: _end_with(parent),
+        stdout=stdout,
+        env=environment,
+    )
+
+
 def call(command: Sequence[str], stdout: int | None = None) -> int:
     """Run a command and return its exit status.
 
     It has a process group of its own, so that Ctrl-C reaches it once, from here, and
     this process waits for what it saves.
     """
-    parent = os.getpid()
-    with subprocess.Popen(
-        command,
-        process_group=0,
-        preexec_fn=lambda: _end_with(parent),
-        stdout=stdout,
-    ) as stage:
+    with start(command, stdout) as stage:
         try:
             return stage.wait()
         except KeyboardInterrupt:
@@ -82,6 +92,15 @@ def as_list(items: Iterable[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(items)
     return line.getvalue()
+
+
+def argument(name: str, value: object) -> str:
+    """Return a flag and its value as an argument."""
+    if isinstance(value, bool):
+        value = str(value).lower()
+    if isinstance(value, list):
+        value = as_list(map(str, value))
+    return f"--{name}={value}"
 
 
 def _end_with(parent: int) -> None:

@@ -17,7 +17,7 @@ VERSION = 0
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 _CLONE = _PACKAGE.parent
-_ABLATIONS = "ablations"
+_SWEEPS = "sweeps"
 _MAIN = 'if __name__ == "__main__":'
 _USAGE = """\
 usage: sas-jax <stage> --flagfile=<file> [--flag=value ...]
@@ -35,17 +35,24 @@ def flagfile(name: str) -> pathlib.Path | None:
     """Return a flagfile that comes with the project, None for any other name.
 
     Args:
-      name: of a file at the root, or `experiments/ablations/<file>`.
+      name: of a file at the root.
     """
     root = folder() if folder().parent == _PACKAGE else _CLONE
+    found = root / name
+    known = pathlib.PurePath(name).name == name and found.suffix == ".flags"
+    return found if known and found.is_file() else None
+
+
+def sweep_file(name: str) -> pathlib.Path | None:
+    """Return the file of a sweep that comes with the project, None for any other name.
+
+    Args:
+      name: its path, `experiments/sweeps/<file>`, from wherever.
+    """
     path = pathlib.PurePath(name)
-    if path.parts[:-1] == ("experiments", _ABLATIONS):
-        found = folder() / _ABLATIONS / path.name
-    elif path.name == name:
-        found = root / name
-    else:
-        return None
-    return found if found.suffix == ".flags" and found.is_file() else None
+    found = folder() / _SWEEPS / path.name
+    known = path.parts[:-1] == ("experiments", _SWEEPS)
+    return found if known and found.is_file() else None
 
 
 def stages() -> dict[str, str]:

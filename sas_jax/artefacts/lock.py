@@ -27,6 +27,7 @@ RENEW_S = 15.0
 _TRIES = 10
 # What file systems without second names say to one: FAT, some of networks.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_POLL_S = 0.5
 _DAY_S = 86_400.0
 
 
@@ -95,6 +96,26 @@ def take(base: pathlib.Path) -> Lock | Owner | None:
             base.with_name(f"{base.name}.{old}").unlink()
     _leases.add(lock)
     return lock
+
+
+@contextlib.contextmanager
+def turn(base: pathlib.Path) -> Iterator[Lock]:
+    """Hold a lock for this process, after whoever holds it now.
+
+    Args:
+      base: see `take`; its folder is made.
+
+    Raises:
+      InputError: when the folder or the lock cannot be written.
+    """
+    with writing(base):
+        base.parent.mkdir(parents=True, exist_ok=True)
+        while not isinstance(lock := take(base), Lock):
+            time.sleep(_POLL_S)
+    try:
+        yield lock
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager

@@ -128,6 +128,10 @@ class Workspace:
         names = _folders(self.root / "train")
         return [name for name in names if self.checkpoints(name).is_dir()]
 
+    def sweep(self, name: str) -> pathlib.Path:
+        """Folder of a sweep: its tables, its picture, and what its trials share."""
+        return self.root / "sweeps" / plain_name("--sweep", name)
+
     def scene_features(self, student: str, scene: str) -> pathlib.Path:
         """File of a student's features of a scene; a run or the name of a file."""
         folder = self.root / "scene_features" / plain_name("--run", student)

@@ -23,6 +23,9 @@ SMALL = {
         "settings": "TRAIN_ROOMS, TEST_ROOMS, FRAMES, STEPS, IMAGES = 1, 1, 6, 3, 1"
     },
     "ablation": {"settings": "TRAIN_ROOMS, TEST_ROOMS, FRAMES, EPOCHS = 1, 1, 6, 1"},
+    "sweep": {
+        "settings": "TRAIN_ROOMS, VAL_ROOMS, FRAMES, EPOCHS, SEEDS = 1, 1, 6, 1, [0]"
+    },
 }
 """Notebook -> tag of a cell -> what its settings are in a small world."""
 
@@ -38,8 +41,8 @@ def code_of(name):
     return "\n".join(re.sub(r"^\s*[%!].*", "", c, flags=re.M) for c in plain)
 
 
-def test_they_are_the_four():
-    assert NAMES == ["ablation", "own_scan", "own_teacher", "quickstart"]
+def test_they_are_the_five():
+    assert NAMES == ["ablation", "own_scan", "own_teacher", "quickstart", "sweep"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -160,3 +163,12 @@ def test_own_teacher_runs(tmp_path, monkeypatch):
     rows = re.findall(r"^(.+?) +[\d.]+ mIoU$", said(cells), re.M)
     assert len(rows) == 7 and rows[2] == "mine"
     assert "mine" in os.listdir(tmp_path / "run" / "features")
+
+
+@pytest.mark.slow
+def test_sweep_runs(tmp_path, monkeypatch):
+    cells = run("sweep", tmp_path, monkeypatch)
+    assert pictures(cells) == 2
+    assert "3 trials, 2 of them done" in said(cells)
+    rows = re.findall(r"^learning_rate=([\d.]+) +[\d.]+ ± -$", said(cells), re.M)
+    assert sorted(rows) == ["0.0005", "0.005", "0.05"]

@@ -135,9 +135,9 @@ def test_the_scene_of_a_killed_worker_is_tried_again_by_another(tmp_path, crew):
     with held(tmp_path, "1", running):  # this worker stays at its work
         with held(tmp_path, "0", running):
             (killed,) = [each for each in made(tmp_path) if each["name"] == "0"]
+            (tmp_path / "hold-0").unlink()  # the next try is not held
             os.kill(killed["pid"], signal.SIGKILL)
             wait_for(path_of(tmp_path, "3"))  # before the one that has killed
-        held(tmp_path, "0", running).close()
     assert sorted(running.result(timeout=100)) == [(n, 1, False) for n in "0123"]
     assert sorted(names_made(tmp_path)) == ["0", "0", "1", "2", "3"]
     assert len({each["pid"] for each in made(tmp_path) if each["name"] == "0"}) == 2
