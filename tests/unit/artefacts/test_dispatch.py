@@ -132,12 +132,11 @@ def test_the_largest_come_first_and_a_slow_one_lets_the_others_go_on(tmp_path, c
 def test_the_scene_of_a_killed_worker_is_tried_again_by_another(tmp_path, crew):
     hold(tmp_path, "0", "1")
     running = in_background(tmp_path, "0123", crew)
-    with held(tmp_path, "1", running):  # this worker stays at its work
-        with held(tmp_path, "0", running):
-            (killed,) = [each for each in made(tmp_path) if each["name"] == "0"]
-            (tmp_path / "hold-0").unlink()  # the next try is not held
-            os.kill(killed["pid"], signal.SIGKILL)
-            wait_for(path_of(tmp_path, "3"))  # before the one that has killed
+    with held(tmp_path, "1", running), held(tmp_path, "0", running):
+        (killed,) = [each for each in made(tmp_path) if each["name"] == "0"]
+        (tmp_path / "hold-0").unlink()  # the next try is not held
+        os.kill(killed["pid"], signal.SIGKILL)
+        wait_for(path_of(tmp_path, "3"))  # before the one that has killed
     assert sorted(running.result(timeout=100)) == [(n, 1, False) for n in "0123"]
     assert sorted(names_made(tmp_path)) == ["0", "0", "1", "2", "3"]
     assert len({each["pid"] for each in made(tmp_path) if each["name"] == "0"}) == 2
