@@ -72,7 +72,9 @@ def fuse(wanted: Sequence[Fusable]) -> tuple[Tally, int]:
     def make(job: Job) -> None:
         points = scans[job.name].points()
         fused = fuse_scene(*inputs[job.name], *tables, config, points)
-        save_features(job.path, fused, key=job.key, meta={"strategy": config.strategy})
+        teachers = ",".join(stage_flags.TEACHERS.value)
+        meta = {"strategy": config.strategy, "teachers": teachers}
+        save_features(job.path, fused, key=job.key, meta=meta)
 
     jobs = [
         Job(name, workspace.fused(label, name), fused_key(*found, *tables, config))

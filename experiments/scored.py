@@ -7,7 +7,7 @@ ensemble of a student and the fused features of --strategy.
 import abc
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import settings
@@ -167,7 +167,20 @@ def _kept(kind: str, item: str, scenes: Sequence[str]) -> Method:
             f"{len(missing)} of {len(paths)} ({missing[0]}). Correct --methods, or run "
             f"for them: {command(stage)}"
         )
+    if kind == "fused":
+        _check_teachers(paths.values())
     return _Kept(paths)
+
+
+def _check_teachers(paths: Iterable[pathlib.Path]) -> None:
+    """Check that all fused features are of the same teachers."""
+    told = {files.read_manifest(path)["meta"].get("teachers"): path for path in paths}
+    if len(told) > 1:
+        got = " and ".join(f"of {who or 'others'} ({p})" for who, p in told.items())
+        raise InputError(
+            f"evaluate: fused features of the same teachers are required everywhere, "
+            f"got some {got}. Fuse all of them: {command('fuse_features')}"
+        )
 
 
 def cache(method_name: str, scene: str) -> pathlib.Path:

@@ -9,7 +9,7 @@ import pytest
 from scene_files import write_scannet
 from text_spaces import in_minilm, point_features
 
-from sas_jax.artefacts.features import save_features
+from sas_jax.artefacts.features import load_features, save_features
 from sas_jax.errors import WeightsMissing
 from sas_jax.text import registry
 from sas_jax.text.prompts import prompts
@@ -69,3 +69,16 @@ def test_a_class_that_the_label_set_lacks_is_named(root, data):
     done = ask(root, data, "a horse,name,horse\n")
     assert done.returncode == 1
     assert "line 2" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_features_that_other_teachers_made_are_not_mixed_in(root, data):
+    write_scannet(data / "data", "scene0001_00")
+    (data / "data" / "splits" / "val.txt").write_text(f"{NAME}\nscene0001_00\n")
+    first = data / f"run/fused/capability/{NAME}.safetensors"
+    other = first.with_name("scene0001_00.safetensors")
+    save_features(other, load_features(first), key="k", meta={"teachers": "a,b,c"})
+    done = ask(root, data, "a bed,name,bed\n")
+    assert done.returncode == 1
+    assert "got some of others" in done.stderr and "of a,b,c" in done.stderr
+    save_features(first, load_features(first), key="k", meta={"teachers": "a,b,c"})
+    assert "of a,b,c" not in ask(root, data, "a bed,name,bed\n").stderr
