@@ -117,9 +117,12 @@ def hindrance() -> str | None:
       InputError: for a name that is none of a teacher.
     """
     teachers = stage_flags.TEACHERS.value
-    for name in teachers:
-        known = registry.names("dense", "mask", "heat")
-        check_name(name, known, "a teacher", "--teachers")
+    known = registry.names("dense", "mask", "heat")
+    if unknown := [name for name in teachers if name not in known]:
+        for name in unknown:
+            if not settings.workspace().features_of(name).is_dir():
+                check_name(name, known, "a teacher", "--teachers")
+        return f"there is no teacher {' and no '.join(unknown)}"
     rows = [registry.entry(name) for name in teachers]
     absent = sorted({need for row in rows for need in registry.missing_needs(row)})
     if absent:
