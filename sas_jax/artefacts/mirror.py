@@ -65,7 +65,7 @@ class Mirror:
                 f"{install_command('cloud')}"
             ) from None
         self._api, self._url, self._root, self._at_once = obstore, url, root, at_once
-        made = {"mkdir": True} if url.startswith("file:") else {}
+        made: Any = {"mkdir": True} if url.startswith("file:") else {}
         self._store = self._told(lambda: obstore.store.from_url(url, **made))
 
     def push(
