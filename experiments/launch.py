@@ -16,7 +16,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import absl.logging
 import flag_help
@@ -92,7 +92,15 @@ def _tell_once() -> None:
     logging.addLevelName(logging.WARNING, "warning")
     handler = absl.logging.get_absl_handler()
     handler.addFilter(is_new)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_OneLine("%(levelname)s: %(message)s"))
+
+
+class _OneLine(logging.Formatter):
+    """Leaves tracebacks of other packages to --debug: errors that matter are raised."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Return the traceback where it was asked for."""
+        return "".join(traceback.format_exception(*ei)) if debugging() else ""
 
 
 def _parsed(argv: Sequence[str]) -> list[str]:

@@ -9,9 +9,10 @@ so a kill leaves the old checkpoint or the new one. Items:
     run       JSON: resolved configuration, position of the data iterator
 """
 
+import contextlib
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -92,11 +93,12 @@ class Checkpoints:
         }
         if checkpoint.history:
             items["history"] = ocp.args.PyTreeSave(dict(checkpoint.history))
-        self._manager.save(
-            int(checkpoint.state.step),
-            args=ocp.args.Composite(**items),
-            metrics={name: float(value) for name, value in metrics.items()},
-        )
+        with _told(self._manager.directory):
+            self._manager.save(
+                int(checkpoint.state.step),
+                args=ocp.args.Composite(**items),
+                metrics={name: float(value) for name, value in metrics.items()},
+            )
 
     def restore(self, step: int) -> Checkpoint:
         """Read the checkpoint of a step."""
@@ -130,8 +132,9 @@ class Checkpoints:
         return checkpoint
 
     def wait(self) -> None:
-        """Return when everything is on disk."""
-        self._manager.wait_until_finished()
+        """Return when everything is on disk; raises InputError where it refuses."""
+        with _told(self._manager.directory):
+            self._manager.wait_until_finished()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -143,7 +146,31 @@ class Checkpoints:
 
     def close(self) -> None:
         """Finish writing and release the manager's threads."""
-        self._manager.close()
+        with _told(self._manager.directory):
+            self._manager.close()
+
+
+@contextlib.contextmanager
+def _told(folder: os.PathLike) -> Iterator[None]:
+    """Tell in one line what the disk says to those who write a checkpoint.
+
+    Orbax writes on threads; what its native part is told comes as a ValueError.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        got = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, ValueError):
+            if "writing" not in got:
+                raise
+            got = got.rpartition(": ")[2].partition(" [")[0]
+        if isinstance(error, TimeoutError):
+            got = "one that takes too long, or a clock that jumps"
+        raise InputError(
+            f"checkpoint: a disk that takes it is required, got {got} ({folder}). "
+            "Free space on it or check its permissions, then run the same command "
+            "again."
+        ) from error
 
 
 def load_student(

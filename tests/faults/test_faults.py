@@ -81,7 +81,9 @@ def check_end(kind, ended):
     elif kind == "timed":
         assert ended.status in (-9, 0)
     elif kind in HARMLESS:
-        assert ended.status == 0
+        # Orbax measures its patience by the clock: a checkpoint may be told as late.
+        late = kind == "clock" and "a clock that jumps" in ended.said
+        assert ended.status == 0 or late
     else:
         assert ended.status in (0, 1)
     if ended.status == 1:
