@@ -1,5 +1,6 @@
 """Settings of every test: strict JAX, warnings as errors, fixed locations."""
 
+import importlib.util
 import os
 import pathlib
 
@@ -90,3 +91,15 @@ def gaussians_golden(small_golden) -> pathlib.Path:
 def root() -> pathlib.Path:
     """Root folder of the repository."""
     return ROOT
+
+
+@pytest.fixture
+def setup_script(root, monkeypatch):
+    """setup.py as a module, without setting anything up."""
+    import setuptools
+
+    monkeypatch.setattr(setuptools, "setup", lambda **_: None)
+    spec = importlib.util.spec_from_file_location("sas_jax_setup", root / "setup.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

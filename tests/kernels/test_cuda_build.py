@@ -1,7 +1,6 @@
 """The CUDA library without a GPU: it compiles, and programs lower to its calls."""
 
 import ctypes
-import importlib.util
 import itertools
 import re
 import shutil
@@ -10,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import setuptools
 
 from sas_jax import native_call, native_library
 from sas_jax.errors import InputError
@@ -33,26 +31,16 @@ CHECKS = [jax.export.DisabledSafetyCheck.custom_call(name) for name in TARGETS]
 RUNG = Rung((12_000, 32, 16, 8, 8))
 
 
-@pytest.fixture
-def build(root, monkeypatch):
-    """setup.py as a module, without setting anything up."""
-    monkeypatch.setattr(setuptools, "setup", lambda **_: None)
-    spec = importlib.util.spec_from_file_location("sas_jax_setup", root / "setup.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_compiles_for_both_architectures_and_exports_the_handlers(
-    build, root, tmp_path
+    setup_script, root, tmp_path
 ):
-    nvcc = build.find_nvcc()
+    nvcc = setup_script.find_nvcc()
     if nvcc is None:
         pytest.skip("nvcc is not here (PATH, CUDA_HOME)")
     shutil.copytree(root / "kernels", tmp_path / "kernels")
-    path = build.build_cuda_library(tmp_path, nvcc)
+    path = setup_script.build_cuda_library(tmp_path, nvcc)
     library = ctypes.CDLL(str(path))
     for symbol in SYMBOLS:
         assert hasattr(library, symbol)
@@ -64,30 +52,30 @@ def test_compiles_for_both_architectures_and_exports_the_handlers(
     assert not hasattr(library, "cudaMalloc")
 
 
-def test_failing_compiler_is_a_warning(build, tmp_path, monkeypatch, capsys):
+def test_failing_compiler_is_a_warning(setup_script, tmp_path, monkeypatch, capsys):
     (tmp_path / "kernels" / "cuda").mkdir(parents=True)
     (tmp_path / "kernels" / "cuda" / "conv.cu").write_text("not C++")
-    monkeypatch.setattr(build, "find_nvcc", lambda: "false")
-    build.try_cuda_library(tmp_path)
+    monkeypatch.setattr(setup_script, "find_nvcc", lambda: "false")
+    setup_script.try_cuda_library(tmp_path)
     warning = capsys.readouterr().err
     assert "WARNING: sas_jax has no native library for CUDA" in warning
     assert "python setup.py build_native" in warning
 
 
-def test_without_nvcc_nothing_happens(build, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(build, "find_nvcc", lambda: None)
-    build.try_cuda_library(tmp_path)
+def test_without_nvcc_nothing_happens(setup_script, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(setup_script, "find_nvcc", lambda: None)
+    setup_script.try_cuda_library(tmp_path)
     assert capsys.readouterr().err == ""
     assert not list(tmp_path.iterdir())
 
 
-def test_nvcc_of_cuda_home_comes_first(build, tmp_path, monkeypatch):
+def test_nvcc_of_cuda_home_comes_first(setup_script, tmp_path, monkeypatch):
     nvcc = tmp_path / "bin" / "nvcc"
     nvcc.parent.mkdir()
     nvcc.write_text("#!/bin/sh\n")
     nvcc.chmod(0o755)
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
-    assert build.find_nvcc() == str(nvcc)
+    assert setup_script.find_nvcc() == str(nvcc)
 
 
 def test_absent_library_names_its_compiler(monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """Checkpoints: complete, exact, the right ones kept, mismatches named."""
 
 import dataclasses
+import errno
 import itertools
 import json
 import shutil
@@ -17,7 +18,7 @@ from tiny_scenes import CHANNELS, SPACE, TEXT, Box, Mixer, boxes, encoded, tiny_
 
 from sas_jax import distill
 from sas_jax.artefacts.files import canonical
-from sas_jax.distill import checkpoint_files, resume
+from sas_jax.distill import checkpoint, checkpoint_files, resume
 from sas_jax.distill import start as starts
 from sas_jax.distill import step as steps
 from sas_jax.distill import train as training
@@ -559,3 +560,23 @@ def test_two_runs_in_one_folder_are_refused(tmp_path, mixer):
 
     with workspace_lock(tmp_path), pytest.raises(InputError, match="only one run"):
         train(tiny_config(), boxes(2), CLASSES, tmp_path, run=QUIET)
+
+
+@pytest.mark.parametrize(
+    ("error", "got"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (ValueError("OUT_OF_RANGE: Error writing x: File too large [a='27']"),
+         "File too large"),
+        (TimeoutError("after 600 s"), "one that takes too long"),
+    ],
+)  # fmt: skip
+def test_what_the_disk_says_is_one_line(tmp_path, error, got):
+    told = pytest.raises(InputError, match=f"is required, got {got}")
+    with told, checkpoint._told(tmp_path):
+        raise error
+
+
+def test_other_errors_of_a_checkpoint_stay_what_they_are(tmp_path):
+    with pytest.raises(ValueError, match="shapes"), checkpoint._told(tmp_path):
+        raise ValueError("shapes differ")
