@@ -38,7 +38,7 @@ $(VENV)/.demo: $(VENV)/.base
 	@touch $@ $(VENV)/.native
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(PIP) --no-build-isolation --config-settings editable_mode=compat -e '.[teachers,rooms,las,view,ray,cloud,dev]'
+	$(PIP) --no-build-isolation --config-settings editable_mode=compat -e '.[teachers,rooms,las,exr,phones,view,ray,cloud,dev]'
 	@touch $@ $(VENV)/.native
 
 $(VENV)/.native: $(SOURCES) | $(VENV)/.demo
