@@ -136,7 +136,7 @@ def add_scene(scores: Scores, path: pathlib.Path, splats: pathlib.Path, folders,
     maps = {}
     for labels in SETS if found else ():
         num = len(label_set(labels).classes.names)
-        shares = true_shares(scenes[labels].labels, num)
+        shares = true_shares(true_labels(scenes[labels], file.splats), num)
         maps["truth", labels] = LabelMaps(gaussians, shares)
     for name, folder in folders.items():
         beside = sidecar_of(folder / f"{path.name}.ply")

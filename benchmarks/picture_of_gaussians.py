@@ -29,7 +29,7 @@ from sas_jax.scenes.labels import label_set
 from sas_jax.scenes.scene import usable_frames
 from sas_jax.view.pictures import contact_sheet
 
-_NONE = (0, 0, 0)
+_NONE = (235, 235, 235)
 
 
 def row_of(path: pathlib.Path, number: int, args: argparse.Namespace):
@@ -74,7 +74,7 @@ def main() -> None:
         pictures, captions = pictures + found[0], captions + found[1]
     columns = len(pictures) // len(args.shown)
     sheet = contact_sheet(pictures, columns, captions=captions)
-    Image.fromarray(sheet).quantize(128).save(args.out, optimize=True)
+    Image.fromarray(sheet).quantize(256).save(args.out, optimize=True)
 
 
 if __name__ == "__main__":
