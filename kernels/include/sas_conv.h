@@ -21,19 +21,15 @@
 
 #include <cstdint>
 
+#include "sas_bf16.h"
 #include "sas_parallel.h"
 
 namespace sas {
 
-// The upper half of a float.
-struct Bf16 {
-  uint16_t bits;
-};
-
-template <class Element>
+template <class Element, class Weight = float>
 struct ConvForward {
   const Element* x;    // [rows of the input, c_in]; only rows named by nbr are read
-  const float* w;      // [num_offsets, c_in, c_out], or [num_offsets, c_out, c_in] if transposed
+  const Weight* w;     // [num_offsets, c_in, c_out], or [num_offsets, c_out, c_in] if transposed
   const int32_t* nbr;  // [num_offsets, nbr_stride]; null: one offset, row o pairs with row o
   Element* y;          // [capacity, c_out]; every row is written, rows >= num_out with zeros
   int64_t num_offsets;
@@ -59,9 +55,10 @@ struct ConvWeightGrad {
   int64_t num_out;
 };
 
-// For float and Bf16.
-template <class Element>
-void RunForward(const ConvForward<Element>& conv, Parallel& parallel);
+// For float and Bf16; rows of Bf16 also with weights of Bf16, where HasBf16Products().
+template <class Element, class Weight = float>
+void RunForward(const ConvForward<Element, Weight>& conv, Parallel& parallel);
+bool HasBf16Products();
 template <class Element>
 void RunWeightGrad(const ConvWeightGrad<Element>& conv, Parallel& parallel);
 

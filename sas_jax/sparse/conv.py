@@ -144,6 +144,28 @@ def choose_impl(impl: str | None, dtype: jnp.dtype) -> str:
     return impl
 
 
+def require_bf16(where: str, impl: str | None) -> None:
+    """Check that products in bfloat16 are the processor's own, where a CPU computes.
+
+    Widening or emulating them instead would give other numbers, and win no time.
+
+    Args:
+      where: says who asks.
+      impl: a name of `IMPLEMENTATIONS`, or None.
+
+    Raises:
+      InputError: if they are not. GPUs and TPUs have them.
+    """
+    if jax.default_backend() != "cpu":
+        return
+    if choose_impl(impl, jnp.dtype(jnp.bfloat16)) != "native":
+        raise InputError(
+            f"{where}: the native kernels are required for bf16 on a CPU, got impl "
+            f"{impl or 'xla'!r}. {native.REMEDY}, or compute in f32."
+        )
+    native.require_products(where)
+
+
 def _check_floats(where: str, features: Array, weights: Array) -> None:
     floating = jnp.issubdtype(features.dtype, jnp.floating)
     same = floating and weights.dtype in (features.dtype, accumulator(features.dtype))
