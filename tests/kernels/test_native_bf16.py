@@ -237,3 +237,14 @@ def test_a_processor_without_them_is_told_apart_and_nothing_is_widened():
     ):
         sparse_conv(x, w, kmap)
     sparse_conv(x, w, kmap)  # not asked for
+
+
+def test_a_program_compiled_for_them_says_that_they_are_gone():
+    kmap = small_map()
+    x, w = operands(kmap)
+    with jax.default_matmul_precision(BF16_PRODUCTS):
+        compiled = jax.jit(sparse_conv).lower(x, w, kmap).compile()
+    compiled(x, w, kmap)
+    assert calls.set_isa("avx2")
+    with pytest.raises(jax.errors.JaxRuntimeError, match="need AVX512_BF16"):
+        compiled(x, w, kmap)

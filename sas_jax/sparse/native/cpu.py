@@ -67,8 +67,7 @@ def require_products(where: str) -> None:
     if native_library.require().sas_has_bf16_products() == 0:
         raise InputError(
             f"{where}: a processor that multiplies bfloat16 (AVX512_BF16) is required "
-            "for products in bfloat16, got one that does not, or SAS_JAX_ISA. Compute "
-            "in f32."
+            "for bf16, got one without it, or SAS_JAX_ISA. Compute in f32, the default."
         )
 
 
