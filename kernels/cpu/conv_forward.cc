@@ -126,8 +126,8 @@ template <class Element>
 auto& ProductsFor(const IsaKernels& all, const ConvForward<Element, float>& conv) {
   return KernelsFor(all, conv.x).product;
 }
-auto& ProductsFor(const IsaKernels&, const ConvForward<Bf16, Bf16>&) {
-  return ActiveBf16Products()->product;
+auto& ProductsFor(const IsaKernels& all, const ConvForward<Bf16, Bf16>&) {
+  return Bf16ProductsOf(all)->product;
 }
 
 template <class Element, class Weight>
@@ -219,7 +219,7 @@ class Forward {
       const float* from = sums.rows + (row - begin) * conv_.c_out + column;
       Bf16* to = conv_.y + row * conv_.c_out + column;
       if constexpr (std::is_same_v<Weight, Bf16>) {
-        ActiveBf16Products()->round(from, width, to);
+        Bf16ProductsOf(kernels_)->round(from, width, to);
       } else {
         for (int64_t i = 0; i < width; ++i) to[i] = RoundBf16(from[i]);
       }
@@ -249,7 +249,7 @@ void RunForward(const ConvForward<Element, Weight>& conv, Parallel& parallel) {
   Forward<Element, Weight>(conv, parallel).Run(parallel);
 }
 
-bool HasBf16Products() { return ActiveBf16Products() != nullptr; }
+bool HasBf16Products() { return Bf16ProductsOf(ActiveKernels()) != nullptr; }
 
 template void RunForward(const ConvForward<float>&, Parallel&);
 template void RunForward(const ConvForward<Bf16>&, Parallel&);

@@ -74,9 +74,9 @@ std::atomic<const IsaKernels*>& Active() {
 
 const IsaKernels& ActiveKernels() { return *Active().load(std::memory_order_acquire); }
 
-const Bf16Products* ActiveBf16Products() {
+const Bf16Products* Bf16ProductsOf(const IsaKernels& kernels) {
   static const Bf16Products* const products = HasAvx512Bf16() ? Avx512Bf16Products() : nullptr;
-  return &ActiveKernels() == Avx512Kernels() ? products : nullptr;
+  return &kernels == Avx512Kernels() ? products : nullptr;
 }
 
 bool SetIsa(Isa isa) {

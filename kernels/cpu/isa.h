@@ -84,8 +84,8 @@ const Bf16Products* Avx512Bf16Products();
 const IsaKernels& ActiveKernels();
 bool SetIsa(Isa isa);
 
-// Those that go with the kernels in use, or null: AVX-512 is in use and AVX512_BF16 is there.
-const Bf16Products* ActiveBf16Products();
+// Those that go with some kernels: with AVX-512's where AVX512_BF16 is there, else null.
+const Bf16Products* Bf16ProductsOf(const IsaKernels& kernels);
 
 }  // namespace sas
 

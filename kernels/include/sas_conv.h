@@ -10,10 +10,13 @@
 //
 // Elements of x, dy and y are float, or bfloat16 that is widened where it is loaded: weights, sums
 // and weight gradients are float always, and a bfloat16 y is rounded once, to nearest even.
+// Forwards also take bfloat16 weights, which an instruction of the processor multiplies by bfloat16
+// rows. Products are exact and sums float again; denormal values are zero.
 //
 // Every output element is summed in one fixed order (below), whatever the thread count, tile sizes,
 // instruction set with fused multiply-add, or capacity of the arrays:
-//   forward: for k ascending { sum over C_in ascending, from 0 }, added to y in that order;
+//   forward: for k ascending { sum over C_in ascending, from 0 }, added to y in that order; with
+//   bfloat16 weights C_in goes in pairs, 1, 0, 3, 2, ...;
 //   weight grad: slabs of rows, inside a slab blocks of at most 4096 rows, inside a block rows
 //   ascending.
 #ifndef SAS_JAX_KERNELS_INCLUDE_SAS_CONV_H_

@@ -66,8 +66,8 @@ def require_products(where: str) -> None:
     """
     if native_library.require().sas_has_bf16_products() == 0:
         raise InputError(
-            f"{where}: a processor that multiplies bfloat16 (AVX512_BF16) is required "
-            "for bf16, got one without it, or SAS_JAX_ISA. Compute in f32, the default."
+            f"{where}: a processor that multiplies bfloat16 (AVX512_BF16), and kernels "
+            "for it, are required for bf16, got none. Compute in f32, the default."
         )
 
 
