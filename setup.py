@@ -38,7 +38,8 @@ _AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]
 ISA_FLAGS = {
     "_avx2": ["-mavx2", "-mfma"],
     "_avx512": _AVX512,
-    "_avx512_bf16": [*_AVX512, "-mavx512bf16"],
+    # What this file computes in floats has the same bits in one without the flags.
+    "_avx512_bf16": [*_AVX512, "-mavx512bf16", "-ffp-contract=off"],
 }
 # Newest GLIBCXX_3.4.<n> that systems with a GLIBC_2.<m> have: n -> m.
 GLIBC_OF_CXX = {19: 17, 22: 24, 24: 27, 28: 31, 29: 34, 30: 35, 33: 39}

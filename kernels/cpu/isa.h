@@ -6,6 +6,7 @@
 
 #include "gauss_tile.h"
 #include "sas_conv.h"
+#include "sas_norm.h"
 
 namespace sas {
 
@@ -58,6 +59,8 @@ struct PanelKernels {
 struct Bf16Products {
   void (*product[kMaxPanelVectors])(const PanelProduct<Bf16, Bf16>&);
   void (*round)(const float* from, int64_t count, Bf16* to);  // to nearest even
+  // Rows [begin, end) of a normalisation, with the bits of every other instruction set.
+  void (*normalize)(const Rows& rows, const NormalizeBf16& op, int64_t begin, int64_t end);
 };
 
 struct IsaKernels {

@@ -12,6 +12,7 @@
 #define SAS_LANES 16
 #define SAS_REGISTERS 32
 #include "microkernels.h"
+#include "normalize_rows.h"
 
 namespace sas {
 namespace {
@@ -93,7 +94,9 @@ void RoundVector(const float* from, int64_t count, Bf16* to) {
 
 const Bf16Products* Avx512Bf16Products() {
   static const Bf16Products products = {
-      {PairsOf<1>::Run, PairsOf<2>::Run, PairsOf<3>::Run, PairsOf<4>::Run}, RoundVector};
+      {PairsOf<1>::Run, PairsOf<2>::Run, PairsOf<3>::Run, PairsOf<4>::Run},
+      RoundVector,
+      NormalizeRowsOf};
   return &products;
 }
 
