@@ -19,7 +19,6 @@ from sas_jax import native_call
 from sas_jax.sparse.kernel_map import KernelMap
 from sas_jax.sparse.native import cpu as native_cpu
 from sas_jax.sparse.native import cuda as native_cuda
-from sas_jax.sparse.native.cpu import require_products as require_products
 
 DTYPES = (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16))
 REMEDY = "Build the native library with `make native` (a GPU's needs nvcc)"
