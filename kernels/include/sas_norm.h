@@ -14,6 +14,7 @@
 
 #include <cstdint>
 
+#include "sas_bf16.h"
 #include "sas_parallel.h"
 
 namespace sas {
@@ -37,6 +38,18 @@ struct Normalize {
   float* y;  // rows >= num_rows become 0
 };
 void RunNormalize(const Rows& rows, const Normalize& op, Parallel& parallel);
+
+// The same for rows of bfloat16: computed in float, rounded once.
+struct NormalizeBf16 {
+  const Bf16* x;
+  const float* center;
+  const float* gain;
+  const float* bias;
+  const Bf16* residual;  // null if absent
+  bool rectify;
+  Bf16* y;  // rows >= num_rows become 0
+};
+void RunNormalizeBf16(const Rows& rows, const NormalizeBf16& op, Parallel& parallel);
 
 struct NormalizeSums {
   const float* dy;

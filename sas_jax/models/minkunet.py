@@ -20,6 +20,7 @@ from sas_jax.models.config import (
 )
 from sas_jax.models.layers import MaskedBatchNorm, ResidualBlock, SparseConv
 from sas_jax.sparse.plan import Plan
+from sas_jax.sparse.rows import beside
 
 # Name of the last layer, which is linear and maps to the text space.
 HEAD = "final"
@@ -137,7 +138,7 @@ def unet_stages(
         skips.append(blocks(stage, enter(stage, skips[-1])))
     stages = skips[1:]
     for stage in range(4, 8):
-        x = jnp.concatenate([enter(stage, stages[-1]), skips[7 - stage]], axis=1)
+        x = beside(enter(stage, stages[-1]), skips[7 - stage])
         stages.append(blocks(stage, x))
     return stages
 

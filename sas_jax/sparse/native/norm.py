@@ -6,7 +6,8 @@ A sparse network moves more bytes here than in its convolutions: written out in 
 one such layer reads and writes its rows some ten times in training, here four (moments
 and output; sums and gradient). Statistics are over valid rows, summed over devices if
 asked; sums run in one fixed order, so results do not depend on threads or capacity.
-The kernels are float32; bfloat16 rows are widened for each call and kept narrow.
+Arithmetic is float32; bfloat16 rows are kept narrow, and widened in the kernel (output)
+or for the call (sums and gradients).
 """
 
 import functools
@@ -170,9 +171,11 @@ def _over_devices(value, axis_name):
 
 
 def _apply(x, mean, gain, bias, residual, num_valid, rectify):
-    operands = (_wide(x), mean, gain, bias, _wide(residual), num_valid)
-    (y,) = native_call.call("sas_normalize", (x.shape,), *operands, rectify=rectify)
-    return y.astype(x.dtype)
+    target = "sas_normalize" if x.dtype == jnp.float32 else "sas_normalize_bf16"
+    operands = (x, mean, gain, bias, residual, num_valid)
+    return native_call.call(
+        target, (x.shape,), *operands, dtype=x.dtype, rectify=rectify
+    )[0]
 
 
 def _sums(dy, x, gate, mean, num_valid):
