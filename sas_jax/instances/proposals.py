@@ -31,10 +31,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int, Int32
+from jaxtyping import Bool, Float, Float64, Int
 
 from sas_jax.checks import in_range
 from sas_jax.errors import ContractError
+from sas_jax.instances.contacts import Contacts
 from sas_jax.instances.masks import Instances, of_masks
 
 # |f - f'|^2 where one of them is unknown: between that of one thing and of two. As
@@ -77,52 +78,6 @@ class ProposalConfig:
         in_range("proposals", "proposal_neighbors", self.neighbors, 1)
 
 
-@dataclasses.dataclass(frozen=True)
-class Contacts:
-    """Pairs of superpoints that are near each other, a < b, each once, ordered.
-
-    Attributes:
-      pairs: [E, 2] i32.
-      weight: [E] f32, mean weight of the edges between them.
-      count: [E] i32, how many edges there are.
-      agreed: [E] f64, see `votes.count_votes`; None without masks.
-      votes: [E] f64, as well.
-    """
-
-    pairs: Int32[np.ndarray, "E 2"]
-    weight: Float32[np.ndarray, " E"]
-    count: Int32[np.ndarray, " E"]
-    agreed: Float64[np.ndarray, " E"] | None = None
-    votes: Float64[np.ndarray, " E"] | None = None
-
-
-def contacts(
-    superpoints: Int[np.ndarray, " P"],
-    edges: Int[np.ndarray, "D 2"],
-    weights: Float[np.ndarray, " D"],
-) -> Contacts:
-    """Return which superpoints are near each other, from edges between points.
-
-    Args:
-      superpoints: id of each point, contiguous from 0.
-      edges: between near points, not only those of a mesh, whose parts need not hang
-        together; those inside a superpoint say nothing.
-      weights: of the edges, see `superpoints.graph`.
-    """
-    ends = np.sort(superpoints[edges], axis=1).astype(np.int64)
-    between = ends[:, 0] != ends[:, 1]
-    total = int(superpoints.max(initial=0)) + 1
-    code = ends[between, 0] * total + ends[between, 1]
-    code, owner = np.unique(code, return_inverse=True)
-    count = np.bincount(owner, minlength=len(code))
-    weight = np.bincount(owner, weights[between].astype(np.float64), len(code))
-    return Contacts(
-        np.stack([code // total, code % total], axis=1).astype(np.int32),
-        (weight / np.maximum(count, 1)).astype(np.float32),
-        count.astype(np.int32),
-    )
-
-
 def propose(
     superpoints: Int[np.ndarray, " P"],
     features: Float[np.ndarray, "S C"],
@@ -135,7 +90,7 @@ def propose(
       superpoints: id of each point, contiguous from 0.
       features: of each superpoint, in any space and of any length; zero where nobody
         saw it, which then joins by its surface.
-      near: of `contacts`.
+      near: of `contacts.contacts`.
       config: see there.
 
     Returns:

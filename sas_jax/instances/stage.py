@@ -9,8 +9,9 @@ from jaxtyping import Int, Int32
 from sas_jax.artefacts.features import Features
 from sas_jax.artefacts.files import content_key
 from sas_jax.artefacts.versions import decided_by
+from sas_jax.instances.contacts import Contacts, contacts
 from sas_jax.instances.masks import Instances
-from sas_jax.instances.proposals import Contacts, ProposalConfig, contacts, propose
+from sas_jax.instances.proposals import ProposalConfig, propose
 from sas_jax.instances.votes import count_votes
 from sas_jax.scenes.positions import distinct_positions
 from sas_jax.scenes.scene import Scene

@@ -8,8 +8,9 @@ import pytest
 from sas_jax.artefacts.features import Features
 from sas_jax.artefacts.space import TextSpace
 from sas_jax.errors import ContractError, InputError
+from sas_jax.instances.contacts import Contacts, contacts
 from sas_jax.instances.paint import GREY, instance_colors
-from sas_jax.instances.proposals import Contacts, ProposalConfig, contacts, propose
+from sas_jax.instances.proposals import ProposalConfig, propose
 from sas_jax.instances.stage import near_superpoints, propose_scene
 from sas_jax.scenes.scene import Scene
 from sas_jax.superpoints.means import superpoint_rows
