@@ -167,19 +167,23 @@ Bytes Norm(const Shape& shape, sas::Parallel& parallel) {
   const std::vector<float> gain = Normal(channels, 6);
   std::vector<float> mean(channels), squares(channels), sum(channels), weighted(channels);
   std::vector<float> y(x.size()), dx(x.size()), dresidual(x.size());
+  std::vector<uint8_t> gate(shape.rows * rows.GateBytes());
   sas::RunMoments(rows, x.data(), mean.data(), squares.data(), parallel);
   sas::RunNormalize(
-      rows, {x.data(), mean.data(), gain.data(), gain.data(), dy.data(), true, y.data()}, parallel);
+      rows,
+      {x.data(), mean.data(), gain.data(), gain.data(), dy.data(), true, y.data(), gate.data()},
+      parallel);
   sas::RunNormalizeSums(
-      rows, {dy.data(), x.data(), y.data(), mean.data(), sum.data(), weighted.data()}, parallel);
+      rows, {dy.data(), x.data(), gate.data(), mean.data(), sum.data(), weighted.data()}, parallel);
   sas::RunNormalizeGrad(rows,
-                        {dy.data(), x.data(), y.data(), mean.data(), gain.data(), sum.data(),
+                        {dy.data(), x.data(), gate.data(), mean.data(), gain.data(), sum.data(),
                          weighted.data(), dx.data(), dresidual.data()},
                         parallel);
   Bytes bytes;
   for (const auto& values : {mean, squares, y, sum, weighted, dx, dresidual}) {
     Append(values, &bytes);
   }
+  Append(gate, &bytes);
   return bytes;
 }
 
