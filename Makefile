@@ -38,7 +38,7 @@ $(VENV)/.demo: $(VENV)/.base
 	@touch $@ $(VENV)/.native
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(PIP) --no-build-isolation --config-settings editable_mode=compat -e '.[teachers,rooms,las,view,ray,cloud,dev]'
+	$(PIP) --no-build-isolation --config-settings editable_mode=compat -e '.[teachers,rooms,las,exr,phones,view,ray,cloud,dev]'
 	@touch $@ $(VENV)/.native
 
 $(VENV)/.native: $(SOURCES) | $(VENV)/.demo
@@ -54,11 +54,13 @@ ablation: $(VENV)/.native
 	$(PY) experiments/sweep.py --sweep=experiments/sweeps/table3.toml --flagfile=rooms_full.flags
 	$(PY) experiments/pipeline.py --flagfile=rooms_full.flags --students=
 
+# Files of tests in so many processes: most of a test is one thread of Python.
+JOBS ?= 2
 test: $(VENV)/.dev $(VENV)/.native
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest -m "not slow" -n $(JOBS) --dist loadfile
 
 test-all: $(VENV)/.dev $(VENV)/.native
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(JOBS) --dist loadfile
 
 versions: $(VENV)/.dev
 	$(PY) tests/code_versions.py $(if $(SAME_NUMBERS),--same_numbers)

@@ -16,7 +16,7 @@ HEAD = """\
 # Licences of the locked set
 
 What the packages of `constraints.txt` state, as SPDX expressions; of "OR" one branch is
-taken. All are permissive, but for those with a note. Written by
+taken. All are permissive, but for what notes say. Written by
 `docs/list_licences.py`, judged by `tests/unit/test_licences.py`.
 
 | package | version | licence | note |
@@ -46,6 +46,11 @@ ALLOWED = {
     "hypothesis": ("MPL-2.0", "used unchanged, and by the tests alone"),
     "pathspec": ("MPL-2.0", "used unchanged, and by the type checker alone"),
     "tqdm": ("MPL-2.0 AND MIT", "used unchanged; the terms end at its own files"),
+}
+# Package -> what its own licence does not say of what its wheels carry.
+NOTES = {
+    "av": "wheels carry FFmpeg (LGPL) with x264 and x265 (GPL), used by encoders "
+    "alone; installed with the extra `phones` only",
 }
 # What packages that name no licence by its SPDX identifier say instead.
 CLASSIFIERS = {
@@ -125,8 +130,14 @@ def found() -> dict[str, str]:
             package = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             continue  # an extra that is not installed
-        licences[name] = stated(package.metadata, package.read_text("LICENSE") or "")
+        licences[name] = stated(package.metadata, _shipped(package))
     return licences
+
+
+def _shipped(package: importlib.metadata.Distribution) -> str:
+    """Return the text of a package's own licence; "" where it brings none."""
+    paths = ("LICENSE", "licenses/LICENSE", "licenses/LICENSE.md")
+    return next((text for path in paths if (text := package.read_text(path))), "")
 
 
 def listed() -> dict[str, str]:
@@ -141,7 +152,7 @@ def page() -> str:
     licences = listed() | found()
     rows = [
         f"| {name} | {version} | {licences.get(name, 'not installed here')} "
-        f"| {ALLOWED.get(name, ('', ''))[1]} |"
+        f"| {NOTES.get(name) or ALLOWED.get(name, ('', ''))[1]} |"
         for name, version in sorted(pinned().items(), key=lambda pin: pin[0].lower())
     ]
     return HEAD + "\n".join(rows) + "\n"

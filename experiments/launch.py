@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 import absl.logging
 import flag_help
+import remote
 import stage_flags
 from absl import app, flags
 from flagfiles import expanded
@@ -45,7 +46,8 @@ def run(main: Callable[[], None]) -> None:
         if len(argv) > 1:
             sys.exit(f"error: {_not_flags(' '.join(argv[1:]))}")
         try:
-            main()
+            with remote.kept():
+                main()
             sys.stdout.flush()
         except InputError as error:
             end_bars()

@@ -8,6 +8,7 @@ For machines that share no file system: each pulls what it needs, works, and pus
 what it made. What is there already is skipped, a copy that is cut short goes on with
 the same command, sums are checked on the way, nothing is deleted. Credentials are
 those of the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT for one's own server, ...).
+Other scripts do both by themselves with --remote.
 """
 
 import time
@@ -39,6 +40,7 @@ def main() -> None:
     row = {
         "copied": done.files,
         "there already": done.current,
+        "still changing": done.moving,
         "MB": round(done.bytes / 1e6, 1),
         "seconds": round(time.monotonic() - began, 1),
     }

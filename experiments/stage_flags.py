@@ -63,6 +63,18 @@ _ANSWERS = ("query", "view", "predict", "evaluate", "export_student", "report")
 
 config_flags.heading("Where things are")
 WORKSPACE = flags.DEFINE_string("workspace", "runs/scannet", "Folder of all results.")
+REMOTE = flags.DEFINE_string(
+    "remote",
+    None,
+    "Where the workspace is kept between machines, s3://bucket/prefix, gs://, az:// or "
+    "file://: pulled first, pushed meanwhile and at the end; needs the extra cloud.",
+)
+REMOTE_ONLY = flags.DEFINE_list(
+    "remote_only", [], "First parts of paths to pull; default: everything."
+)
+REMOTE_MINUTES = flags.DEFINE_float(
+    "remote_minutes", 5.0, "Minutes between two pushes.", lower_bound=0.001
+)
 DATA_ROOT = flags.DEFINE_string("data_root", "data/scannet", "Folder of the data set.")
 DATASET = flags.DEFINE_string(
     "dataset", None, "Which one it is; default: recognised by what lies in it."

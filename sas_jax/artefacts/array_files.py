@@ -27,6 +27,7 @@ def read_npy(path: pathlib.Path) -> Shaped[np.ndarray, "..."]:
       DamagedArrays: for a missing or damaged file, and one of other things.
     """
     try:
+        _check_header(plain(path))
         # No more is taken than the file has, whatever its header says.
         found = np.load(plain(path), mmap_mode="r", allow_pickle=False)
         if not isinstance(found, np.ndarray):
@@ -34,6 +35,15 @@ def read_npy(path: pathlib.Path) -> Shaped[np.ndarray, "..."]:
         return found
     except Exception as error:  # as below
         raise DamagedArrays(str(error) or type(error).__name__) from error
+
+
+def _check_header(path: pathlib.Path) -> None:
+    """Raise ValueError for a header of more bytes than there are: numpy takes them."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    length = int.from_bytes(start[8 : 10 if start[6:7] == b"\1" else 12], "little")
+    if start.startswith(b"\x93NUMPY") and length > path.stat().st_size:
+        raise ValueError(f"a header of {length} bytes in {path.stat().st_size}")
 
 
 def read_npz(path: pathlib.Path) -> dict[str, Shaped[np.ndarray, "..."]]:

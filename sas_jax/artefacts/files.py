@@ -231,6 +231,21 @@ def _verify(path: pathlib.Path, manifest: Mapping) -> None:
         )
 
 
+class _Meta(dict[str, str]):
+    """Strings of a manifest; one that is not there says which file lacks it."""
+
+    def __init__(self, path: pathlib.Path, manifest: Mapping) -> None:
+        super().__init__(manifest["meta"], key=manifest["key"])
+        self._sidecar = _sidecar(path)
+
+    def __missing__(self, name: str) -> str:
+        raise DamagedFile(
+            f"read: {name} must be among the strings of a manifest, got "
+            f"{', '.join(self)} ({self._sidecar}). Delete the file and run the stage "
+            "that makes it again."
+        )
+
+
 def read_tensors(
     path: PathLike, *, schema: str
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -249,7 +264,7 @@ def read_tensors(
     _check_schema(path, manifest.get("schema"), schema)
     with safetensors.safe_open(path, framework="numpy") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    return tensors, {**manifest["meta"], "key": manifest["key"]}
+    return tensors, _Meta(path, manifest)
 
 
 def _check_schema(path: pathlib.Path, got: str | None, wanted: str) -> None:

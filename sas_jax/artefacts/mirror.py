@@ -2,8 +2,9 @@
 
 Beside every object lies `<name>.sha256`, put after it: an object without one, or of
 another sum, is not finished, so that a copy which is cut short is never taken for one.
-What is there already is skipped; nothing is ever deleted. Sidecars, which make files
-valid, are copied after all others. Hidden names (claims, temporary files, stamps) stay.
+What is there already is skipped; nothing is ever deleted. Sidecars and the commits of
+checkpoints, which make files valid, are copied after all others. Hidden names (claims,
+temporary files, stamps) stay.
 """
 
 import concurrent.futures
@@ -19,9 +20,11 @@ from sas_jax.errors import InputError
 from sas_jax.extras import install_command
 
 _SUM = ".sha256"
+_LAST = (".json", "/_CHECKPOINT_METADATA")
 _UNFINISHED = "orbax-checkpoint-tmp"
 _TRIES = 3
 _CHUNK_BYTES = 8 << 20
+_MOVING = "moving"
 
 
 @dataclasses.dataclass
@@ -31,11 +34,13 @@ class Copied:
     Attributes:
       files: that were copied.
       current: that were there already.
+      moving: that changed all the time, such as a log; they are not copied.
       bytes: of those that were copied.
     """
 
     files: int = 0
     current: int = 0
+    moving: int = 0
     bytes: int = 0
 
 
@@ -67,12 +72,20 @@ class Mirror:
         self._api, self._url, self._root, self._at_once = obstore, url, root, at_once
         made: Any = {"mkdir": True} if url.startswith("file:") else {}
         self._store = self._told(lambda: obstore.store.from_url(url, **made))
+        self._there: dict[str, str] | None = None
+        self._hashed: dict[str, tuple[tuple[int, int], str]] = {}
 
     def push(
         self, only: Iterable[str] = (), progress: Callable[[str], None] = lambda _: None
     ) -> Copied:
-        """Copy to the address what is not there; see `pull` for the arguments."""
-        there = self._sums()
+        """Copy to the address what is not there; see `pull` for the arguments.
+
+        What lies there is asked for once, and files that have not changed are not read
+        again: a mirror may push every few minutes.
+        """
+        if self._there is None:
+            self._there = self._sums()
+        there = self._there
         names = [name for name in _finished(self._root) if _asked(name, only)]
         return self._all(names, lambda name: self._push(name, there), progress)
 
@@ -87,8 +100,7 @@ class Mirror:
           progress: called with the name of every file that is done.
 
         Raises:
-          InputError: where the storage fails, a sum does not fit, or a file changes
-            all the time.
+          InputError: where the storage fails, or a sum does not fit.
         """
         there = {n: s for n, s in self._sums().items() if _asked(n, only)}
         return self._all(there, lambda name: self._pull(name, there[name]), progress)
@@ -97,14 +109,15 @@ class Mirror:
         done = Copied()
         # What makes a file valid comes after all files.
         rounds = [
-            [n for n in names if n.endswith(".json") is last] for last in (False, True)
+            [n for n in names if n.endswith(_LAST) is last] for last in (False, True)
         ]
         with concurrent.futures.ThreadPoolExecutor(self._at_once) as pool:
             for some in rounds:
                 for name, size in zip(some, pool.map(copy, some), strict=True):
-                    done.files += size is not None
+                    done.moving += size is _MOVING
                     done.current += size is None
-                    done.bytes += size or 0
+                    if isinstance(size, int):
+                        done.files, done.bytes = done.files + 1, done.bytes + size
                     progress(name)
         return done
 
@@ -124,21 +137,34 @@ class Mirror:
                 for name, text in zip(sums, pool.map(read, sums), strict=True)
             }
 
-    def _push(self, name: str, there: dict[str, str]) -> int | None:
-        """Put a file and then its sum; return its size, None where it is there."""
+    def _push(self, name: str, there: dict[str, str]) -> int | str | None:
+        """Put a file and then its sum.
+
+        Returns:
+          Its size; None where it is there or is gone here, `_MOVING` where it changed
+          whenever it was copied: without a sum, it is not finished there.
+        """
         path = self._root / name
-        for _ in range(_TRIES):
-            before, found = _state(path), sha256_file(path)
-            if there.get(name) == found:
-                return None
-            self._put(name, path)
-            if _state(path) == before:
-                self._put(name + _SUM, found.encode())
-                return before[0]
-        raise InputError(
-            f"mirror: a file that stands still is required, got one that changed "
-            f"{_TRIES} times while it was copied ({path}). Push again later."
-        )
+        try:
+            for _ in range(_TRIES):
+                before = _state(path)
+                known, found = self._hashed.get(name, (None, ""))
+                if known != before:
+                    found = sha256_file(path)
+                if there.get(name) != found:
+                    self._put(name, path)
+                if _state(path) == before:
+                    self._hashed[name] = before, found
+                    if there.get(name) == found:
+                        return None
+                    self._put(name + _SUM, found.encode())
+                    there[name] = found
+                    return before[0]
+        except (FileNotFoundError, InputError):
+            if path.exists():
+                raise
+            return None  # an older checkpoint, that made room
+        return _MOVING
 
     def _pull(self, name: str, wanted: str) -> int | None:
         """Get a file that fits its sum; return its size, None where it is here."""
@@ -177,7 +203,7 @@ class Mirror:
             raise InputError(
                 f"mirror: object storage that answers is required, got "
                 f"{type(error).__name__}: {''.join(first)} ({self._url}). Correct "
-                "--remote, or the credentials and endpoint in the environment."
+                "the address, or the credentials and endpoint in the environment."
             ) from error
 
 

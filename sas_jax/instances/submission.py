@@ -159,7 +159,7 @@ def _entry(line: str, where: str) -> tuple[str, int, float]:
         name, class_id, score = " ".join(parts[:-2]), int(parts[-2]), float(parts[-1])
     except (IndexError, ValueError):
         name, class_id, score = "", 0, math.nan
-    if not name or not math.isfinite(score):
+    if not name or "\0" in name or not math.isfinite(score):
         raise InputError(
             "submission: <path of a mask> <class id> <score> is required, got "
             f"{line[:80]!r} ({where}). Write one line for each instance."

@@ -3,13 +3,12 @@
 A suffix does not tell what a file is: captures hold TIFF or EXR named `.png`, too.
 """
 
-import io
 import pathlib
-import zipfile
 
 import numpy as np
 from jaxtyping import Float32, Shaped
 
+from sas_jax.artefacts.array_files import DamagedArrays, read_npy, read_npz
 from sas_jax.artefacts.plain_files import plain
 from sas_jax.errors import InputError
 from sas_jax.extras import install_command
@@ -90,25 +89,17 @@ def _array(path: pathlib.Path, begin: bytes) -> Shaped[np.ndarray, "..."]:
     """Return an array without sides of length 1; nothing is unpickled."""
     try:
         if begin.startswith(_NPY):
-            # Mapped: a shape beyond the file is refused before memory is asked for.
-            found = np.load(path, mmap_mode="r", allow_pickle=False)
+            found = read_npy(path)
         else:
-            with zipfile.ZipFile(path) as members:
-                first = members.infolist()[0]
-                if first.file_size > 8 * _MOST_PIXELS:
-                    raise ValueError(f"{first.file_size} bytes")
-                data = io.BytesIO(members.read(first))
-            found = np.load(data, allow_pickle=False)
-        return np.array(found.squeeze())
-    # zipfile, zlib and numpy's parser of heads fail in ways of their own.
-    except Exception as error:
+            found = next(iter(read_npz(path).values()), np.zeros(0))
+    except DamagedArrays as error:
         raise unreadable("depth", path, error) from error
+    return np.array(found.squeeze())
 
 
 def _exr(path: pathlib.Path) -> Shaped[np.ndarray, "H W"]:
     """Return the channel of an EXR file that is named for depth, or the first one."""
     try:
-        import Imath
         import OpenEXR
     except ImportError as error:
         raise InputError(
@@ -116,15 +107,16 @@ def _exr(path: pathlib.Path) -> Shaped[np.ndarray, "H W"]:
             f" Install it: {install_command('exr')}"
         ) from error
     try:
-        file = OpenEXR.InputFile(str(path))
-        window = file.header()["dataWindow"]
-        width = window.max.x - window.min.x + 1
-        height = window.max.y - window.min.y + 1
+        # Not by its older InputFile, which ends the process on some damaged headers.
+        with OpenEXR.File(str(path), header_only=True) as file:
+            low, high = file.header()["dataWindow"]
+        width, height = (int(side) + 1 for side in high - low)
         if not (width > 0 and height > 0 and width * height <= _MOST_PIXELS):
             raise ValueError(f"{width} x {height} pixels")
-        name = min(file.header()["channels"], key=_depth_first)
-        data = file.channel(name, Imath.PixelType(Imath.PixelType.FLOAT))
-        return np.frombuffer(data, np.float32).reshape(height, width)
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            channels = file.channels()
+            pixels = channels[min(channels, key=_depth_first)].pixels
+        return np.array(pixels, np.float32)
     # The library raises what its C++ throws.
     except Exception as error:
         raise unreadable("depth", path, error) from error

@@ -168,15 +168,18 @@ def _read(
 ) -> tuple[Float64[np.ndarray, "P 3"], UInt8[np.ndarray, "P 3"] | None]:
     file.seek(header.at)
     fill = record_reader(file, header, path)
+    at_once = max(1, _BYTES_AT_ONCE // header.length)
+    block = np.empty((min(at_once, header.points), header.length), np.uint8)
+    # A file that says more than it has ends here, before memory is taken for it.
+    fill(block)
     points = np.empty((header.points, 3))
     rgb_at = RGB_AT.get(header.format)
     rgb = np.empty((header.points, 3), np.uint16) if rgb_at is not None else None
-    at_once = max(1, _BYTES_AT_ONCE // header.length)
     for first in range(0, header.points, at_once):
-        count = min(at_once, header.points - first)
-        block = np.empty((count, header.length), np.uint8)
-        fill(block)
-        rows = slice(first, first + count)
+        rows = slice(first, min(first + at_once, header.points))
+        if first:
+            block = block[: rows.stop - first]
+            fill(block)
         whole = np.ascontiguousarray(block[:, :12]).view("<i4")
         points[rows] = whole * header.scale + header.offset
         if rgb is not None and rgb_at is not None:

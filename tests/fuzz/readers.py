@@ -81,9 +81,8 @@ def _batch(name, seeds, queue):
     """Try seeds on a target, in a process of its own; tell each before and after."""
     import logging
 
-    from fuzz.targets import LZFSE, TARGETS
+    from fuzz.targets import TARGETS
 
-    sys.modules.setdefault("lzfse", LZFSE)
     logging.disable()
     warnings.simplefilter("ignore")
     tracemalloc.start(1)

@@ -7,22 +7,21 @@ those that the readers' tests make, so a new format is a line here.
 import dataclasses
 import json
 import pathlib
-import types
-import zlib
 from collections.abc import Callable
 
 import colmap_files
 import geometry_files
+import layout_files
 import numpy as np
 import one_room
 import outdoor_files
 import phone_files
 import rgbd_files
 import scene_files
+from fuzz import result_targets
 from PIL import Image
 
 from sas_jax.artefacts import features, files, superpoints, torch_files, torch_write
-from sas_jax.artefacts.space import TextSpace
 from sas_jax.datasets import colmap_model, registry
 from sas_jax.datasets.contracts import Scan
 from sas_jax.distill import checkpoint_files
@@ -33,9 +32,7 @@ from sas_jax.scenes import camera_files, depth_files, images, mesh_files
 GAUSSIANS = pathlib.Path(__file__).parents[1] / "golden/small/gaussians/formats"
 # Larger files are cut: every mutation is then near to what counts.
 MOST_BYTES = 60_000
-SPACE = TextSpace("letters", "0123456789abcdef" * 4, 4)
-# Record3D's depth is decompressed by a package that not all have: this one stands in.
-LZFSE = types.SimpleNamespace(decompress=zlib.decompress, error=zlib.error)
+SPACE = result_targets.SPACE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +45,13 @@ class Target:
 
 
 def _one(name, write, read):
-    """Return a target of one file."""
-    return Target(name, lambda folder: write(folder / name), lambda f: read(f / name))
+    """Return a target of one file, in a folder of its own where the name has one."""
+
+    def write_there(folder):
+        (folder / name).parent.mkdir(exist_ok=True)
+        write(folder / name)
+
+    return Target(name.replace("/", "-"), write_there, lambda f: read(f / name))
 
 
 def _mesh(suffix):
@@ -100,6 +102,25 @@ def _image(mode, size=(12, 9), **how):
     return write
 
 
+def _exr(path):
+    import OpenEXR
+
+    head = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    with OpenEXR.File(head, {"Z": np.ones((5, 4), np.float32)}) as file:
+        file.write(str(path))
+
+
+def _record3d(folder):
+    import lzfse
+
+    phone_files.as_record3d(folder, lzfse.compress)
+
+
+def _stray_video(folder):
+    _, frames = phone_files.as_stray(folder, images=False)
+    phone_files.write_video(folder / "rgb.mp4", [frame.rgb for frame in frames])
+
+
 def _depth(path):
     return depth_files.read_depth(path, 1000.0)
 
@@ -144,12 +165,28 @@ def _read_scan(folder):
         pass
 
 
-def _read_data_set(folder):
+def _read_data_set(folder, split="val"):
     found = registry.of_root(folder)
-    names = found.scan_names(folder, "val")
+    names = found.scan_names(folder, split)
+    if not names:
+        return
     scene = Scan(found, names[0], found.scan_path(folder, names[0])).open()
     for _ in scene.frames():
         pass
+
+
+def _rooms_as(name, write):
+    """Return a target of a layout that is written from procedural rooms."""
+    return Target(
+        name,
+        lambda folder: write(folder / name),
+        lambda folder: _read_data_set(folder / name, "test"),
+    )
+
+
+def _laz(path):
+    points, colors, _ = _room()
+    path.write_bytes(geometry_files.las(points, colors, compressed=True))
 
 
 def _torch(path):
@@ -197,12 +234,14 @@ _LAYOUTS = {
     "nerfstudio": phone_files.as_nerfstudio,
     "polycam": phone_files.as_polycam,
     "stray": phone_files.as_stray,
-    "record3d": lambda folder: phone_files.as_record3d(folder, zlib.compress),
+    "stray_video": _stray_video,
+    "record3d": _record3d,
     "record3d_export": phone_files.as_record3d_export,
 }
 TARGETS = (
     *(_mesh(s) for s in geometry_files.MESHES if s != ".gltf"),
     *(_mesh(s) for s in geometry_files.CLOUDS),
+    _one("mesh.laz", _laz, mesh_files.read_mesh),
     *(_golden_splats(n) for n in ("3dgs_sh1.ply", "playcanvas_compressed_sh3.ply")),
     *(_golden_splats(name) for name in ("sample_v2.spz", "sample_v3.spz")),
     _one("splats.npz", _gsplat, formats.read_splats),
@@ -210,6 +249,7 @@ TARGETS = (
     _one("object.pth", _torch, torch_files.read_torch),
     _one("depth.png", _image("I;16"), _depth),
     _one("depth.tiff", _image("I;16"), _depth),
+    _one("depth.exr", _exr, _depth),
     _one("depth.npy", lambda p: np.save(p, np.ones((5, 4), np.uint16)), _depth),
     _one("depth.npz", lambda p: np.savez(p, np.ones((5, 4), np.uint16)), _depth),
     _one("color.png", _image("RGB"), images.read_color),
@@ -233,4 +273,8 @@ TARGETS = (
     Target("kitti", outdoor_files.write_kitti, _read_data_set),
     Target("scannet", scene_files.write_scannet, lambda f: _read_scan(f / "scans")),
     *(_scan(name, write) for name, write in _LAYOUTS.items()),
+    _rooms_as("matterport", layout_files.as_matterport),
+    _rooms_as("replica", layout_files.as_replica),
+    *(_one(*file) for file in result_targets.FILES),
+    *(Target(*folder) for folder in result_targets.FOLDERS),
 )

@@ -109,8 +109,8 @@ def test_what_was_cut_short_is_not_taken(tmp_path, url):
     assert Mirror(there, url).pull().files == 1
 
 
-def test_a_file_that_changes_all_the_time_is_told(tmp_path, url, monkeypatch):
-    here = tmp_path / "here"
+def test_a_file_that_changes_all_the_time_is_not_finished(tmp_path, url, monkeypatch):
+    here, there = tmp_path / "here", tmp_path / "there"
     fill(here)
     put = obstore.put
 
@@ -120,8 +120,49 @@ def test_a_file_that_changes_all_the_time_is_told(tmp_path, url, monkeypatch):
         return put(store, name, data)
 
     monkeypatch.setattr(obstore, "put", changes)
-    with pytest.raises(InputError, match=r"changed 3 times .*empty\)"):
-        Mirror(here, url).push()
+    mirror = Mirror(here, url)
+    done = mirror.push()
+    assert (done.moving, done.files) == (1, 5)
+    Mirror(there, url).pull()
+    assert not (there / "empty").exists() and len(seen(there)) == 5
+    monkeypatch.undo()
+    done = mirror.push()
+    assert (done.moving, done.files, done.current) == (0, 1, 5)
+
+
+def test_a_checkpoint_is_committed_last_and_may_go_meanwhile(
+    tmp_path, url, monkeypatch
+):
+    here = tmp_path / "here"
+    step = here / "train/run/checkpoints/7"
+    for name in ("_CHECKPOINT_METADATA", "state/part", "text/part"):
+        (step / name).parent.mkdir(parents=True, exist_ok=True)
+        (step / name).write_bytes(b"x")
+    order, put = [], obstore.put
+
+    def puts(store, name, data):
+        order.append(name)
+        (step / "text/part").unlink(missing_ok=True)
+        return put(store, name, data)
+
+    monkeypatch.setattr(obstore, "put", puts)
+    done = Mirror(here, url, at_once=1).push()
+    assert (done.files, done.current) == (2, 1)
+    assert order[-2:] == [
+        f"train/run/checkpoints/7/_CHECKPOINT_METADATA{end}" for end in ("", ".sha256")
+    ]
+
+
+def test_what_has_not_changed_is_not_read_again(tmp_path, url, monkeypatch):
+    here = tmp_path / "here"
+    fill(here)
+    mirror = Mirror(here, url)
+    mirror.push()
+    monkeypatch.setattr("sas_jax.artefacts.mirror.sha256_file", None)
+    assert mirror.push().current == 6
+    (here / "empty").write_bytes(b"new")
+    with pytest.raises(TypeError):
+        mirror.push()
 
 
 @pytest.mark.parametrize(
