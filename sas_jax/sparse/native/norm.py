@@ -117,8 +117,9 @@ def normalize_again(
     XLA cannot merge the two. Without gradients.
     """
     residual = x[:0] if residual is None else residual
-    operands = native_call.vary_alike(x, mean, gain, bias, residual, num_valid, after)
-    return _apply(*operands, rectify=rectify)
+    arrays = (x, mean, gain, bias, residual, num_valid, after)
+    x, mean, gain, bias, residual, num_valid, after = native_call.vary_alike(*arrays)
+    return _apply(x, mean, gain, bias, residual, num_valid, after, rectify)
 
 
 # Of the residual, only how many rows it has is kept for the backward pass.
