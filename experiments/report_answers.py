@@ -91,10 +91,12 @@ def to_turn() -> Section | None:
     """
     place = settings.workspace().report.parent / "scenes"
     if importlib.util.find_spec("viser") is not None:
+        run = pictures.run_name()
         for scene in pictures.scenes()[:_TURNED]:
             arguments = [
                 *stage_process.shared_flags(),
                 *(f"--scene={scene.name}", "--source=student"),
+                *([f"--run={run}"] if run is not None else []),
                 *(f"--text={_QUERIES[0]}", f"--html={place / scene.name}.html"),
             ]
             try:

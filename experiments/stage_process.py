@@ -81,10 +81,14 @@ def call(command: Sequence[str], stdout: int | None = None) -> int:
 
 
 def shared_flags() -> list[str]:
-    """Return the values of all flags that every stage knows, as arguments."""
+    """Return the values of all flags that every stage knows, as arguments.
+
+    The default of --run is left out: who is given a run has chosen a student.
+    """
     modules = flags.FLAGS.flags_by_module_dict()
     known = [flag for name in _SHARED for flag in modules.get(name, [])]
-    return [flag.serialize() for flag in known if flag.value is not None]
+    given = [f for f in known if f.name != "run" or not f.using_default_value]
+    return [flag.serialize() for flag in given if flag.value is not None]
 
 
 def as_list(items: Iterable[str]) -> str:
