@@ -34,9 +34,12 @@ LIBRARY = "sas_jax/_native/libsas_jax.so"
 # on how the compiler arranges registers.
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-ffp-contract=fast", "-fno-math-errno"]
 WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter"]
+_AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]
 ISA_FLAGS = {
     "_avx2": ["-mavx2", "-mfma"],
-    "_avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"],
+    "_avx512": _AVX512,
+    # What this file computes in floats has the same bits in one without the flags.
+    "_avx512_bf16": [*_AVX512, "-mavx512bf16", "-ffp-contract=off"],
 }
 # Newest GLIBCXX_3.4.<n> that systems with a GLIBC_2.<m> have: n -> m.
 GLIBC_OF_CXX = {19: 17, 22: 24, 24: 27, 28: 31, 29: 34, 30: 35, 33: 39}
@@ -227,7 +230,7 @@ def build_library(root: Path, *, force: bool = False, extra: list[str] = ()) -> 
     command = [*compiler.split(), *FLAGS, *WARNINGS, *extra, *include_flags(root)]
 
     def command_for(source: Path) -> list[str]:
-        return [*command, *isa_flags(source.stem)]
+        return [*command, *isa_flags(source.stem, compiler)]
 
     objects = compile_sources(root, sources, folder, command_for, force=force)
     library = folder / Path(LIBRARY).name if extra else root / LIBRARY
@@ -317,14 +320,24 @@ def link(command: list[str], objects: list[Path], library: Path, folder: Path) -
     stamp.write_text(names)
 
 
-def isa_flags(stem: str) -> list[str]:
-    """Return the instruction-set flags that a file's name asks for."""
+def isa_flags(stem: str, compiler: str) -> list[str]:
+    """Return the instruction-set flags that a file's name asks for.
+
+    None where the compiler is too old for them: the file has no kernels then.
+    """
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return []
     for suffix, flags in ISA_FLAGS.items():
         if stem.endswith(suffix):
-            return flags
+            return flags if knows_flags(compiler, flags) else []
     return []
+
+
+def knows_flags(compiler: str, flags: list[str]) -> bool:
+    """Say whether a compiler takes these flags."""
+    nothing = ["-fsyntax-only", "-x", "c++", os.devnull]
+    command = [*compiler.split(), *flags, *nothing]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def include_flags(root: Path) -> list[str]:

@@ -87,12 +87,15 @@ def network_layers(plan) -> list[Layer]:
     ]
 
 
-def runs(layer: Layer, threads: int) -> dict:
-    """Return the three passes of a layer as functions without arguments."""
+def runs(layer: Layer, threads: int, kind: type = np.float32) -> dict:
+    """Return the three passes of a layer as functions without arguments.
+
+    Rows and weights may be bfloat16, too; the gradient of weights is of float32 then.
+    """
     rng = np.random.default_rng(0)
 
     def normal(*shape):
-        return rng.standard_normal(shape, np.float32)
+        return rng.standard_normal(shape, np.float32).astype(kind)
 
     mirrored = layer.nbr is not None and layer.transposed is None
     back_table = layer.nbr if mirrored else layer.transposed
@@ -100,25 +103,31 @@ def runs(layer: Layer, threads: int) -> dict:
     capacity_in = layer.rows_in if layer.nbr is None else back_table.shape[1]
     x, dy = normal(capacity_in, layer.c_in), normal(capacity_out, layer.c_out)
     w = normal(layer.offsets, layer.c_in, layer.c_out)
-    y, dx, dw = np.empty_like(dy), np.empty_like(x), np.empty_like(w)
+    y, dx = np.empty_like(dy), np.empty_like(x)
+    dw = np.empty(w.shape, np.float32)
+    narrow = kind is not np.float32
+    convolve = "sas_conv_forward" + ("_bf16_products" if narrow else "")
     flags = TRANSPOSE_WEIGHTS | (REVERSE_OFFSETS if mirrored else 0)
     forward = (layer.offsets, layer.c_in, layer.c_out, capacity_out, layer.rows_out)
     backward = (layer.offsets, layer.c_out, layer.c_in, capacity_in, layer.rows_in)
     return {
         "forward": caller(
-            "sas_conv_forward",
+            convolve,
             (x, w, layer.nbr, y),
             (*forward, capacity_out),
             (0, threads),
         ),
         "input_grad": caller(
-            "sas_conv_forward",
+            convolve,
             (dy, w, back_table, dx),
             (*backward, capacity_in),
             (flags, threads),
         ),
         "weight_grad": caller(
-            "sas_conv_weight_grad", (x, dy, layer.nbr, dw), forward, (threads,)
+            "sas_conv_weight_grad" + ("_bf16" if narrow else ""),
+            (x, dy, layer.nbr, dw),
+            forward,
+            (threads,),
         ),
     }
 

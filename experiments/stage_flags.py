@@ -26,7 +26,7 @@ from sas_jax.instances.matching import MIN_POINTS
 from sas_jax.instances.naming import NamingConfig
 from sas_jax.instances.proposals import ProposalConfig
 from sas_jax.lifting.config import ExtractConfig, LiftConfig
-from sas_jax.models.config import StudentConfig
+from sas_jax.models.config import StudentConfig, StudentPrecision
 from sas_jax.registry import Precision
 from sas_jax.rooms.catalogue import named_designs
 from sas_jax.rooms.layout.config import RoomConfig
@@ -263,6 +263,13 @@ STUDENT = flags.DEFINE_string(
     None,
     "Who answers where no --run is given: a student of the package (rooms), or a file "
     "(.safetensors).",
+)
+STUDENT_PRECISION = flags.DEFINE_enum(
+    "student_precision",
+    "f32",
+    typing.get_args(StudentPrecision),
+    "What students compute in when they answer. bf16 is nearly twice as fast and is "
+    "for GPUs and processors that multiply it (AVX512_BF16).",
 )
 config_flags.heading("Training", *_ALL, "train")
 STUDENTS = flags.DEFINE_list(

@@ -7,6 +7,7 @@ import functools
 
 import numpy as np
 import settings
+import stage_flags
 from student_names import checkpoints_of, short_name, student_file
 from tqdm import tqdm
 
@@ -44,7 +45,7 @@ def state(name: str) -> list:
     """
     if (file := student_file(name)) is not None:
         read_card(file)  # says what is wrong with it
-        return ["file", files.sha256_file(file)]
+        return ["file", files.sha256_file(file), *_precision()]
     folder = checkpoints_of(name)
     steps = complete_steps(folder)
     if not steps:
@@ -70,7 +71,13 @@ def loaded_state(name: str) -> list:
 def _state(run_name: str, step: int) -> list:
     path = metadata_path(checkpoints_of(run_name), step)
     made_by = decided_by("sas_jax.models.student")
-    return [str(path), files.sha256_file(path), made_by]
+    return [str(path), files.sha256_file(path), made_by, *_precision()]
+
+
+def _precision() -> list[str]:
+    """Return what it adds to the identity of a student: nothing where it is f32."""
+    chosen = stage_flags.STUDENT_PRECISION.value
+    return [] if chosen == "f32" else [chosen]
 
 
 @functools.cache
@@ -80,9 +87,10 @@ def _predictor(name: str):
     from sas_jax.models.student import Predictor
     from sas_jax.models.student_file import read_student
 
+    precision = stage_flags.STUDENT_PRECISION.value
     if (file := student_file(name)) is not None:
-        return Predictor(read_student(file))
-    return Predictor(load_student(checkpoints_of(name)))
+        return Predictor(read_student(file), precision)
+    return Predictor(load_student(checkpoints_of(name)), precision)
 
 
 def space(name: str) -> TextSpace:

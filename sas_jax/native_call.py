@@ -26,6 +26,7 @@ _HANDLERS = {
             "sas_conv_weight_grad": "SasConvWeightGrad",
             "sas_moments": "SasMoments",
             "sas_normalize": "SasNormalize",
+            "sas_normalize_bf16": "SasNormalizeBf16",
             "sas_normalize_sums": "SasNormalizeSums",
             "sas_normalize_grad": "SasNormalizeGrad",
             "sas_gauss_forward": "SasGaussForward",

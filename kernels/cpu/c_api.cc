@@ -58,6 +58,22 @@ int sas_conv_forward_bf16(const uint16_t* x, const float* w, const int32_t* nbr,
   });
 }
 
+int sas_has_bf16_products() { return sas::HasBf16Products() ? 1 : 0; }
+
+int sas_conv_forward_bf16_products(const uint16_t* x, const uint16_t* w, const int32_t* nbr,
+                                   uint16_t* y, int64_t num_offsets, int64_t c_in, int64_t c_out,
+                                   int64_t nbr_stride, int64_t num_out, int64_t capacity, int flags,
+                                   int num_threads) {
+  if (!sas::HasBf16Products()) return 1;
+  return Guard([&] {
+    sas::OwnThreads threads(num_threads);
+    sas::RunForward<sas::Bf16, sas::Bf16>(
+        {AsBf16(x), AsBf16(w), nbr, AsBf16(y), num_offsets, c_in, c_out, nbr_stride, num_out,
+         capacity, (flags & 1) != 0, (flags & 2) != 0},
+        threads);
+  });
+}
+
 int sas_conv_weight_grad(const float* x, const float* dy, const int32_t* nbr, float* dw,
                          int64_t num_offsets, int64_t c_in, int64_t c_out, int64_t nbr_stride,
                          int64_t num_out, int num_threads) {

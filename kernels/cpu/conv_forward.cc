@@ -24,8 +24,8 @@ struct Cut {
   int64_t num_groups;  // of panels
 };
 
-template <class Element>
-Cut ChooseCut(const ConvForward<Element>& conv, int64_t num_panels, int num_threads) {
+template <class Conv>
+Cut ChooseCut(const Conv& conv, int64_t num_panels, int num_threads) {
   const int64_t wanted_tasks = num_threads == 1 ? 1 : 4 * num_threads;
   Cut cut;
   // Deep levels have more weights than rows: every task takes one panel and as many rows as it can,
@@ -65,11 +65,15 @@ void Transpose4(const float* rows, int64_t length, int64_t num_rows, float* targ
   }
 }
 
+// Rows of packed weights: those of Bf16 come in pairs.
+int64_t PackedDepth(const float*, int64_t c_in) { return c_in; }
+int64_t PackedDepth(const Bf16*, int64_t c_in) { return (c_in + 1) / 2 * 2; }
+
 // Packs one offset's weights for one panel as [c_in][vectors * lanes], zero beyond the panel's
 // width.
 template <class Element>
-void PackPanel(const ConvForward<Element>& conv, const Panel& panel, const float* w, int lanes,
-               float* packed) {
+void PackPanel(const ConvForward<Element, float>& conv, const Panel& panel, const float* w,
+               int lanes, float* packed) {
   const int64_t stride = static_cast<int64_t>(panel.vectors) * lanes;
   if (panel.width < stride) std::memset(packed, 0, sizeof(float) * stride * conv.c_in);
   if (!conv.transpose_weights) {
@@ -85,12 +89,21 @@ void PackPanel(const ConvForward<Element>& conv, const Panel& panel, const float
   }
 }
 
-// Rounds to nearest even; NaN stays NaN.
-Bf16 Round(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof(bits));
-  const uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
-  return {static_cast<uint16_t>(value == value ? rounded : (bits >> 16 | 0x40))};
+// Packs them in pairs of input channels as [ceil(c_in / 2)][vectors * lanes][2], zero beyond the
+// panel's width and C_in.
+void PackPanel(const ConvForward<Bf16, Bf16>& conv, const Panel& panel, const Bf16* w, int lanes,
+               Bf16* packed) {
+  const int64_t stride = static_cast<int64_t>(panel.vectors) * lanes;
+  if (panel.width < stride || conv.c_in % 2 != 0) {
+    std::memset(packed, 0, sizeof(Bf16) * stride * PackedDepth(w, conv.c_in));
+  }
+  const int64_t channel_step = conv.transpose_weights ? 1 : conv.c_out;
+  const int64_t column_step = conv.transpose_weights ? conv.c_in : 1;
+  for (int64_t d = 0; d < conv.c_in; ++d) {
+    const Bf16* from = w + d * channel_step + panel.first_column * column_step;
+    Bf16* to = packed + d / 2 * 2 * stride + d % 2;
+    for (int64_t j = 0; j < panel.width; ++j) to[2 * j] = from[j * column_step];
+  }
 }
 
 // Where the sums of a tile are taken: the output itself if it is float, else a buffer of the thread
@@ -108,16 +121,26 @@ TileSums SumsOf(Bf16*, int64_t, int64_t size) {
   return {buffer.data(), 0};
 }
 
+// The kernels of a layer's types, indexed by the panel's width in vectors - 1.
 template <class Element>
+auto& ProductsFor(const IsaKernels& all, const ConvForward<Element, float>& conv) {
+  return KernelsFor(all, conv.x).product;
+}
+auto& ProductsFor(const IsaKernels& all, const ConvForward<Bf16, Bf16>&) {
+  return Bf16ProductsOf(all)->product;
+}
+
+template <class Element, class Weight>
 class Forward {
  public:
-  Forward(const ConvForward<Element>& conv, Parallel& parallel)
+  Forward(const ConvForward<Element, Weight>& conv, Parallel& parallel)
       : conv_(conv),
         kernels_(ActiveKernels()),
         panels_(CutPanels(conv.c_out, kernels_)),
         cut_(ChooseCut(conv, static_cast<int64_t>(panels_.size()), parallel.num_threads())),
+        packed_depth_(PackedDepth(conv.w, conv.c_in)),
         packed_columns_(PackedColumns()),
-        packed_(sizeof(float) * conv.num_offsets * conv.c_in * packed_columns_) {}
+        packed_(sizeof(Weight) * conv.num_offsets * packed_depth_ * packed_columns_) {}
 
   void Run(Parallel& parallel) {
     AdviseHugePages(conv_.y, sizeof(Element) * conv_.capacity * conv_.c_out);
@@ -148,13 +171,13 @@ class Forward {
   }
 
   // Panels start at multiples of a vector, so the ones before take first_column packed columns.
-  float* Packed(int64_t k, const Panel& panel) const {
-    return packed_.As<float>() + (k * packed_columns_ + panel.first_column) * conv_.c_in;
+  Weight* Packed(int64_t k, const Panel& panel) const {
+    return packed_.As<Weight>() + (k * packed_columns_ + panel.first_column) * packed_depth_;
   }
 
   void Pack(int64_t k, const Panel& panel) const {
     const int64_t source = conv_.reverse_offsets ? conv_.num_offsets - 1 - k : k;
-    const float* w = conv_.w + source * conv_.c_in * conv_.c_out;
+    const Weight* w = conv_.w + source * conv_.c_in * conv_.c_out;
     PackPanel(conv_, panel, w, kernels_.lanes, Packed(k, panel));
   }
 
@@ -176,10 +199,9 @@ class Forward {
       if (count == 0) continue;
       for (int64_t i = first; i < last; ++i) {
         const Panel& panel = panels_[i];
-        KernelsFor(kernels_, conv_.x)
-            .product[panel.vectors - 1](
-                {pairs.in, pairs.out, count, conv_.x, conv_.c_in, Packed(k, panel), conv_.c_in,
-                 sums.rows + panel.first_column, conv_.c_out, panel.width, !dense});
+        ProductsFor(kernels_, conv_)[panel.vectors - 1](
+            {pairs.in, pairs.out, count, conv_.x, conv_.c_in, Packed(k, panel), conv_.c_in,
+             sums.rows + panel.first_column, conv_.c_out, panel.width, !dense});
       }
     }
     if constexpr (std::is_same_v<Element, Bf16>) RoundTile(sums, begin, end, column, width);
@@ -196,7 +218,11 @@ class Forward {
     for (int64_t row = begin; row < end; ++row) {
       const float* from = sums.rows + (row - begin) * conv_.c_out + column;
       Bf16* to = conv_.y + row * conv_.c_out + column;
-      for (int64_t i = 0; i < width; ++i) to[i] = Round(from[i]);
+      if constexpr (std::is_same_v<Weight, Bf16>) {
+        Bf16ProductsOf(kernels_)->round(from, width, to);
+      } else {
+        for (int64_t i = 0; i < width; ++i) to[i] = RoundBf16(from[i]);
+      }
     }
   }
 
@@ -206,23 +232,27 @@ class Forward {
     std::memset(conv_.y + begin * conv_.c_out, 0, sizeof(Element) * (end - begin) * conv_.c_out);
   }
 
-  const ConvForward<Element>& conv_;
+  const ConvForward<Element, Weight>& conv_;
   const IsaKernels& kernels_;
   const std::vector<Panel> panels_;
   const Cut cut_;
+  const int64_t packed_depth_;
   const int64_t packed_columns_;
   const Scratch packed_;
 };
 
 }  // namespace
 
-template <class Element>
-void RunForward(const ConvForward<Element>& conv, Parallel& parallel) {
+template <class Element, class Weight>
+void RunForward(const ConvForward<Element, Weight>& conv, Parallel& parallel) {
   if (conv.c_out == 0) return;
-  Forward<Element>(conv, parallel).Run(parallel);
+  Forward<Element, Weight>(conv, parallel).Run(parallel);
 }
+
+bool HasBf16Products() { return Bf16ProductsOf(ActiveKernels()) != nullptr; }
 
 template void RunForward(const ConvForward<float>&, Parallel&);
 template void RunForward(const ConvForward<Bf16>&, Parallel&);
+template void RunForward(const ConvForward<Bf16, Bf16>&, Parallel&);
 
 }  // namespace sas

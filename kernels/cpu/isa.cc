@@ -4,6 +4,10 @@
 #include <cstdlib>
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace sas {
 namespace {
 
@@ -19,6 +23,16 @@ bool HasAvx512() {
 #if defined(__x86_64__)
   return HasAvx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#else
+  return false;
+#endif
+}
+
+// Leaf 7, subleaf 1, bit 5 of EAX; not every compiler has a name for it.
+bool HasAvx512Bf16() {
+#if defined(__x86_64__)
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return HasAvx512() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 5 & 1) != 0;
 #else
   return false;
 #endif
@@ -59,6 +73,11 @@ std::atomic<const IsaKernels*>& Active() {
 }  // namespace
 
 const IsaKernels& ActiveKernels() { return *Active().load(std::memory_order_acquire); }
+
+const Bf16Products* Bf16ProductsOf(const IsaKernels& kernels) {
+  static const Bf16Products* const products = HasAvx512Bf16() ? Avx512Bf16Products() : nullptr;
+  return &kernels == Avx512Kernels() ? products : nullptr;
+}
 
 bool SetIsa(Isa isa) {
   const IsaKernels* kernels = Find(isa);

@@ -6,6 +6,7 @@
 
 #include "gauss_tile.h"
 #include "sas_conv.h"
+#include "sas_norm.h"
 
 namespace sas {
 
@@ -13,14 +14,16 @@ namespace sas {
 constexpr int kMaxPanelVectors = 4;
 
 // c[out[p]][0:width] (+)= a[in[p]][0:depth] * b, for every pair p.
-template <class Element>
+template <class Element, class Weight = float>
 struct PanelProduct {
   const int32_t* in;
   const int32_t* out;  // distinct rows
   int64_t count;
   const Element* a;
   int64_t lda;
-  const float* b;  // packed [depth][vectors * lanes], aligned to a vector, zero beyond width
+  // Packed [depth][vectors * lanes], aligned to a vector, zero beyond width. Weights of Bf16 come
+  // in pairs of depths: [ceil(depth / 2)][vectors * lanes][2], zero beyond depth.
+  const Weight* b;
   int64_t depth;
   float* c;
   int64_t ldc;
@@ -51,6 +54,15 @@ struct PanelKernels {
   void (*outer[kMaxPanelVectors])(const OuterProduct<Element>&);
 };
 
+// Products of bfloat16 by bfloat16, for processors with an instruction for them; panels are as wide
+// as those of the other kernels.
+struct Bf16Products {
+  void (*product[kMaxPanelVectors])(const PanelProduct<Bf16, Bf16>&);
+  void (*round)(const float* from, int64_t count, Bf16* to);  // to nearest even
+  // Rows [begin, end) of a normalisation, with the bits of every other instruction set.
+  void (*normalize)(const Rows& rows, const NormalizeBf16& op, int64_t begin, int64_t end);
+};
+
 struct IsaKernels {
   const char* name;
   int lanes;          // floats in a vector
@@ -69,10 +81,14 @@ enum class Isa : int { kAuto = 0, kGeneric = 1, kAvx2 = 2, kAvx512 = 3 };
 const IsaKernels* GenericKernels();
 const IsaKernels* Avx2Kernels();    // null where the compiler or the target lacks it
 const IsaKernels* Avx512Kernels();  // likewise
+const Bf16Products* Avx512Bf16Products();
 
 // The kernels in use. SetIsa returns false, and changes nothing, if this processor lacks `isa`.
 const IsaKernels& ActiveKernels();
 bool SetIsa(Isa isa);
+
+// Those that go with some kernels: with AVX-512's where AVX512_BF16 is there, else null.
+const Bf16Products* Bf16ProductsOf(const IsaKernels& kernels);
 
 }  // namespace sas
 

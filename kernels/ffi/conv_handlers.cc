@@ -1,7 +1,8 @@
 // XLA handlers: unpack, check, call. The mathematics is in kernels/cpu.
 //
-// Operands of both: features [rows, channels] f32 or bf16, then w [K, C_in, C_out] or dy, the
-// neighbour table nbr [K, capacity] s32 ([1, 0] pairs row o with row o), and num_out, a s32 scalar.
+// Operands of both: features [rows, channels] f32 or bf16, then w [K, C_in, C_out] f32 (or bf16, as
+// the features: their products) or dy, the neighbour table nbr [K, capacity] s32 ([1, 0] pairs row
+// o with row o), and num_out, a s32 scalar.
 #include <cstdint>
 
 #include "sas_conv.h"
@@ -13,7 +14,8 @@ namespace {
 namespace ffi = xla::ffi;
 
 using Features = ffi::AnyBuffer;
-using Weights = ffi::Buffer<ffi::F32, 3>;
+using Weights = ffi::AnyBuffer;
+using WeightGrad = ffi::Buffer<ffi::F32, 3>;
 using Table = ffi::Buffer<ffi::S32, 2>;
 using Scalar = ffi::Buffer<ffi::S32, 0>;
 
@@ -58,10 +60,11 @@ ffi::Error CheckTable(const char* op, const Table& nbr, int64_t num_offsets, int
   return ffi::Error::Success();
 }
 
-template <class Element>
+template <class Element, class Weight>
 ffi::Error ForwardOf(ffi::ThreadPool pool, Features x, Weights w, Table nbr, Scalar num_out,
                      Features y, bool transpose_weights, bool reverse_offsets) {
   const auto w_shape = w.dimensions();
+  if (w_shape.size() != 3) return Invalid(kForward, "w must have three dimensions");
   const int64_t c_in = w_shape[transpose_weights ? 2 : 1];
   const int64_t c_out = w_shape[transpose_weights ? 1 : 2];
   if (x.dimensions()[1] != c_in) return Invalid(kForward, "x and w must agree in C_in");
@@ -71,8 +74,8 @@ ffi::Error ForwardOf(ffi::ThreadPool pool, Features x, Weights w, Table nbr, Sca
   ffi::Error error = CheckTable(kForward, nbr, w_shape[0], x.dimensions()[0], capacity, rows);
   if (error.failure()) return error;
   return sas::RunOnXla(kForward, pool, [&](sas::Parallel& threads) {
-    sas::RunForward<Element>(
-        {Data<Element>(x), w.typed_data(), IsIdentity(nbr) ? nullptr : nbr.typed_data(),
+    sas::RunForward<Element, Weight>(
+        {Data<Element>(x), Data<Weight>(w), IsIdentity(nbr) ? nullptr : nbr.typed_data(),
          Data<Element>(y), w_shape[0], c_in, c_out, nbr.dimensions()[1], rows, capacity,
          transpose_weights, reverse_offsets},
         threads);
@@ -82,14 +85,20 @@ ffi::Error ForwardOf(ffi::ThreadPool pool, Features x, Weights w, Table nbr, Sca
 ffi::Error ConvForward(ffi::ThreadPool pool, Features x, Weights w, Table nbr, Scalar num_out,
                        ffi::Result<Features> y, bool transpose_weights, bool reverse_offsets) {
   return ForElement(kForward, x, *y, [&](auto element) {
-    return ForwardOf<decltype(element)>(pool, x, w, nbr, num_out, *y, transpose_weights,
-                                        reverse_offsets);
+    using Element = decltype(element);
+    auto run = [&](auto* forward) {
+      return forward(pool, x, w, nbr, num_out, *y, transpose_weights, reverse_offsets);
+    };
+    if (w.element_type() == ffi::F32) return run(ForwardOf<Element, float>);
+    if (w.element_type() != x.element_type()) return Invalid(kForward, "w must be f32 or as x");
+    if (!sas::HasBf16Products()) return Invalid(kForward, "bf16 weights need AVX512_BF16");
+    return run(ForwardOf<sas::Bf16, sas::Bf16>);
   });
 }
 
 template <class Element>
 ffi::Error WeightGradOf(ffi::ThreadPool pool, Features x, Features dy, Table nbr, Scalar num_out,
-                        Weights dw) {
+                        WeightGrad dw) {
   const auto shape = dw.dimensions();
   if (x.dimensions()[1] != shape[1]) return Invalid(kWeightGrad, "x and dw must agree in C_in");
   if (dy.dimensions()[1] != shape[2]) return Invalid(kWeightGrad, "dy and dw must agree in C_out");
@@ -106,7 +115,7 @@ ffi::Error WeightGradOf(ffi::ThreadPool pool, Features x, Features dy, Table nbr
 }
 
 ffi::Error ConvWeightGrad(ffi::ThreadPool pool, Features x, Features dy, Table nbr, Scalar num_out,
-                          ffi::Result<Weights> dw) {
+                          ffi::Result<WeightGrad> dw) {
   return ForElement(kWeightGrad, x, dy, [&](auto element) {
     return WeightGradOf<decltype(element)>(pool, x, dy, nbr, num_out, *dw);
   });
@@ -132,4 +141,4 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SasConvWeightGrad, ConvWeightGrad,
                                   .Arg<Features>()
                                   .Arg<Table>()
                                   .Arg<Scalar>()
-                                  .Ret<Weights>());
+                                  .Ret<WeightGrad>());

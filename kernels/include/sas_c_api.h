@@ -6,7 +6,7 @@
 
 // Raised with every change of an exported signature; sas_jax/native_library.py holds the same
 // number.
-#define SAS_ABI_VERSION 5
+#define SAS_ABI_VERSION 6
 
 extern "C" {
 
@@ -33,6 +33,14 @@ int sas_conv_forward_bf16(const uint16_t* x, const float* w, const int32_t* nbr,
 int sas_conv_weight_grad_bf16(const uint16_t* x, const uint16_t* dy, const int32_t* nbr, float* dw,
                               int64_t num_offsets, int64_t c_in, int64_t c_out, int64_t nbr_stride,
                               int64_t num_out, int num_threads);
+
+// The forward of bfloat16 rows with weights that are bfloat16, too, as bits. Returns 1 if the
+// instruction set in use has no such products.
+int sas_has_bf16_products();
+int sas_conv_forward_bf16_products(const uint16_t* x, const uint16_t* w, const int32_t* nbr,
+                                   uint16_t* y, int64_t num_offsets, int64_t c_in, int64_t c_out,
+                                   int64_t nbr_stride, int64_t num_out, int64_t capacity, int flags,
+                                   int num_threads);
 
 // The functions of sas_plan.h; sas_plan_tables returns 1 for a null `transposed` without symmetry.
 int sas_plan_sort_unique(const uint64_t* keys, int64_t n, uint64_t* unique, int32_t* first,

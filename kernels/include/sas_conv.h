@@ -10,10 +10,13 @@
 //
 // Elements of x, dy and y are float, or bfloat16 that is widened where it is loaded: weights, sums
 // and weight gradients are float always, and a bfloat16 y is rounded once, to nearest even.
+// Forwards also take bfloat16 weights, which an instruction of the processor multiplies by bfloat16
+// rows. Products are exact and sums float again; denormal values are zero.
 //
 // Every output element is summed in one fixed order (below), whatever the thread count, tile sizes,
 // instruction set with fused multiply-add, or capacity of the arrays:
-//   forward: for k ascending { sum over C_in ascending, from 0 }, added to y in that order;
+//   forward: for k ascending { sum over C_in ascending, from 0 }, added to y in that order; with
+//   bfloat16 weights C_in goes in pairs, 1, 0, 3, 2, ...;
 //   weight grad: slabs of rows, inside a slab blocks of at most 4096 rows, inside a block rows
 //   ascending.
 #ifndef SAS_JAX_KERNELS_INCLUDE_SAS_CONV_H_
@@ -21,19 +24,15 @@
 
 #include <cstdint>
 
+#include "sas_bf16.h"
 #include "sas_parallel.h"
 
 namespace sas {
 
-// The upper half of a float.
-struct Bf16 {
-  uint16_t bits;
-};
-
-template <class Element>
+template <class Element, class Weight = float>
 struct ConvForward {
   const Element* x;    // [rows of the input, c_in]; only rows named by nbr are read
-  const float* w;      // [num_offsets, c_in, c_out], or [num_offsets, c_out, c_in] if transposed
+  const Weight* w;     // [num_offsets, c_in, c_out], or [num_offsets, c_out, c_in] if transposed
   const int32_t* nbr;  // [num_offsets, nbr_stride]; null: one offset, row o pairs with row o
   Element* y;          // [capacity, c_out]; every row is written, rows >= num_out with zeros
   int64_t num_offsets;
@@ -59,9 +58,10 @@ struct ConvWeightGrad {
   int64_t num_out;
 };
 
-// For float and Bf16.
-template <class Element>
-void RunForward(const ConvForward<Element>& conv, Parallel& parallel);
+// For float and Bf16; rows of Bf16 also with weights of Bf16, where HasBf16Products().
+template <class Element, class Weight = float>
+void RunForward(const ConvForward<Element, Weight>& conv, Parallel& parallel);
+bool HasBf16Products();
 template <class Element>
 void RunWeightGrad(const ConvWeightGrad<Element>& conv, Parallel& parallel);
 

@@ -16,6 +16,7 @@
 
 #include <cstdint>
 
+#include "sas_bf16.h"
 #include "sas_parallel.h"
 
 namespace sas {
@@ -42,6 +43,18 @@ struct Normalize {
   uint8_t* gate;  // where y > 0; null if not wanted; rows >= num_rows are not written
 };
 void RunNormalize(const Rows& rows, const Normalize& op, Parallel& parallel);
+
+// The same for rows of bfloat16: computed in float, rounded once.
+struct NormalizeBf16 {
+  const Bf16* x;
+  const float* center;
+  const float* gain;
+  const float* bias;
+  const Bf16* residual;  // null if absent
+  bool rectify;
+  Bf16* y;  // rows >= num_rows become 0
+};
+void RunNormalizeBf16(const Rows& rows, const NormalizeBf16& op, Parallel& parallel);
 
 struct NormalizeSums {
   const float* dy;

@@ -150,12 +150,33 @@ Bytes Convolve(const Shape& shape, const std::vector<Element>& x, const std::vec
   return bytes;
 }
 
+// Forward and input gradient with weights of bfloat16, where the processor multiplies them.
+void ConvolveProducts(const Shape& shape, const std::vector<sas::Bf16>& x,
+                      const std::vector<sas::Bf16>& dy, sas::Parallel& parallel, Bytes* bytes) {
+  if (!sas::HasBf16Products()) return;
+  const std::vector<int32_t> nbr = Table(shape);
+  const std::vector<sas::Bf16> w = Narrow(Normal(shape.offsets * shape.c_in * shape.c_out, 1));
+  std::vector<sas::Bf16> y(dy.size()), dx(x.size());
+  const int64_t valid = shape.rows - shape.rows / 8;
+  sas::RunForward<sas::Bf16, sas::Bf16>(
+      {x.data(), w.data(), nbr.data(), y.data(), shape.offsets, shape.c_in, shape.c_out, shape.rows,
+       valid, shape.rows, false, false},
+      parallel);
+  sas::RunForward<sas::Bf16, sas::Bf16>(
+      {dy.data(), w.data(), nbr.data(), dx.data(), shape.offsets, shape.c_out, shape.c_in,
+       shape.rows, valid, shape.rows, true, true},
+      parallel);
+  Append(y, bytes);
+  Append(dx, bytes);
+}
+
 Bytes ConvolveBoth(const Shape& shape, sas::Parallel& parallel) {
   const std::vector<float> x = Normal(shape.rows * shape.c_in, 2);
   const std::vector<float> dy = Normal(shape.rows * shape.c_out, 3);
   Bytes bytes = Convolve<float>(shape, x, dy, parallel);
   const Bytes narrow = Convolve<sas::Bf16>(shape, Narrow(x), Narrow(dy), parallel);
   bytes.insert(bytes.end(), narrow.begin(), narrow.end());
+  ConvolveProducts(shape, Narrow(x), Narrow(dy), parallel, &bytes);
   return bytes;
 }
 
@@ -173,6 +194,12 @@ Bytes Norm(const Shape& shape, sas::Parallel& parallel) {
       rows,
       {x.data(), mean.data(), gain.data(), gain.data(), dy.data(), true, y.data(), gate.data()},
       parallel);
+  const std::vector<sas::Bf16> narrow_x = Narrow(x), narrow_dy = Narrow(dy);
+  std::vector<sas::Bf16> narrow_y(x.size());
+  sas::RunNormalizeBf16(rows,
+                        {narrow_x.data(), mean.data(), gain.data(), gain.data(), narrow_dy.data(),
+                         true, narrow_y.data()},
+                        parallel);
   sas::RunNormalizeSums(
       rows, {dy.data(), x.data(), gate.data(), mean.data(), sum.data(), weighted.data()}, parallel);
   sas::RunNormalizeGrad(rows,
@@ -184,6 +211,7 @@ Bytes Norm(const Shape& shape, sas::Parallel& parallel) {
     Append(values, &bytes);
   }
   Append(gate, &bytes);
+  Append(narrow_y, &bytes);
   return bytes;
 }
 

@@ -12,6 +12,7 @@ from sas_jax.datasets.registry import open_folder
 from sas_jax.distill.checkpoint import load_student as newest_checkpoint
 from sas_jax.errors import InputError
 from sas_jax.models import shipped
+from sas_jax.models.config import StudentPrecision
 from sas_jax.models.student import Predictor
 from sas_jax.models.student_card import SUFFIX
 from sas_jax.models.student_file import read_student
@@ -43,15 +44,19 @@ def open_scene(path: str | os.PathLike, **settings: Any) -> Scene:
     return open_folder(pathlib.Path(path), **settings)
 
 
-def load_student(path: str | os.PathLike) -> Predictor:
+def load_student(
+    path: str | os.PathLike, precision: StudentPrecision = "f32"
+) -> Predictor:
     """Load a trained student.
 
     Args:
       path: file of `sas-jax export_student`, folder of a training run, or "rooms", the
         student that comes with the package.
+      precision: what it computes in; "bf16" is nearly twice as fast, see `Predictor`.
 
     Raises:
-      InputError: when there is none, or it is damaged.
+      InputError: when there is none, or it is damaged; for bf16 on a processor that
+        does not multiply it.
 
     >>> import sas_jax
     >>> sas_jax.load_student(student).student.class_names
@@ -61,9 +66,10 @@ def load_student(path: str | os.PathLike) -> Predictor:
     """
     path = student_path(path)
     if path.suffix == SUFFIX:
-        return Predictor(read_student(path))
+        return Predictor(read_student(path), precision)
     inside = path / CHECKPOINTS
-    return Predictor(newest_checkpoint(inside if inside.is_dir() else path))
+    student = newest_checkpoint(inside if inside.is_dir() else path)
+    return Predictor(student, precision)
 
 
 def encode(texts: Sequence[str], space: TextSpace) -> TextFeatures:

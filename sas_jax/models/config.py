@@ -2,11 +2,14 @@
 
 import dataclasses
 from types import MappingProxyType
+from typing import Literal
 
 from sas_jax.checks import one_of
 from sas_jax.errors import InputError
 from sas_jax.sparse.plan_spec import MINKUNET, Implementation, PlanSpec
 
+StudentPrecision = Literal["f32", "bf16"]
+"""What a trained student computes in; sums are f32 always."""
 GAUSSIAN_INPUTS = MappingProxyType({"all": 56, "colour": 48})
 """Channels of students that take raw Gaussians: everything, or colours alone."""
 STEM_WIDTH = 32

@@ -1,19 +1,23 @@
 """A trained student and its features of a scene: of points, or of Gaussians."""
 
 import dataclasses
+from typing import get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float32, Int, Int32, PyTree
 
 from sas_jax import memory
 from sas_jax.artefacts.features import Features, geometry_of
 from sas_jax.artefacts.space import TextSpace
+from sas_jax.checks import one_of
 from sas_jax.errors import ContractError, InputError
 from sas_jax.models import tiles
-from sas_jax.models.config import StudentConfig
+from sas_jax.models.config import StudentConfig, StudentPrecision
 from sas_jax.models.minkunet import MinkUNet, constant_features
 from sas_jax.sparse import keys as voxel_keys
+from sas_jax.sparse.conv import require_bf16
 from sas_jax.sparse.device_plan import place_plan
 from sas_jax.sparse.extent import check_extent
 from sas_jax.sparse.plan import abstract_plan, plan_bytes
@@ -47,9 +51,23 @@ class Student:
 class Predictor:
     """A trained student, ready to run on scenes of any size."""
 
-    def __init__(self, student: Student):
-        """Take a student of `load_student`, or of `read_student`."""
+    def __init__(self, student: Student, precision: StudentPrecision = "f32"):
+        """Take a student of `load_student`, or of `read_student`.
+
+        Args:
+          student: trained.
+          precision: "bf16" keeps rows in bfloat16 and multiplies it by bfloat16, with
+            sums in float32: nearly twice as fast (docs/performance.md says what it
+            costs). GPUs and processors with AVX512_BF16 do that.
+
+        Raises:
+          InputError: for bf16 on a processor that does not multiply it.
+        """
+        one_of("student", "precision", precision, get_args(StudentPrecision))
+        if precision == "bf16":
+            require_bf16("student", student.config.impl)
         self.student = student
+        self.precision = precision
         self.spec = student.config.plan_spec
         self.radius = student.config.receptive_radius
         self.width = student.config.out_dim
@@ -60,7 +78,11 @@ class Predictor:
         def apply(variables, plan, inputs):
             if inputs is None:
                 inputs = constant_features(plan, channels)
-            return network.apply(variables, plan, inputs, train=False)
+            if precision == "f32":
+                return network.apply(variables, plan, inputs, train=False)
+            with jax.default_matmul_precision("bfloat16"):
+                inputs = inputs.astype(jnp.bfloat16)
+                return network.apply(variables, plan, inputs, train=False)
 
         self._apply = jax.jit(apply)
 
@@ -162,7 +184,7 @@ class Predictor:
             inputs = self._placed(rung, inputs[order])
         found = self._apply(self.student.variables, plan, inputs)
         output = np.asarray(found)[: len(coords)]
-        feat = np.empty_like(output)
+        feat = np.empty(output.shape, np.float32)
         feat[order] = output
         return feat
 

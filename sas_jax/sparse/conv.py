@@ -5,7 +5,8 @@ varying fastest. A transposed convolution is `sparse_conv(x, w, kmap.transpose()
 
 Implementations, by `impl`:
   native: the kernels of this package, float32 or bfloat16 rows and float32 sums, on the
-    platforms they are built for: C++ on CPUs, CUDA on NVIDIA GPUs.
+    platforms they are built for: C++ on CPUs, CUDA on NVIDIA GPUs. JAX's setting for
+    matrix products decides what they multiply in: `native/cpu.py`, `native/cuda.py`.
   xla: plain XLA, every platform and floating type.
   spconv: the kernels of the package spconv, for comparison; at most 32 offsets. It has
     none for 1x1 convolutions and norms and leaves those to its framework, so they run
@@ -24,6 +25,7 @@ from jaxtyping import Array, Float, Int32
 from sas_jax.errors import ContractError, InputError
 from sas_jax.sparse.kernel_map import KernelMap
 from sas_jax.sparse.native import conv as native
+from sas_jax.sparse.native import cpu as native_cpu
 from sas_jax.sparse.plan_spec import Implementation
 from sas_jax.sparse.remake import Rows, as_rows
 from sas_jax.sparse.rows import accumulator
@@ -149,6 +151,28 @@ def choose_impl(impl: str | None, dtype: jnp.dtype) -> str:
             f"{dtype}. Cast the features, or use impl='xla'."
         )
     return impl
+
+
+def require_bf16(where: str, impl: str | None) -> None:
+    """Check that products in bfloat16 are the processor's own, where a CPU computes.
+
+    Widening or emulating them instead would give other numbers, and win no time.
+
+    Args:
+      where: says who asks.
+      impl: a name of `IMPLEMENTATIONS`, or None.
+
+    Raises:
+      InputError: if they are not. GPUs and TPUs have them.
+    """
+    if jax.default_backend() != "cpu":
+        return
+    if choose_impl(impl, jnp.dtype(jnp.bfloat16)) != "native":
+        raise InputError(
+            f"{where}: the native kernels are required for bf16 on a CPU, got impl "
+            f"{impl or 'xla'!r}. {native.REMEDY}, or compute in f32."
+        )
+    native_cpu.require_products(where)
 
 
 def _check_floats(where: str, features: Array, weights: Array) -> None:

@@ -8,11 +8,13 @@ second computation with the first, and one barrier would have all rows come back
 once. So a recipe is told what to wait for.
 """
 
-import jax.numpy as jnp
+import functools
+
 from jaxtyping import Array, Float, Int32
 
 from sas_jax.sparse.kernel_map import pytree_dataclass
 from sas_jax.sparse.native import norm as native_norm
+from sas_jax.sparse.rows import beside
 
 
 @pytree_dataclass()
@@ -75,7 +77,7 @@ class Joined:
 
     def remake(self, after: Array) -> Float[Array, "cap C"]:
         """Return the rows once `after` is computed."""
-        return jnp.concatenate([part.remake(after) for part in self.parts], axis=1)
+        return functools.reduce(beside, [part.remake(after) for part in self.parts])
 
 
 Recipe = Kept | Normed | Joined
@@ -101,5 +103,5 @@ def as_rows(x: Float[Array, "cap C"] | Rows) -> Rows:
 
 def join(parts: list[Rows]) -> Rows:
     """Return rows side by side."""
-    value = jnp.concatenate([part.value for part in parts], axis=1)
+    value = functools.reduce(beside, [part.value for part in parts])
     return Rows(value, Joined(tuple(part.recipe for part in parts)))

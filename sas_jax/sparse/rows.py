@@ -30,6 +30,34 @@ def sum_rows(x: Float[Array, "cap C"]) -> Float[Array, " C"]:
     return jnp.sum(jax.lax.optimization_barrier(partial), axis=0)
 
 
+def beside(
+    left: Float[Array, "cap C"], right: Float[Array, "cap D"]
+) -> Float[Array, "cap C+D"]:
+    """Return the channels of both, beside each other.
+
+    XLA widens bfloat16 on CPUs even where it only copies; as integers they stay narrow.
+    """
+    if left.dtype == right.dtype == jnp.bfloat16:
+        return _beside(left, right)
+    return jnp.concatenate([left, right], axis=1)
+
+
+@jax.custom_vjp
+def _beside(left, right):
+    parts = [jax.lax.bitcast_convert_type(rows, jnp.uint16) for rows in (left, right)]
+    both = jnp.concatenate(parts, axis=1)
+    return jax.lax.bitcast_convert_type(both, left.dtype)
+
+
+_beside.defvjp(
+    lambda left, right: (_beside(left, right), left[:0]),
+    lambda left, cotangent: (
+        cotangent[:, : left.shape[1]],
+        cotangent[:, left.shape[1] :],
+    ),
+)
+
+
 def to_rows(vector: Float[Array, " C"], rows: Float[Array, "cap _"]) -> Array:
     """Repeat a vector as often as there are rows; `sum_rows` sums its gradient."""
     return _repeat(mark_varying(vector, varying_axes(rows)), len(rows))

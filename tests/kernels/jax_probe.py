@@ -44,6 +44,14 @@ def value_and_grads(x, w, cotangent, kmap):
 def bits():
     results = jax.jit(value_and_grads)(*mirrored_case(0, 20_000))
     results += jax.jit(value_and_grads)(*mirrored_case(1, 60))
+    x, w, cotangent, kmap = mirrored_case(0, 20_000)
+    x, cotangent = jnp.asarray(x, jnp.bfloat16), jnp.asarray(cotangent, jnp.bfloat16)
+    asked = "bfloat16" if calls.has_bf16_products() else None
+    with jax.default_matmul_precision(asked):
+        results += jax.jit(value_and_grads)(x, w, cotangent, kmap)
+    ones = jnp.ones(cotangent.shape[1])
+    normed = native_norm.normalize(cotangent, *(ones,) * 3, kmap.num_out, rectify=True)
+    results += (normed,)
     digest = hashlib.sha256()
     for result in results:
         digest.update(np.asarray(result).tobytes())

@@ -72,6 +72,8 @@ def forward(case, *, threads=1, flags=0, w=None):
     if flags & TRANSPOSE_WEIGHTS:
         c_in, c_out = c_out, c_in
     suffix, none = _of_type(case.x)
+    if w.dtype == np.uint16:
+        suffix += "_products"
     y = np.full((case.capacity, c_out), none, case.x.dtype)
     stride = 0 if case.nbr is None else case.nbr.shape[1]
     sizes = (num_offsets, c_in, c_out, stride, case.num_out, case.capacity)
@@ -116,6 +118,11 @@ def weight_grad(case, *, threads=1):
     )
     assert status == 0
     return dw
+
+
+def has_bf16_products():
+    """Say whether the instruction set in use multiplies bfloat16 by bfloat16."""
+    return native_library.require().sas_has_bf16_products() == 1
 
 
 def set_isa(name):

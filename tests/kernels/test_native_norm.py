@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import native_calls as calls
 import numpy as np
 import pytest
 
@@ -10,6 +11,13 @@ from sas_jax.sparse.native import norm as native_norm
 
 if native_library.load() is None:
     pytest.skip("the native library is not built", allow_module_level=True)
+
+
+@pytest.fixture(autouse=True)
+def best_isa():
+    """Leave the process on its best instruction set after every test."""
+    yield
+    assert calls.set_isa("auto")
 
 
 def make_rows(seed, num_valid, channels, *, padding=7, offset=0.0):
@@ -171,10 +179,14 @@ def test_fixed_statistics_and_gradients():
         np.testing.assert_allclose(got, wanted, atol=2e-5)
 
 
+@pytest.mark.parametrize("isa", ["generic", "auto"])
 @pytest.mark.parametrize("rectify", [False, True])
 @pytest.mark.parametrize("use_residual", [False, True])
-def test_bfloat16_rows_give_the_float32_results_rounded_once(rectify, use_residual):
-    *rows, scale, bias = make_rows(20, 300, 24)
+def test_bfloat16_rows_give_the_float32_results_rounded_once(
+    rectify, use_residual, isa
+):
+    assert calls.set_isa(isa)
+    *rows, scale, bias = make_rows(20, 300, 27)
     narrow = [jnp.asarray(a, jnp.bfloat16) for a in rows]
     wide = [a.astype(jnp.float32) for a in narrow]
     options = (300, rectify, use_residual)
@@ -185,3 +197,22 @@ def test_bfloat16_rows_give_the_float32_results_rounded_once(rectify, use_residu
     for got, wanted in zip((*results, *stats), (*expected, *expected_stats),
                            strict=True):  # fmt: skip
         np.testing.assert_array_equal(got, wanted.astype(got.dtype))
+
+
+@pytest.mark.parametrize("isa", ["generic", "auto"])
+@pytest.mark.parametrize("rectify", [False, True])
+def test_values_at_the_end_of_bfloat16s_range_are_rounded_alike(rectify, isa):
+    assert calls.set_isa(isa)
+    *_, x, scale, bias = make_rows(21, 40, 19)
+    x[:6, 0] = [np.inf, -np.inf, np.nan, 1e-39, -3e38, 3.39e38]
+    x = jnp.asarray(x, jnp.bfloat16)
+    scale[0], bias[0] = 1.0, 0.0
+
+    def normalize(x):
+        mean = jnp.zeros(19)
+        return native_norm.normalize(x, mean, scale, bias, 40, rectify=rectify)
+
+    got = np.asarray(normalize(x)).view(np.uint16)
+    wide = np.asarray(normalize(x.astype(jnp.float32)))
+    np.testing.assert_array_equal(got, calls.to_bf16(wide))
+    assert np.isnan(wide[2, 0]) and np.isinf(wide[0, 0])

@@ -1,5 +1,7 @@
 """Wheels say of what age a system must be that loads their library."""
 
+import platform
+
 import pytest
 
 
@@ -23,3 +25,16 @@ def test_the_tag_is_that_of_the_newest_symbol(setup_script, tmp_path, symbols, t
     assert (
         setup_script.platform_tag("macosx_11_0_arm64", [library]) == "macosx_11_0_arm64"
     )
+
+
+def test_a_compiler_builds_without_the_instruction_sets_that_it_does_not_know(
+    setup_script, monkeypatch
+):
+    compiler = setup_script.find_compiler()
+    if compiler is None or platform.machine() != "x86_64":
+        pytest.skip("no compiler for x86 is here")
+    known, unknown = ["-mavx2"], ["-mavx2", "-mavx4096"]
+    monkeypatch.setattr(setup_script, "ISA_FLAGS", {"_a": known, "_b": unknown})
+    assert setup_script.isa_flags("kernels_a", compiler) == known
+    assert setup_script.isa_flags("kernels_b", compiler) == []
+    assert setup_script.isa_flags("norm", compiler) == []

@@ -4,8 +4,8 @@ Three calls make the operation differentiable: the forward, the same forward ove
 transposed table with transposed weights (gradient of the features), and the weight
 gradient. The kernels stop at the valid rows and sum in one fixed order, so results do
 not depend on thread count or capacity. Rows are float32 or bfloat16; weights, sums and
-weight gradients are float32 always. On a CPU they run on XLA's own threads;
-`cuda.py` has what is different on GPUs.
+weight gradients are float32 as a rule. On a CPU they run on XLA's own threads;
+`cpu.py` and `cuda.py` have what is different, and where bfloat16 is multiplied.
 """
 
 import functools
@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int32
 
 from sas_jax import native_call
 from sas_jax.sparse.kernel_map import KernelMap
+from sas_jax.sparse.native import cpu as native_cpu
 from sas_jax.sparse.native import cuda as native_cuda
 from sas_jax.sparse.remake import Rows, as_rows
 
@@ -161,7 +162,7 @@ def _forward_call(
     }
     return jax.lax.platform_dependent(
         *(features, weights, table, num_rows),
-        cpu=functools.partial(_forward_on_cpu, **options),
+        cpu=functools.partial(native_cpu.forward, **options),
         cuda=functools.partial(native_cuda.forward, **options),
     )
 
@@ -174,23 +175,6 @@ def _weight_grad_call(
 ) -> Float[Array, "K C D"]:
     return jax.lax.platform_dependent(
         *(features, cotangent, table, num_rows),
-        cpu=_weight_grad_on_cpu,
+        cpu=native_cpu.weight_grad,
         cuda=native_cuda.weight_grad,
     )
-
-
-def _forward_on_cpu(
-    features: Array, *operands: Array, shape: tuple[int, int], **flags: bool
-) -> Array:
-    (result,) = native_call.call(
-        "sas_conv_forward", (shape,), features, *operands, dtype=features.dtype, **flags
-    )
-    return result
-
-
-def _weight_grad_on_cpu(
-    features: Array, cotangent: Array, table: Array, num_rows: Array
-) -> Array:
-    shape = (table.shape[0], features.shape[1], cotangent.shape[1])
-    operands = (features, cotangent, table, num_rows)
-    return native_call.call("sas_conv_weight_grad", (shape,), *operands)[0]

@@ -6,8 +6,9 @@ A sparse network moves more bytes here than in its convolutions: written out in 
 one such layer reads and writes its rows some ten times in training, here four (moments
 and output; sums and gradient). Statistics are over valid rows, summed over devices if
 asked; sums run in one fixed order, so results do not depend on threads or capacity.
-Of the output, the gradient needs one bit per value: where it is positive. The kernels
-are float32; bfloat16 rows are widened for each call and kept narrow.
+Arithmetic is float32; bfloat16 rows are kept narrow, and widened in the kernel (output)
+or for the call (sums and gradients). Of the output, the gradient needs one
+bit per value: where it is positive.
 """
 
 import functools
@@ -119,7 +120,7 @@ def normalize_again(
     residual = x[:0] if residual is None else residual
     arrays = (x, mean, gain, bias, residual, num_valid, after)
     x, mean, gain, bias, residual, num_valid, after = native_call.vary_alike(*arrays)
-    return _apply(x, mean, gain, bias, residual, num_valid, after, rectify)
+    return _normalized(x, mean, gain, bias, residual, num_valid, after, rectify, 0)[0]
 
 
 # Of the residual, only how many rows it has is kept for the backward pass.
@@ -159,7 +160,7 @@ _batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(6,))
 def _normalize(x, mean, gain, bias, residual, num_valid, rectify):
-    return _apply(x, mean, gain, bias, residual, num_valid, num_valid, rectify)
+    return _apply(x, mean, gain, bias, residual, num_valid, rectify)
 
 
 def _normalize_forward(x, mean, gain, bias, residual, num_valid, rectify):
@@ -202,8 +203,14 @@ def _over_devices(value, axis_name):
     return value if axis_name is None else jax.lax.psum(value, axis_name)
 
 
-def _apply(x, mean, gain, bias, residual, num_valid, after, rectify):
-    return _normalized(x, mean, gain, bias, residual, num_valid, after, rectify, 0)[0]
+def _apply(x, mean, gain, bias, residual, num_valid, rectify):
+    operands = (x, mean, gain, bias, residual, num_valid)
+    if x.dtype == jnp.float32:
+        return _normalized(*operands, num_valid, rectify, 0)[0]
+    target, shapes = "sas_normalize_bf16", (x.shape,)
+    return native_call.call(target, shapes, *operands, dtype=x.dtype, rectify=rectify)[
+        0
+    ]
 
 
 def _apply_gated(x, mean, gain, bias, residual, num_valid, rectify):

@@ -144,6 +144,19 @@ def test_a_named_run_answers_whatever_student_a_flagfile_names(root, monkeypatch
         assert names.chosen() == "mine"
 
 
+def test_another_precision_is_another_student(root, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "experiments"))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # settings has its own
+    students = importlib.import_module("students")
+    write_run(tmp_path / "train" / "mine")
+    found = []
+    for precision in ("f32", "bf16"):
+        with flagsaver.flagsaver(workspace=str(tmp_path), student_precision=precision):
+            flags.FLAGS.mark_as_parsed()
+            found.append([students.state("rooms"), students.state("mine")])
+    assert [[*state, "bf16"] for state in found[0]] == found[1]
+
+
 def test_whose_weights_to_begin_with(root, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(root / "experiments"))
     names = importlib.import_module("student_names")
