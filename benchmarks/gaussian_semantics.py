@@ -1,18 +1,19 @@
 """Semantics of Gaussians on rooms: the paper's Table 5 in small.
 
 python benchmarks/gaussian_semantics.py SPLATS --data_root=data/rooms --references \
-    --features fused=FOLDER ...
+    --features fused=FOLDER ... --of_splats="trained, 500 steps"
 
-SPLATS holds <scene>.ply, a Gaussian for every point of the scan in its order
-(splats_of_scans.py). Each FOLDER holds files of the same Gaussians with features beside
-them, as label_splats.py writes them. References are the teachers of the rooms, on the
-frames themselves, and the ceiling: true labels of the points. Appends a row a method
-to benchmarks/results/gaussian_semantics.jsonl.
+SPLATS holds <scene>.ply, of train_splats.py or splats_of_scans.py. Each FOLDER holds
+files of the same Gaussians with features beside them, as label_splats.py writes them.
+References are the teachers of the rooms, on the frames themselves, and the ceiling:
+true labels, of the nearest point of the scan within 10 cm. Appends a row a method to
+benchmarks/results/gaussian_semantics.jsonl.
 
 Pixels: every fourth frame from the second on, which --frame_stride=2 does not lift, of
 all test rooms, one confusion; the truth of a pixel is the labelled point within 10 cm
-of where its depth ends, unseen pixels are missed. Points: OpenGaussian's protocol, the
-mean over scenes.
+of where its depth ends, unseen pixels are missed. Points: those of the scan, each by
+the nearest Gaussian that is at least 0.1 opaque; OpenGaussian's protocol, whose
+Gaussians are the points themselves, the mean over scenes.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import time
 
 import measure
 import numpy as np
+from scipy.spatial import cKDTree
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
@@ -38,21 +40,23 @@ from sas_jax.gaussians.files.sidecar import sidecar_of
 from sas_jax.gaussians.lift_scene import camera_at
 from sas_jax.gaussians.projection import gaussians_of
 from sas_jax.gaussians.semantics import (
+    LEAST_OPACITY,
     LabelMaps,
     class_shares,
-    scored_points,
     true_shares,
 )
+from sas_jax.gaussians.splats import Splats
 from sas_jax.lifting.extract import feature_images
 from sas_jax.lifting.lift import VOID, MaskFeatures, grid_cells
 from sas_jax.registry import LoadOptions
 from sas_jax.scenes.labels import label_set
-from sas_jax.scenes.scene import usable_frames
+from sas_jax.scenes.scene import Scene, usable_frames
 from sas_jax.teachers import registry as teachers
 from sas_jax.text import registry as towers
 
 SETS = ("scannet20", "scannet19")
 POINT_SETS = ("scannet19", "scannet15", "scannet10")
+_NEAR_M = 0.1
 TEACHERS = ("rooms-dense", "rooms-mask")
 
 
@@ -75,6 +79,18 @@ def teacher_map(found, texts: TextFeatures, size_hw) -> np.ndarray:
     pixels = np.indices(size_hw).reshape(2, -1).T
     rows, columns = grid_cells(pixels, size_hw, grid).T
     return said[index[rows, columns]].reshape(size_hw)
+
+
+def true_labels(scene: Scene, splats: Splats) -> np.ndarray:
+    """Return the label of the point nearest to each Gaussian, -1 where none is near."""
+    far, nearest = cKDTree(scene.points).query(splats.means)
+    return np.where(far <= _NEAR_M, scene.labels[nearest], -1)
+
+
+def nearest_seen(splats: Splats, points: np.ndarray) -> np.ndarray:
+    """Return the Gaussian nearest to each point, of those that are opaque enough."""
+    seen = np.flatnonzero(splats.opacities >= LEAST_OPACITY)
+    return seen[cKDTree(splats.means[seen]).query(points)[1]]
 
 
 class Scores:
@@ -120,7 +136,7 @@ def add_scene(scores: Scores, path: pathlib.Path, splats: pathlib.Path, folders,
     maps = {}
     for labels in SETS if found else ():
         num = len(label_set(labels).classes.names)
-        shares = true_shares(scenes[labels].labels, num)
+        shares = true_shares(true_labels(scenes[labels], file.splats), num)
         maps["truth", labels] = LabelMaps(gaussians, shares)
     for name, folder in folders.items():
         beside = sidecar_of(folder / f"{path.name}.ply")
@@ -131,9 +147,10 @@ def add_scene(scores: Scores, path: pathlib.Path, splats: pathlib.Path, folders,
             maps[f"{name}: classes", labels] = LabelMaps(gaussians, shares)
         dense, texts = features.dense(), texts_of(features.space, SETS[0])
         maps[f"{name}: features", SETS[0]] = LabelMaps(gaussians, dense, texts.rows)
+        nearest = nearest_seen(file.splats, scenes[SETS[0]].points)
         for labels in POINT_SETS:
-            truth = scored_points(scenes[labels].labels, file.splats.opacities)
-            said = classify(features, texts_of(features.space, labels))
+            truth = scenes[labels].labels
+            said = classify(features, texts_of(features.space, labels))[nearest]
             counts = count(truth, said, len(label_set(labels).classes.names))
             scores.points.setdefault((name, labels), []).append(counts)
     truths = {labels: ImageTruth(scenes[labels]) for labels in SETS}
@@ -158,6 +175,9 @@ def main() -> None:
     parser.add_argument("--data_root", type=pathlib.Path, default="data/rooms")
     parser.add_argument("--references", action="store_true")
     parser.add_argument("--features", nargs="*", default=[])
+    parser.add_argument("--of_splats", default="discs at the scan's points")
+    parser.add_argument("--student", help="how the student of these features learned")
+    parser.add_argument("--rooms_seed", type=int, default=9)
     args = parser.parse_args()
     given = dict(one.split("=", 1) for one in args.features)
     folders = {name: pathlib.Path(folder) for name, folder in given.items()}
@@ -172,7 +192,10 @@ def main() -> None:
         add_scene(scores, args.data_root / "scans" / name, args.splats, folders, found)
         print(name, f"{time.monotonic() - began:.0f} s", flush=True)
     for row in scores.rows():
-        facts = {"rooms": len(names), "splats": "discs at the scan's points"}
+        facts = {"rooms": len(names), "rooms_seed": args.rooms_seed}
+        facts["splats"] = args.of_splats
+        if args.student and "student" in row["method"]:
+            facts["student"] = args.student
         measure.append("gaussian_semantics", {**row, **facts})
 
 

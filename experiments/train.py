@@ -14,7 +14,8 @@ wrote or of a run, instead of random ones.
 --gaussians=FOLDER trains a student of Gaussians instead: of every <scene>.ply with
 features beside it, as label_splats.py writes them. It takes their raw parameters
 (--gaussian_inputs) and learns by plain distillation; --arch=MinkUNet34A is the
-original's.
+original's. With --init_from it may begin with a student of points: all layers but the
+first are then its own.
 
 Several processes, each with its own devices, train one student on a shared disk: start
 the command once for each, with the same --coordinator and --num_processes, and another

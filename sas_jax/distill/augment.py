@@ -1,6 +1,7 @@
 """Augmentation of a training scene: elastic distortion, scale, rotation, flip, shift.
 
-Only geometry changes: the student sees no colour. Evaluation uses none of this
+Only geometry changes, and what turns with it where the student takes Gaussians.
+Evaluation uses none of this
 (default, and the paper's plain forward pass); the authors' code also scales and
 rotates at test time, which is why it evaluates five times and adds the results.
 """
@@ -44,27 +45,46 @@ def augment_points(
     Source: authors' code (dataset/feature_loader, voxelizer). OpenScene's distillation
     loader computes the distortion but trains on the undistorted cloud; SAS mends that.
     """
+    return placed(points, config, rng)[0]
+
+
+def placed(
+    points: Float[np.ndarray, "P 3"], config: AugmentConfig, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, "P 3"], Float[np.ndarray, "3 3"]]:
+    """Return what `augment_points` does, and its scale times rotation."""
     moved = points.astype(np.float64)
     if config.elastic and rng.random() < config.elastic_probability:
         for granularity_m, magnitude_m in config.elastic:
             moved = elastic_distortion(moved, granularity_m, magnitude_m, rng)
-    return moved @ _similarity(config, rng).T
+    similarity = _similarity(config, rng)
+    return moved @ similarity.T, similarity
+
+
+def random_flips(
+    config: AugmentConfig, rng: np.random.Generator
+) -> Int[np.ndarray, " 3"]:
+    """Return -1 for each axis that is mirrored, x and y with their probability."""
+    signs = np.ones(3, np.int32)
+    if rng.random() < config.flip_probability:
+        for axis in (0, 1):
+            if rng.random() < config.flip_axis_probability:
+                signs[axis] = -1
+    return signs
 
 
 def flip_cells(
-    cells: Int[np.ndarray, "P 3"], config: AugmentConfig, rng: np.random.Generator
+    cells: Int[np.ndarray, "P 3"], signs: Int[np.ndarray, " 3"]
 ) -> Int[np.ndarray, "P 3"]:
-    """Return grid cells mirrored along x and y, each with its probability.
+    """Return grid cells mirrored along the axes whose sign is -1.
 
     Mirroring cells instead of points keeps the occupied set a mirror image, as in the
     authors' code. The least coordinate stays 0.
     """
-    if len(cells) == 0 or rng.random() >= config.flip_probability:
+    if len(cells) == 0 or (signs > 0).all():
         return cells
     flipped = cells.copy()
-    for axis in (0, 1):
-        if rng.random() < config.flip_axis_probability:
-            flipped[:, axis] = cells[:, axis].max() - cells[:, axis]
+    for axis in np.flatnonzero(signs < 0):
+        flipped[:, axis] = cells[:, axis].max() - cells[:, axis]
     return flipped
 
 

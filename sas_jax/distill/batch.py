@@ -110,10 +110,12 @@ class Sample:
     Attributes:
       scene: where it comes from.
       voxels: its voxels, shifted as the batch is.
+      linear: scale, rotation and mirror image that it went through.
     """
 
     scene: TrainScene
     voxels: Voxels
+    linear: Float[np.ndarray, "3 3"]
 
 
 def make_sample(
@@ -133,17 +135,18 @@ def make_sample(
     Raises:
       InputError: if a position is not finite or the cloud is too large.
     """
-    points = scene.points
+    points, linear = scene.points, np.eye(3)
     _check_extent(scene, config)
     if rng is not None:
-        points = augment.augment_points(points, config.augment, rng)
+        points, linear = augment.placed(points, config.augment, rng)
     cells = grid_cells(points, config.voxel_size_m)
     if rng is not None:
-        cells = augment.flip_cells(cells, config.augment, rng)
+        signs = augment.random_flips(config.augment, rng)
+        cells, linear = augment.flip_cells(cells, signs), signs[:, None] * linear
     voxels = unique_voxels(cells)
     if shift is not None:
         voxels = dataclasses.replace(voxels, coords=voxels.coords + shift[None])
-    return Sample(scene, voxels)
+    return Sample(scene, voxels, linear)
 
 
 def _check_extent(scene: TrainScene, config: TrainConfig) -> None:
@@ -244,12 +247,14 @@ def _inputs(
         return None
     rows = [np.zeros((0, config.student.in_channels), np.float32)]
     for sample in samples:
-        if sample.scene.inputs is None:
+        scene = sample.scene
+        if scene.inputs is None or scene.moved is None:
             raise ContractError(
                 f"collate: inputs of the student are required, got none (scene "
-                f"{sample.scene.name}). Load Gaussians."
+                f"{scene.name}). Load Gaussians."
             )
-        rows.append(sample.scene.inputs[sample.voxels.first_point])
+        of_voxels = scene.inputs[sample.voxels.first_point]
+        rows.append(scene.moved(of_voxels, sample.linear))
     return _padded(np.concatenate(rows), capacity)
 
 

@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import pathlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,6 +34,7 @@ class TrainScene:
       superpoint: superpoint id of each point, contiguous from 0.
       targets: fused features; a point with row -1 has nothing to learn.
       inputs: of the student, where it takes more than geometry: raw Gaussians.
+      moved: what an augmentation, a similarity, makes of rows of `inputs`.
     """
 
     name: str
@@ -41,6 +42,7 @@ class TrainScene:
     superpoint: Int32[np.ndarray, " P"]
     targets: Features
     inputs: Float32[np.ndarray, "P C_in"] | None = None
+    moved: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         num_points = len(self.points)

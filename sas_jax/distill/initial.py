@@ -8,18 +8,20 @@ import dataclasses
 import logging
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Float32, PyTree
 
 from sas_jax.artefacts.files import content_key, sha256_file
+from sas_jax.distill import processes
 from sas_jax.distill.checkpoint import load_student
 from sas_jax.distill.config import TrainConfig
 from sas_jax.distill.step import TrainState
 from sas_jax.errors import InputError
+from sas_jax.models.minkunet import STEM
 from sas_jax.models.student import Student
 from sas_jax.models.student_card import SUFFIX
 from sas_jax.models.student_file import read_student
@@ -32,6 +34,9 @@ def load_initial(
     path: str | os.PathLike, config: TrainConfig
 ) -> tuple[Student, TrainConfig]:
     """Return a student to begin with and the configuration that names its weights.
+
+    A student of Gaussians may begin with one of points, which `of_gaussians` makes
+    into one.
 
     Args:
       path: a student's file, or the checkpoint folder of a run.
@@ -47,12 +52,41 @@ def load_initial(
         student = load_student(path)
         key = content_key(jax.tree.map(np.asarray, student.variables))
     _check_network(student, config, path)
+    if student.config.in_channels != config.student.in_channels:
+        _log.info("init: all layers but the first one are those of a student of points")
     if student.voxel_size_m != config.voxel_size_m:
         _log.warning(
             "init: weights for voxels of %g m go on with voxels of %g m (%s)",
             *(student.voxel_size_m, config.voxel_size_m, path),
         )
     return student, dataclasses.replace(config, initial_weights=key)
+
+
+def of_gaussians(
+    student: Student, inputs: Sequence[Float32[np.ndarray, "G C_in"]]
+) -> Student:
+    """Return a student of points as one of Gaussians, whose answers are about the same.
+
+    Its first layer sees ones. The new one takes, of each Gaussian, the combination of
+    its inputs that is nearest to one by least squares over all given; it learns from
+    there what else they tell. All other layers are as they were.
+
+    Args:
+      student: of points.
+      inputs: raw Gaussians of some scenes.
+    """
+    rows = np.concatenate(inputs).astype(np.float64)
+    square, to_one = rows.T @ rows, rows.sum(axis=0)
+    mix = np.linalg.lstsq(square, to_one, rcond=1e-9)[0]
+    mix = processes.of_primary(mix.astype(np.float32))
+    params = dict(student.variables["params"])
+    kernel = np.asarray(params[STEM]["kernel"]).sum(axis=1)
+    params[STEM] = {"kernel": mix[None, :, None] * kernel[:, None]}
+    return dataclasses.replace(
+        student,
+        config=dataclasses.replace(student.config, in_channels=len(mix)),
+        variables={**student.variables, "params": params},
+    )
 
 
 def check_begun(
@@ -112,9 +146,16 @@ def _words(key: str | None) -> str:
 
 
 def _check_network(student: Student, config: TrainConfig, where: object) -> None:
+    of_points = not student.config.takes_gaussians
+    channels = config.student.in_channels
+    if config.student.takes_gaussians and of_points:
+        channels = student.config.in_channels
     wanted, got = (
-        f"{c.arch} with {c.in_channels} input channels and out_dim {c.out_dim}"
-        for c in (config.student, student.config)
+        f"{arch} with {channels} input channels and out_dim {out_dim}"
+        for arch, channels, out_dim in (
+            (config.student.arch, channels, config.student.out_dim),
+            (student.config.arch, student.config.in_channels, student.config.out_dim),
+        )
     )
     if wanted != got:
         raise InputError(

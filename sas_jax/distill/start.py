@@ -5,6 +5,7 @@ import logging
 import os
 
 import jax
+import numpy as np
 
 from sas_jax.artefacts.files import canonical
 from sas_jax.artefacts.versions import decided_by
@@ -62,10 +63,18 @@ def start(
         student, config = initial.load_initial(init_from, setup.config)
         setup = dataclasses.replace(setup, config=config)
         resume.check_space(setup, student.text_space, init_from)
+        if student.config.in_channels != config.student.in_channels:
+            student = initial.of_gaussians(student, _some_inputs(setup))
         initial.check_arrays(state, student.variables, init_from)
         state = dataclasses.replace(state, **student.variables)
         _log.info("started from the weights of %s", init_from)
     return step.replicate(state, setup.own_devices), History(), setup
+
+
+def _some_inputs(setup: TrainSetup) -> list[np.ndarray]:
+    """Return the raw Gaussians of the first scenes."""
+    scenes = [setup.cache.load(i) for i in range(min(8, len(setup.scenes)))]
+    return [s.inputs for s in scenes if s.inputs is not None]
 
 
 def _first_stage(

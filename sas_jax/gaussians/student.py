@@ -4,8 +4,8 @@ As Semantic Gaussians (Guo et al. 2024): opacity (1), colours (3 and 45), scales
 rotation (4), all as the file holds them: logits, harmonics, logarithms, a quaternion of
 any length. One Gaussian stands for a voxel; all of the voxel get its feature.
 
-Turned or scaled scenes keep the numbers of their files: of the augmentations only
-shifts of the grid and elastic distortion leave them true.
+Rotations, mirror images and scales of an augmentation reach these numbers
+(`moved.moved_inputs`); elastic distortion leaves them as they are.
 """
 
 import dataclasses
@@ -17,11 +17,13 @@ from jaxtyping import Float32
 
 from sas_jax.artefacts.features import load_features
 from sas_jax.artefacts.files import content_key, sha256_file
+from sas_jax.artefacts.versions import decided_by
 from sas_jax.distill.config import TrainConfig
 from sas_jax.distill.data import TrainScene, targets_of
 from sas_jax.errors import InputError
 from sas_jax.gaussians.files.rewrite import SplatFile, read_splat_file
 from sas_jax.gaussians.files.sidecar import sidecar_of
+from sas_jax.gaussians.moved import moved_inputs
 from sas_jax.models.config import GAUSSIAN_INPUTS
 
 Inputs = Literal["all", "colour"]
@@ -95,8 +97,9 @@ class SplatScene:
 
     @property
     def key(self) -> str:
-        """Content key of both files."""
-        return content_key([sha256_file(p) for p in (self.path, self.features)])
+        """Content key of both files, and of what an augmentation makes of them."""
+        sums = [sha256_file(p) for p in (self.path, self.features)]
+        return content_key([sums, decided_by(moved_inputs.__module__)])
 
     def load(self, config: TrainConfig) -> TrainScene:
         """Read Gaussians and features: each is its own superpoint.
@@ -126,6 +129,7 @@ class SplatScene:
             own,
             targets_of(features, own, config, self.path),
             raw_inputs(file, inputs_named(config.student.in_channels)),
+            moved_inputs,
         )
 
 

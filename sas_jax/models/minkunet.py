@@ -24,6 +24,8 @@ from sas_jax.sparse.remake import Rows, join
 
 # Name of the last layer, which is linear and maps to the text space.
 HEAD = "final"
+# That of the first one.
+STEM = "conv0p1s1"
 # (convolution, norm) that lead into each of the eight stages.
 ENTRIES = (
     ("conv1p1s2", "bn1"),
@@ -129,7 +131,7 @@ def unet_stages(
         return x
 
     stem_impl = None if impl == "spconv" else impl
-    stem = SparseConv(sizes.stem_width, sizes.stem_kernel, stem_impl, name="conv0p1s1")
+    stem = SparseConv(sizes.stem_width, sizes.stem_kernel, stem_impl, name=STEM)
     x = stem(features, plan.within(0, sizes.stem_kernel))
     skips = [norm_relu("bn0", x, plan.levels[0].num_valid)]
     for stage in range(4):

@@ -32,7 +32,8 @@ def test_no_augmentation_changes_nothing():
     moved = augment.augment_points(points, NO_AUGMENTATION, generator())
     np.testing.assert_array_equal(moved, points.astype(np.float64))
     cells = np.arange(12).reshape(4, 3)
-    assert augment.flip_cells(cells, NO_AUGMENTATION, generator()) is cells
+    signs = augment.random_flips(NO_AUGMENTATION, generator())
+    assert augment.flip_cells(cells, signs) is cells
     assert not augment.random_shift(NO_AUGMENTATION, generator()).any()
 
 
@@ -102,7 +103,8 @@ def test_flipping_mirrors_x_and_y_only_and_keeps_the_least_cell():
     cells -= cells.min(axis=0)
     seen = set()
     for seed in range(60):
-        flipped = augment.flip_cells(cells, AugmentConfig(), generator(seed))
+        signs = augment.random_flips(AugmentConfig(), generator(seed))
+        flipped = augment.flip_cells(cells, signs)
         np.testing.assert_array_equal(flipped[:, 2], cells[:, 2])
         kinds = []
         for axis in (0, 1):
@@ -131,7 +133,8 @@ def test_named_choices_keep_what_they_promise():
     assert rigid.rotation_rad == full.rotation_rad
     moved = augment.augment_points(points, shift, generator())
     np.testing.assert_array_equal(moved, points.astype(np.float64))
-    assert augment.flip_cells(cells, shift, generator()) is cells
+    signs = augment.random_flips(shift, generator())
+    assert augment.flip_cells(cells, signs) is cells
     assert augment.random_shift(shift, generator()).any()
 
 
@@ -149,7 +152,7 @@ def test_aligned_scenes_are_turned_and_mirrored_but_stay_aligned():
         np.testing.assert_array_equal(abs(second), abs(points[:, two].astype(float)))
         np.testing.assert_array_equal(moved[:, 2], points[:, 2].astype(float))
         cells = np.arange(12).reshape(4, 3)
-        flipped = augment.flip_cells(cells, config, rng)
+        flipped = augment.flip_cells(cells, augment.random_flips(config, rng))
         turned = bool(first[0] * points[0, one] < 0)
         ways.add((swapped, turned, *(flipped[0, :2] != cells[0, :2]).tolist()))
     assert len(ways) == 16

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 from fresh_student import init_student
@@ -11,7 +12,8 @@ from tiny_scenes import CHANNELS, SPACE, TEXT, encoded, tiny_config
 from sas_jax import memory
 from sas_jax.artefacts.features import Features
 from sas_jax.distill.checkpoint import load_student
-from sas_jax.distill.config import NO_AUGMENTATION, RunConfig
+from sas_jax.distill.config import NO_AUGMENTATION, RunConfig, named_augmentation
+from sas_jax.distill.initial import of_gaussians
 from sas_jax.distill.train import train
 from sas_jax.errors import ContractError, InputError
 from sas_jax.gaussians.files.formats import write_splats
@@ -20,7 +22,9 @@ from sas_jax.gaussians.files.sidecar import save_beside
 from sas_jax.gaussians.splats import C0, checked_splats
 from sas_jax.gaussians.student import inputs_named, raw_inputs, scenes_in
 from sas_jax.models.config import StudentConfig
+from sas_jax.models.minkunet import STEM
 from sas_jax.models.student import Predictor, Student
+from sas_jax.models.student_file import write_student
 from sas_jax.scenes.ply_write import write_ply
 
 
@@ -138,6 +142,39 @@ def test_points_and_gaussians_are_not_taken_for_each_other(predictor):
         predictor.features(points)
     with pytest.raises(ContractError, match="48 inputs"):
         predictor.features(points, inputs=np.zeros((50, 56), np.float32))
+
+
+def test_a_student_of_points_goes_on_as_one_of_gaussians(tmp_path):
+    """Every layer but the first is its own, and the first one answers as before."""
+    write_scene(tmp_path / "a.ply", 0)
+    config = StudentConfig("MinkUNet14S", in_channels=3, out_dim=CHANNELS)
+    weights = init_student(config, 0)
+    points = Student(config, weights, 0.1, TEXT, SPACE, ("a", "b", "c"), 0)
+    write_student(tmp_path / "points.safetensors", points, exact=True)
+    file = read_splat_file(tmp_path / "a.ply")
+    inputs = raw_inputs(file, "all")
+    found = Predictor(of_gaussians(points, [inputs])).features(
+        file.splats.means, inputs=inputs
+    )
+    np.testing.assert_allclose(
+        found.feat, Predictor(points).features(file.splats.means).feat, atol=1e-4
+    )
+    slow = config_of(56, epochs=1, learning_rate=1e-9, augment=named_augmentation())
+    train(
+        slow,
+        scenes_in(tmp_path),
+        encoded(),
+        tmp_path / "run",
+        run=RunConfig(progress=False),
+        init_from=tmp_path / "points.safetensors",
+    )
+    begun = load_student(tmp_path / "run" / "checkpoints").variables["params"]
+    assert begun[STEM]["kernel"].shape == (125, 56, 32)
+    for name in set(begun) - {STEM}:
+        for got, want in zip(
+            *map(jax.tree.leaves, (begun[name], weights["params"][name])), strict=True
+        ):
+            np.testing.assert_allclose(got, want, atol=1e-6)
 
 
 def test_more_than_plain_distillation_is_refused(tmp_path):
