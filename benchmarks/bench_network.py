@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from sas_jax import native_library
 from sas_jax.distill import losses
 from sas_jax.distill.factored import FactoredFeatures
+from sas_jax.distill.footprint import compiled_without_a_trace
 from sas_jax.models.config import StudentConfig
 from sas_jax.models.minkunet import HEAD, MinkUNet, constant_features
 from sas_jax.sparse.plan import build_plan
@@ -68,7 +69,8 @@ def main() -> None:
     run, work = (forward, gflop) if args.what == "forward" else (train, 3 * gflop)
     if distill:  # products with targets and lengths replace those of the last layer
         work -= 3 * head_gflop(plan, variables["params"])
-    run()
+    with compiled_without_a_trace():  # as the trainer does
+        run()
     limit, timing = measure.beside_limit(run, args.repeats)
     row = {
         "what": args.what,

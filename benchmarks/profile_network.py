@@ -18,6 +18,7 @@ import measure
 import scene
 from jax.profiler import ProfileData
 
+from sas_jax.distill.footprint import compiled_without_a_trace
 from sas_jax.models.config import StudentConfig
 from sas_jax.models.minkunet import MinkUNet, constant_features
 from sas_jax.sparse.plan import build_plan
@@ -68,7 +69,8 @@ def compile_step(what: str):
         if distill:
             operands += network_bench.random_targets(plan, 512)
     operands = jax.device_put(operands)
-    return run.lower(*operands).compile(), operands
+    with compiled_without_a_trace():
+        return run.lower(*operands).compile(), operands
 
 
 def labels(program: str) -> dict[str, tuple[str, str]]:

@@ -5,6 +5,8 @@ library with its stack: neither tells a user what to change. So whoever knows wh
 computation will take asks here first.
 """
 
+import contextlib
+import ctypes
 import os
 import pathlib
 import resource
@@ -75,6 +77,13 @@ def shortage(needed: float, what: str, free: float, remedy: str = "") -> InputEr
 def gigabytes(size: float) -> str:
     """Return a size for people."""
     return f"{size / 1e9:.1f} GB"
+
+
+def give_back() -> None:
+    """Return freed memory that the C library holds to the system, where it can."""
+    # Not glibc, or no C library by this way: there is nothing to do.
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _machine() -> int | None:

@@ -58,7 +58,7 @@ def call(
     target: str,
     shapes: tuple[tuple[int, ...], ...],
     *operands: Array,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: jnp.dtype | tuple[jnp.dtype, ...] = jnp.float32,
     **attributes: bool | float | str,
 ) -> list[Array]:
     """Run one native operation; under vmap once for each.
@@ -67,14 +67,15 @@ def call(
       target: name of the operation.
       shapes: shapes of its results.
       operands: arrays, as the handler in kernels/ lists them.
-      dtype: type of its results.
+      dtype: type of its results, or one for each.
       attributes: flags and settings of the operation.
 
     Raises:
       InputError: if the native library is not there.
     """
     _register()
-    results = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
+    dtypes = dtype if isinstance(dtype, tuple) else (dtype,) * len(shapes)
+    results = list(map(jax.ShapeDtypeStruct, shapes, dtypes))
     settings = {name: _attribute(value) for name, value in attributes.items()}
     axes = varying_axes(operands)
     operands = mark_varying(operands, axes)

@@ -16,7 +16,7 @@ VERSION = 0
 """It decides no numbers; see `artefacts.versions`."""
 
 # The same number as SAS_ABI_VERSION in kernels/include/sas_c_api.h.
-ABI_VERSION = 5
+ABI_VERSION = 6
 REBUILD = "python setup.py build_native"
 
 # (parameter, value) of mallopt(3): no separate mappings for large arrays, no return of

@@ -2,6 +2,7 @@
 // vectorises for any processor are as fast as hand-written ones, and give the same bits on all.
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "memory.h"
@@ -64,58 +65,75 @@ class TileSums {
   std::vector<float> sums_;
 };
 
-// dy where the layer's output is positive.
-template <bool Rectify>
-inline float Gate(float dy, const float* y, int64_t i) {
-  if constexpr (Rectify) return y[i] > 0.0f ? dy : 0.0f;
-  return dy;
+// Calls body(first channel, number of channels) for groups of eight, whose gates share a byte. The
+// number is a constant but for the last group, so that the compiler vectorises what it does.
+template <class Body>
+inline void ForGroups(int64_t channels, Body body) {
+  int64_t c = 0;
+  for (; c + 8 <= channels; c += 8) body(c, std::integral_constant<int, 8>());
+  if (c < channels) body(c, static_cast<int>(channels - c));
 }
 
-template <bool Rectify, bool Residual>
+constexpr int32_t kBits[8] = {1, 2, 4, 8, 16, 32, 64, 128};
+
+template <bool Rectify, bool Residual, bool Gate>
 void NormalizeRows(const Rows& rows, const Normalize& op, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row) {
     const float* x = op.x + row * rows.channels;
     const float* residual = Residual ? op.residual + row * rows.channels : nullptr;
     float* __restrict y = op.y + row * rows.channels;
-    for (int64_t c = 0; c < rows.channels; ++c) {
-      float value = (x[c] - op.center[c]) * op.gain[c] + op.bias[c];
-      if constexpr (Residual) value += residual[c];
-      // Written so that a NaN stays one.
-      if constexpr (Rectify) value = value < 0.0f ? 0.0f : value;
-      y[c] = value;
-    }
+    uint8_t* __restrict gate = Gate ? op.gate + row * rows.GateBytes() : nullptr;
+    ForGroups(rows.channels, [&](int64_t first, auto count) {
+      int32_t bits = 0;
+      for (int i = 0; i < count; ++i) {
+        const int64_t c = first + i;
+        float value = (x[c] - op.center[c]) * op.gain[c] + op.bias[c];
+        if constexpr (Residual) value += residual[c];
+        if constexpr (Gate) bits |= value > 0.0f ? kBits[i] : 0;
+        // Written so that a NaN stays one.
+        if constexpr (Rectify) value = value < 0.0f ? 0.0f : value;
+        y[c] = value;
+      }
+      if constexpr (Gate) gate[first / 8] = static_cast<uint8_t>(bits);
+    });
   }
+}
+
+// Calls body(channel, dy where the layer's output is positive) for the channels of a row.
+template <bool Rectify, class Body>
+inline void ForGated(const Rows& rows, const float* dy, const uint8_t* gate, int64_t row,
+                     Body body) {
+  ForGroups(rows.channels, [&](int64_t first, auto count) {
+    const int32_t bits = Rectify ? gate[row * rows.GateBytes() + first / 8] : 0;
+    for (int i = 0; i < count; ++i) {
+      const float value = dy[row * rows.channels + first + i];
+      body(first + i, !Rectify || (bits & kBits[i]) != 0 ? value : 0.0f);
+    }
+  });
 }
 
 template <bool Rectify>
 void SumRows(const Rows& rows, const NormalizeSums& op, int64_t begin, int64_t end,
              float* __restrict sum, float* __restrict weighted) {
   for (int64_t row = begin; row < end; ++row) {
-    const float* dy = op.dy + row * rows.channels;
     const float* x = op.x + row * rows.channels;
-    const float* y = Rectify ? op.y + row * rows.channels : nullptr;
-    for (int64_t c = 0; c < rows.channels; ++c) {
-      const float gated = Gate<Rectify>(dy[c], y, c);
+    ForGated<Rectify>(rows, op.dy, op.gate, row, [&](int64_t c, float gated) {
       sum[c] += gated;
       weighted[c] += gated * (x[c] - op.center[c]);
-    }
+    });
   }
 }
 
 template <bool Rectify, bool Residual>
 void GradRows(const Rows& rows, const NormalizeGrad& op, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row) {
-    const int64_t first = row * rows.channels;
-    const float* dy = op.dy + first;
-    const float* x = op.x + first;
-    const float* y = Rectify ? op.y + first : nullptr;
-    float* __restrict dx = op.dx + first;
-    float* __restrict dresidual = Residual ? op.dresidual + first : nullptr;
-    for (int64_t c = 0; c < rows.channels; ++c) {
-      const float gated = Gate<Rectify>(dy[c], y, c);
+    const float* x = op.x + row * rows.channels;
+    float* __restrict dx = op.dx + row * rows.channels;
+    float* __restrict dresidual = Residual ? op.dresidual + row * rows.channels : nullptr;
+    ForGated<Rectify>(rows, op.dy, op.gate, row, [&](int64_t c, float gated) {
       dx[c] = gated * op.gain[c] + ((x[c] - op.center[c]) * op.slope[c] + op.shift[c]);
       if constexpr (Residual) dresidual[c] = gated;
-    }
+    });
   }
 }
 
@@ -161,8 +179,14 @@ void RunMoments(const Rows& rows, const float* x, float* mean, float* squares, P
 void RunNormalize(const Rows& rows, const Normalize& op, Parallel& parallel) {
   AdviseRows(op.y, rows);
   const bool residual = op.residual != nullptr;
-  auto* body = op.rectify ? (residual ? NormalizeRows<true, true> : NormalizeRows<true, false>)
-                          : (residual ? NormalizeRows<false, true> : NormalizeRows<false, false>);
+  auto* body = NormalizeRows<false, false, false>;
+  if (op.rectify && op.gate != nullptr) {
+    body = residual ? NormalizeRows<true, true, true> : NormalizeRows<true, false, true>;
+  } else if (op.rectify) {
+    body = residual ? NormalizeRows<true, true, false> : NormalizeRows<true, false, false>;
+  } else if (residual) {
+    body = NormalizeRows<false, true, false>;
+  }
   ForRows(
       rows, parallel, [&](int64_t begin, int64_t end) { body(rows, op, begin, end); },
       [&](int64_t begin, int64_t end) { ClearRows(op.y, rows, begin, end); });
@@ -170,7 +194,7 @@ void RunNormalize(const Rows& rows, const Normalize& op, Parallel& parallel) {
 
 void RunNormalizeSums(const Rows& rows, const NormalizeSums& op, Parallel& parallel) {
   TileSums tiles(rows);
-  auto* body = op.y != nullptr ? SumRows<true> : SumRows<false>;
+  auto* body = op.gate != nullptr ? SumRows<true> : SumRows<false>;
   tiles.Fill(parallel, [&](int64_t begin, int64_t end, float* sum, float* weighted) {
     body(rows, op, begin, end, sum, weighted);
   });
@@ -189,8 +213,8 @@ void RunNormalizeGrad(const Rows& rows, const NormalizeGrad& op, Parallel& paral
   const bool residual = op.dresidual != nullptr;
   AdviseRows(op.dx, rows);
   if (residual) AdviseRows(op.dresidual, rows);
-  auto* body = op.y != nullptr ? (residual ? GradRows<true, true> : GradRows<true, false>)
-                               : (residual ? GradRows<false, true> : GradRows<false, false>);
+  auto* body = op.gate != nullptr ? (residual ? GradRows<true, true> : GradRows<true, false>)
+                                  : (residual ? GradRows<false, true> : GradRows<false, false>);
   ForRows(
       rows, parallel, [&](int64_t begin, int64_t end) { body(rows, op, begin, end); },
       [&](int64_t begin, int64_t end) {

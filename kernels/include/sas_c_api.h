@@ -6,7 +6,7 @@
 
 // Raised with every change of an exported signature; sas_jax/native_library.py holds the same
 // number.
-#define SAS_ABI_VERSION 5
+#define SAS_ABI_VERSION 6
 
 extern "C" {
 

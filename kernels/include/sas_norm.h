@@ -3,7 +3,9 @@
 // Notation: x is [capacity, channels], rows >= num_rows are never read; vectors have one entry per
 // channel. With residual r (optional) and rectification (optional), the layer is
 //   y = relu((x - center) * gain + bias + r)
-// and with dy' = dy where y > 0, else 0 (dy itself without rectification), its gradients need
+// Its gradients take, of y, only where it is positive: one bit per value, that of channel c in bit
+// c % 8 of byte c / 8 of the row. With dy' = dy where y > 0, else 0 (dy itself without
+// rectification), they need
 //   sums: S = sum dy', T = sum dy' * (x - center)         dr = dy'
 //   dx = dy' * gain + (x - center) * slope + shift
 // where slope and shift carry the gradient through the batch statistics (both 0 if those are
@@ -23,6 +25,8 @@ struct Rows {
   int64_t num_rows;  // valid
   int64_t capacity;
   int64_t channels;
+
+  int64_t GateBytes() const { return (channels + 7) / 8; }  // of a row
 };
 
 // mean of each channel and the sum of squared deviations from it, in one pass over memory.
@@ -35,7 +39,8 @@ struct Normalize {
   const float* bias;
   const float* residual;  // null if absent
   bool rectify;
-  float* y;  // rows >= num_rows become 0
+  float* y;       // rows >= num_rows become 0
+  uint8_t* gate;  // where y > 0; null if not wanted; rows >= num_rows are not written
 };
 void RunNormalize(const Rows& rows, const Normalize& op, Parallel& parallel);
 
@@ -54,7 +59,7 @@ void RunNormalizeBf16(const Rows& rows, const NormalizeBf16& op, Parallel& paral
 struct NormalizeSums {
   const float* dy;
   const float* x;
-  const float* y;  // null without rectification
+  const uint8_t* gate;  // null without rectification
   const float* center;
   float* sum;       // S
   float* weighted;  // T
@@ -64,7 +69,7 @@ void RunNormalizeSums(const Rows& rows, const NormalizeSums& op, Parallel& paral
 struct NormalizeGrad {
   const float* dy;
   const float* x;
-  const float* y;  // null without rectification
+  const uint8_t* gate;  // null without rectification
   const float* center;
   const float* gain;
   const float* slope;

@@ -188,9 +188,12 @@ Bytes Norm(const Shape& shape, sas::Parallel& parallel) {
   const std::vector<float> gain = Normal(channels, 6);
   std::vector<float> mean(channels), squares(channels), sum(channels), weighted(channels);
   std::vector<float> y(x.size()), dx(x.size()), dresidual(x.size());
+  std::vector<uint8_t> gate(shape.rows * rows.GateBytes());
   sas::RunMoments(rows, x.data(), mean.data(), squares.data(), parallel);
   sas::RunNormalize(
-      rows, {x.data(), mean.data(), gain.data(), gain.data(), dy.data(), true, y.data()}, parallel);
+      rows,
+      {x.data(), mean.data(), gain.data(), gain.data(), dy.data(), true, y.data(), gate.data()},
+      parallel);
   const std::vector<sas::Bf16> narrow_x = Narrow(x), narrow_dy = Narrow(dy);
   std::vector<sas::Bf16> narrow_y(x.size());
   sas::RunNormalizeBf16(rows,
@@ -198,15 +201,16 @@ Bytes Norm(const Shape& shape, sas::Parallel& parallel) {
                          true, narrow_y.data()},
                         parallel);
   sas::RunNormalizeSums(
-      rows, {dy.data(), x.data(), y.data(), mean.data(), sum.data(), weighted.data()}, parallel);
+      rows, {dy.data(), x.data(), gate.data(), mean.data(), sum.data(), weighted.data()}, parallel);
   sas::RunNormalizeGrad(rows,
-                        {dy.data(), x.data(), y.data(), mean.data(), gain.data(), sum.data(),
+                        {dy.data(), x.data(), gate.data(), mean.data(), gain.data(), sum.data(),
                          weighted.data(), dx.data(), dresidual.data()},
                         parallel);
   Bytes bytes;
   for (const auto& values : {mean, squares, y, sum, weighted, dx, dresidual}) {
     Append(values, &bytes);
   }
+  Append(gate, &bytes);
   Append(narrow_y, &bytes);
   return bytes;
 }

@@ -1,10 +1,12 @@
-"""Memory of a training step, known before anything is allocated."""
+"""Memory of a training step: known before it is taken, and not left to compilers."""
 
+import contextlib
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
+import jax.monitoring
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
@@ -18,6 +20,12 @@ from sas_jax.sparse.plan import Plan, abstract_plan, plan_bytes
 
 # Parameters, their gradients and two moments.
 _COPIES_OF_PARAMETERS = 4
+# Arrays of the widest rows that the backward pass has beside those that are kept:
+# features, their gradients, and what is computed again.
+_UNDER_WAY = 5
+# Programs that compile faster leave little behind.
+_LONG_COMPILATION_S = 1.0
+_COMPILATION = "/jax/core/compile/backend_compile_duration"
 # No network keeps more of a row than this many times what its plan takes of it: 64
 # layers of 512 channels. Where that fits there is no need to trace the network.
 _MOST_PER_PLAN = 160
@@ -53,8 +61,8 @@ def check_memory(
 def step_bytes(config: TrainConfig, bucket: Bucket) -> int:
     """Return what a step takes on one device, to about a tenth.
 
-    What the backward pass keeps of the forward pass, as JAX traces it, two plans (one
-    on its way) and parameters with gradients and moments.
+    What the backward pass keeps of the forward pass, as JAX traces it, and what it
+    works on, two plans (one on its way) and parameters with gradients and moments.
     """
     student = config.student
     spec = student.plan_spec
@@ -65,11 +73,33 @@ def step_bytes(config: TrainConfig, bucket: Bucket) -> int:
     def kept(variables: PyTree, plan: Plan) -> list[jax.Array]:
         return _kept(network, variables, plan, student.in_channels)
 
+    rows = jax.eval_shape(kept, shapes, abstract_plan(spec, bucket.rung))
     return (
-        _bytes(jax.eval_shape(kept, shapes, abstract_plan(spec, bucket.rung)))
+        _bytes(rows)
+        + _UNDER_WAY * max(_bytes([leaf]) for leaf in rows)
         + 2 * plan_bytes(spec, bucket.rung)
         + _COPIES_OF_PARAMETERS * _bytes(jax.tree.leaves(shapes["params"]))
     )
+
+
+@contextlib.contextmanager
+def compiled_without_a_trace() -> Iterator[None]:
+    """Give back, inside, what compilers of long programs leave, before these run.
+
+    For a network it is a hundred megabytes of pages that hold nothing, which the C
+    library would keep beside all that a step takes.
+    """
+
+    def give_back(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        del kwargs
+        if event == _COMPILATION and duration_secs > _LONG_COMPILATION_S:
+            memory.give_back()
+
+    jax.monitoring.register_event_duration_secs_listener(give_back)
+    try:
+        yield
+    finally:
+        jax.monitoring.unregister_event_duration_listener(give_back)
 
 
 def _kept(

@@ -22,7 +22,7 @@ from sas_jax.distill import loader, processes, step
 from sas_jax.distill.checkpoint import Checkpoints
 from sas_jax.distill.config import RunConfig, TrainConfig
 from sas_jax.distill.data import SceneSource
-from sas_jax.distill.footprint import check_memory
+from sas_jax.distill.footprint import check_memory, compiled_without_a_trace
 from sas_jax.distill.history import History
 from sas_jax.distill.objective import StepInputs, step_config
 from sas_jax.distill.progress import Progress
@@ -130,7 +130,7 @@ def train(
         with Checkpoints(folder / CHECKPOINTS, setup.run, keep) as checkpoints:
             started = start(setup, checkpoints, init_from, branch_from)
             running = _running(folder, started, checkpoints, lock)
-            with contextlib.closing(running.progress):
+            with contextlib.closing(running.progress), compiled_without_a_trace():
                 running.go(stop, validate)
         return running.result()
 

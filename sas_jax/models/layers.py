@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int32
 from sas_jax.sparse.conv import choose_impl, pointwise, sparse_conv
 from sas_jax.sparse.kernel_map import KernelMap
 from sas_jax.sparse.native import norm as native_norm
+from sas_jax.sparse.remake import Normed, Rows, as_rows
 from sas_jax.sparse.rows import accumulator
 from sas_jax.sparse.xla import norm
 
@@ -52,18 +53,22 @@ class SparseConv(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "cap_in C_in"], where: KernelMap | Int32[Array, ""]
+        self,
+        x: Float[Array, "cap_in C_in"] | Rows,
+        where: KernelMap | Int32[Array, ""],
     ) -> Float[Array, "cap_out C_out"]:
         """Convolve along a kernel map, or at every valid row if given their number."""
-        shape: tuple[int, ...] = (x.shape[1], self.features)
+        x = as_rows(x)
+        dtype = x.value.dtype
+        shape: tuple[int, ...] = (x.value.shape[1], self.features)
         if self.kernel_size == 1:
             assert not isinstance(where, KernelMap)
             kernel = self.param("kernel", kaiming_fan_out, shape, jnp.float32)
-            return pointwise(x, kernel.astype(x.dtype), where, impl=self.impl)
+            return pointwise(x, kernel.astype(dtype), where, impl=self.impl)
         assert isinstance(where, KernelMap)
         shape = (self.kernel_size**3, *shape)
         kernel = self.param("kernel", kaiming_fan_out, shape, jnp.float32)
-        return sparse_conv(x, kernel.astype(x.dtype), where, impl=self.impl)
+        return sparse_conv(x, kernel.astype(dtype), where, impl=self.impl)
 
 
 class MaskedBatchNorm(nn.Module):
@@ -94,9 +99,9 @@ class MaskedBatchNorm(nn.Module):
         num_valid: Int32[Array, ""],
         *,
         train: bool,
-        residual: Float[Array, "cap C"] | None = None,
+        residual: Float[Array, "cap C"] | Rows | None = None,
         rectify: bool = False,
-    ) -> Float[Array, "cap C"]:
+    ) -> Rows:
         """Return `relu(norm(x) + residual)` in valid rows and 0 in the others."""
         width = (x.shape[1],)
         scale = self.param("scale", nn.initializers.ones, width, jnp.float32)
@@ -109,11 +114,15 @@ class MaskedBatchNorm(nn.Module):
         implementation = native_norm if native else norm
         dtype = accumulator(x.dtype)
         scale, bias = scale.astype(dtype), bias.astype(dtype)
-        after = {"residual": residual, "rectify": rectify}
+        added, recipe = None, None
+        if residual is not None:
+            added, recipe = (rows := as_rows(residual)).value, rows.recipe
+        after = {"residual": added, "rectify": rectify}
         if not train:
             gain = scale * jax.lax.rsqrt(var.value.astype(dtype) + self.eps)
             moved = mean.value.astype(dtype)
-            return implementation.normalize(x, moved, gain, bias, num_valid, **after)
+            y = implementation.normalize(x, moved, gain, bias, num_valid, **after)
+            return as_rows(y)
         axis_name = None if self.is_initializing() else self.axis_name
         y, count, batch_mean, squares = implementation.batch_norm(
             x, scale, bias, num_valid, eps=self.eps, axis_name=axis_name, **after
@@ -121,7 +130,10 @@ class MaskedBatchNorm(nn.Module):
         if not self.is_initializing():
             self._move(mean, batch_mean, count)
             self._move(var, squares / jnp.maximum(count - 1, 1), count)
-        return y
+        if not native:
+            return as_rows(y)
+        gain = native_norm.gain_of(scale, squares, count, self.eps)
+        return Rows(y, Normed(x, batch_mean, gain, bias, recipe, num_valid, rectify))
 
     def _move(
         self, running: nn.Variable, new: Float[Array, " C"], count: Float[Array, ""]
@@ -145,20 +157,20 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "cap C_in"], kmap: KernelMap, *, train: bool
-    ) -> Float[Array, "cap C"]:
+        self, x: Float[Array, "cap C_in"] | Rows, kmap: KernelMap, *, train: bool
+    ) -> Rows:
         """Apply the block within the level of the 3^3 kernel map."""
+        x = as_rows(x)
 
-        def normed(name: str, value: Array, **after: Any) -> Array:
+        def normed(name: str, value: Array, **after: Any) -> Rows:
             layer = MaskedBatchNorm(axis_name=self.axis_name, impl=self.impl, name=name)
             return layer(value, kmap.num_out, train=train, **after)
 
-        def conv(name: str, value: Array) -> Array:
+        def conv(name: str, value: Rows) -> Array:
             return SparseConv(self.features, 3, self.impl, name=name)(value, kmap)
 
-        y = normed("norm1", conv("conv1", x), rectify=True)
-        y = conv("conv2", y)
-        if x.shape[1] != self.features:
+        y = conv("conv2", normed("norm1", conv("conv1", x), rectify=True))
+        if x.value.shape[1] != self.features:
             shortcut = SparseConv(self.features, 1, self.impl, name="shortcut")
             x = normed("shortcut_norm", shortcut(x, kmap.num_out))
         return normed("norm2", y, residual=x, rectify=True)

@@ -20,7 +20,7 @@ from sas_jax.models.config import (
 )
 from sas_jax.models.layers import MaskedBatchNorm, ResidualBlock, SparseConv
 from sas_jax.sparse.plan import Plan
-from sas_jax.sparse.rows import beside
+from sas_jax.sparse.remake import Rows, join
 
 # Name of the last layer, which is linear and maps to the text space.
 HEAD = "final"
@@ -80,7 +80,7 @@ class MinkUNet(nn.Module):
             -1
         ]
         if not head:
-            return x
+            return x.value
         final = SparseConv(self.config.out_dim, 1, self.config.impl, name=HEAD)
         return final(x, plan.levels[0].num_valid)
 
@@ -93,7 +93,7 @@ def unet_stages(
     train: bool,
     impl: str | None = None,
     sync_axis: str | None = None,
-) -> list[Float[Array, "cap C"]]:
+) -> list[Rows]:
     """Run the U-Net inside a compact method, whose module owns the layers.
 
     Args:
@@ -108,21 +108,21 @@ def unet_stages(
       The rows after each of the eight stages: levels 1, 2, 3, 4, 3, 2, 1, 0.
     """
 
-    def norm_relu(name: str, x: Array, num_valid: Array) -> Array:
+    def norm_relu(name: str, x: Array, num_valid: Array) -> Rows:
         norm = MaskedBatchNorm(axis_name=sync_axis, impl=impl, name=name)
         return norm(x, num_valid, train=train, rectify=True)
 
-    def enter(stage: int, x: Array) -> Array:
+    def enter(stage: int, x: Rows) -> Rows:
         """Move to the level of a stage: down for 0 to 3, up for 4 to 7."""
         conv, norm = ENTRIES[stage]
         if stage < 4:
-            kmap, width = plan.down(stage, 2), x.shape[1]
+            kmap, width = plan.down(stage, 2), x.value.shape[1]
         else:
             kmap, width = plan.down(7 - stage, 2).transpose(), sizes.widths[stage]
         layer = SparseConv(width, 2, impl, name=conv)
         return norm_relu(norm, layer(x, kmap), kmap.num_out)
 
-    def blocks(stage: int, x: Array) -> Array:
+    def blocks(stage: int, x: Rows) -> Rows:
         kmap = plan.within(stage + 1 if stage < 4 else 7 - stage, 3)
         for i in range(sizes.layers[stage]):
             name = f"block{stage + 1}_{i}"
@@ -138,8 +138,8 @@ def unet_stages(
         skips.append(blocks(stage, enter(stage, skips[-1])))
     stages = skips[1:]
     for stage in range(4, 8):
-        x = beside(enter(stage, stages[-1]), skips[7 - stage])
-        stages.append(blocks(stage, x))
+        joined = join([enter(stage, stages[-1]), skips[7 - stage]])
+        stages.append(blocks(stage, joined))
     return stages
 
 

@@ -27,6 +27,7 @@ from sas_jax.sparse.kernel_map import KernelMap
 from sas_jax.sparse.native import conv as native
 from sas_jax.sparse.native import cpu as native_cpu
 from sas_jax.sparse.plan_spec import Implementation
+from sas_jax.sparse.remake import Rows, as_rows
 from sas_jax.sparse.rows import accumulator
 from sas_jax.sparse.spconv import conv as spconv_bridge
 from sas_jax.sparse.xla import conv as xla
@@ -36,7 +37,7 @@ IMPLEMENTATIONS: tuple[Implementation, ...] = get_args(Implementation)
 
 
 def sparse_conv(
-    features: Float[Array, "cap_in C_in"],
+    features: Float[Array, "cap_in C_in"] | Rows,
     weights: Float[Array, "K C_in C_out"],
     kmap: KernelMap,
     *,
@@ -46,7 +47,8 @@ def sparse_conv(
 
     Args:
       features: one row per voxel of the map's input level; rows at or beyond
-        `kmap.num_in` may hold anything, NaN too.
+        `kmap.num_in` may hold anything, NaN too. Those with a recipe are not kept for
+        the backward pass by native kernels.
       weights: one matrix per offset, of the features' type or float32.
       kmap: neighbour table from `plan.build_plan`.
       impl: a name of `IMPLEMENTATIONS`, or None.
@@ -62,6 +64,8 @@ def sparse_conv(
     Gradients: features, weights. Deterministic: yes; native also over thread counts
     and rungs.
     """
+    rows = as_rows(features)
+    features = rows.value
     _check_floats("sparse_conv", features, weights)
     _check(weights.ndim == 3, "weights [K, C_in, C_out]", weights.shape)
     _check(
@@ -80,11 +84,11 @@ def sparse_conv(
         weights.shape,
     )
     module = _MODULES[choose_impl(impl, features.dtype)]
-    return module.conv(features, weights, kmap)
+    return module.conv(rows if module is native else features, weights, kmap)
 
 
 def pointwise(
-    features: Float[Array, "cap C_in"],
+    features: Float[Array, "cap C_in"] | Rows,
     weights: Float[Array, "C_in C_out"],
     num_valid: Int32[Array, ""],
     *,
@@ -93,7 +97,8 @@ def pointwise(
     """Apply a 1x1 convolution: one matrix to every voxel.
 
     Args:
-      features: rows at or beyond `num_valid` may hold anything, NaN too.
+      features: rows at or beyond `num_valid` may hold anything, NaN too; recipes as
+        above.
       weights: the matrix, of the features' type or float32.
       num_valid: how many leading rows are voxels.
       impl: a name of `IMPLEMENTATIONS`, or None.
@@ -107,6 +112,8 @@ def pointwise(
 
     Gradients: features, weights. Deterministic: yes.
     """
+    rows = as_rows(features)
+    features = rows.value
     _check_floats("pointwise", features, weights)
     if weights.ndim != 2 or weights.shape[0] != features.shape[1]:
         raise ContractError(
@@ -114,7 +121,7 @@ def pointwise(
             f"{list(weights.shape)}. Was this layer built for another level?"
         )
     if choose_impl(impl, features.dtype) == "native":
-        return native.pointwise(features, weights, num_valid)
+        return native.pointwise(rows, weights, num_valid)
     return xla.pointwise(features, weights, num_valid)
 
 

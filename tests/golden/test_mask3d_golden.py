@@ -91,7 +91,7 @@ class Run:
         """Features after a stage of the backbone."""
         level = number if number <= 4 else 8 - number
         block = self.kept["backbone"][f"block{number}_{blocks[number - 1] - 1}"]
-        return block["__call__"][0][self.rows(level, xyz)]
+        return block["__call__"][0].value[self.rows(level, xyz)]
 
     def step(self, number):
         return self.kept[f"step{number:02d}"][0]

@@ -192,7 +192,7 @@ def test_a_block_lowers_with_native_convolutions_and_norms_of_xla(monkeypatch):
 
     def loss(variables, x):
         y, _ = block.apply(variables, x, kmap, train=True, mutable=["batch_stats"])
-        return y.sum()
+        return y.value.sum()
 
     names = {
         name for name, _ in custom_calls(lower_for_cuda(jax.grad(loss), variables, x))

@@ -6,7 +6,7 @@ import native_calls as calls
 import numpy as np
 import pytest
 
-from sas_jax import native_library
+from sas_jax import native_call, native_library
 from sas_jax.sparse.native import norm as native_norm
 
 if native_library.load() is None:
@@ -86,6 +86,36 @@ def test_batch_norm_and_gradients(num_valid, channels, use_residual, rectify):
             assert not got[num_valid:].any()
             got = got[:num_valid]
         np.testing.assert_allclose(got, wanted, rtol=0, atol=bound * 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8, 13, 96])
+def test_gates_say_where_the_output_is_positive(channels):
+    x, residual, _, gain, bias = make_rows(5, 700, channels)
+    x[3, 0], residual[4] = np.nan, 0.0
+    gain[-1] = bias[-1] = 0.0  # outputs that are exactly zero
+    capacity, n = len(x), np.int32(700)
+    operands = (x, np.zeros_like(gain), gain, bias, residual, n, n)
+    shapes = (x.shape, (capacity, -(-channels // 8)))
+    y, gate = native_call.call(
+        *("sas_normalize", shapes, *operands),
+        dtype=(jnp.float32, jnp.uint8),
+        rectify=True,
+    )
+    bits = np.unpackbits(gate, axis=1, count=channels, bitorder="little")
+    np.testing.assert_array_equal(bits[:700], np.asarray(y)[:700] > 0)
+    assert not np.asarray(y)[700:].any()
+
+
+def test_gates_of_another_size_are_refused():
+    x, residual, _, gain, bias = make_rows(6, 5, 9)
+    n = np.int32(5)
+    operands = (x, gain, gain, bias, residual, n, n)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="a bit for every value"):
+        native_call.call(
+            *("sas_normalize", (x.shape, (len(x), 1)), *operands),
+            dtype=(jnp.float32, jnp.uint8),
+            rectify=True,
+        )
 
 
 def test_statistics_survive_a_large_mean():

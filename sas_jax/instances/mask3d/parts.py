@@ -23,7 +23,8 @@ class Backbone(nn.Module):
     ) -> list[Float[Array, "cap C"]]:
         """Return the features of all levels, coarsest first."""
         sizes, impl = self.config.backbone, self.config.impl
-        return unet_stages(plan, colors, sizes, train=False, impl=impl)[3:]
+        stages = unet_stages(plan, colors, sizes, train=False, impl=impl)
+        return [rows.value for rows in stages[3:]]
 
 
 class MaskFeatures(nn.Module):

@@ -19,6 +19,7 @@ from sas_jax import native_call
 from sas_jax.sparse.kernel_map import KernelMap
 from sas_jax.sparse.native import cpu as native_cpu
 from sas_jax.sparse.native import cuda as native_cuda
+from sas_jax.sparse.remake import Rows, as_rows
 
 DTYPES = (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16))
 REMEDY = "Build the native library with `make native` (a GPU's needs nvcc)"
@@ -30,7 +31,7 @@ def is_available() -> bool:
 
 
 def conv(
-    features: Float[Array, "cap_in C_in"],
+    features: Float[Array, "cap_in C_in"] | Rows,
     weights: Float[Array, "K C_in C_out"],
     kmap: KernelMap,
 ) -> Float[Array, "cap_out C_out"]:
@@ -38,7 +39,7 @@ def conv(
 
     Args:
       features: float32 or bfloat16; rows at or beyond `kmap.num_in` may hold anything,
-        NaN too.
+        NaN too. Those with a recipe are made again for the gradient of the weights.
       weights: float32 or bfloat16, one matrix per offset, in the order of the map.
       kmap: the neighbour table.
 
@@ -50,20 +51,23 @@ def conv(
     """
     # Widened outside: the gradient is rounded to the type of the weights by JAX.
     weights = weights.astype(jnp.float32)
-    return _conv(*native_call.vary_alike(features, weights, kmap))
+    rows = as_rows(features)
+    operands = (rows.value, weights, kmap, rows.recipe)
+    return _conv(*native_call.vary_alike(*operands))
 
 
 @jax.custom_vjp
-def _conv(features, weights, kmap):
+def _conv(features, weights, kmap, recipe):
+    del recipe
     return _forward_call(features, weights, kmap.nbr, kmap.num_out)
 
 
-def _conv_forward(features, weights, kmap):
-    return _conv(features, weights, kmap), (features, weights, kmap)
+def _conv_forward(features, weights, kmap, recipe):
+    return _conv(features, weights, kmap, recipe), (weights, kmap, recipe)
 
 
 def _conv_backward(saved, cotangent):
-    features, weights, kmap = saved
+    weights, kmap, recipe = saved
     # A map within one level is its own mirror image: reversed weights replace a
     # transposed table.
     mirrored = kmap.transposed is None
@@ -75,15 +79,16 @@ def _conv_backward(saved, cotangent):
         transpose_weights=True,
         reverse_offsets=mirrored,
     )
+    features = recipe.remake(cotangent)
     grad_weights = _weight_grad_call(features, cotangent, kmap.nbr, kmap.num_out)
-    return grad_features, grad_weights, None
+    return grad_features, grad_weights, None, None
 
 
 _conv.defvjp(_conv_forward, _conv_backward)
 
 
 def pointwise(
-    features: Float[Array, "cap C_in"],
+    features: Float[Array, "cap C_in"] | Rows,
     weights: Float[Array, "C_in C_out"],
     num_valid: Int32[Array, ""],
 ) -> Float[Array, "cap C_out"]:
@@ -91,7 +96,7 @@ def pointwise(
 
     Args:
       features: float32 or bfloat16; rows at or beyond `num_valid` may hold anything,
-        NaN too.
+        NaN too. Those with a recipe are made again for the gradient of the weights.
       weights: float32 or bfloat16 matrix.
       num_valid: how many leading rows are voxels.
 
@@ -104,32 +109,35 @@ def pointwise(
     # row o.
     identity = jnp.zeros((1, 0), jnp.int32)
     weights = weights.astype(jnp.float32)
-    return _pointwise(*native_call.vary_alike(features, weights, num_valid, identity))
+    rows = as_rows(features)
+    operands = (rows.value, weights, num_valid, identity, rows.recipe)
+    return _pointwise(*native_call.vary_alike(*operands))
 
 
 @jax.custom_vjp
-def _pointwise(features, weights, num_valid, identity):
+def _pointwise(features, weights, num_valid, identity, recipe):
+    del recipe
     rows = features.shape[0]
     return _forward_call(features, weights[None], identity, num_valid, rows=rows)
 
 
-def _pointwise_forward(features, weights, num_valid, identity):
-    saved = (features, weights, num_valid, identity)
-    return _pointwise(*saved), saved
+def _pointwise_forward(features, *others):
+    return _pointwise(features, *others), others
 
 
 def _pointwise_backward(saved, cotangent):
-    features, weights, num_valid, identity = saved
+    weights, num_valid, identity, recipe = saved
     grad_features = _forward_call(
         cotangent,
         weights[None],
         identity,
         num_valid,
-        rows=features.shape[0],
+        rows=cotangent.shape[0],
         transpose_weights=True,
     )
+    features = recipe.remake(cotangent)
     grad_weights = _weight_grad_call(features, cotangent, identity, num_valid)
-    return grad_features, grad_weights[0], None, None
+    return grad_features, grad_weights[0], None, None, None
 
 
 _pointwise.defvjp(_pointwise_forward, _pointwise_backward)

@@ -7,7 +7,8 @@ one such layer reads and writes its rows some ten times in training, here four (
 and output; sums and gradient). Statistics are over valid rows, summed over devices if
 asked; sums run in one fixed order, so results do not depend on threads or capacity.
 Arithmetic is float32; bfloat16 rows are kept narrow, and widened in the kernel (output)
-or for the call (sums and gradients).
+or for the call (sums and gradients). Of the output, the gradient needs one
+bit per value: where it is positive.
 """
 
 import functools
@@ -63,6 +64,13 @@ def batch_norm(
     return _batch_norm(*operands, eps, rectify, axis_name)
 
 
+def gain_of(
+    scale: Vector, squares: Vector, count: Float[Array, ""], eps: float
+) -> Vector:
+    """Return what `batch_norm` multiplied deviations with, from what it returned."""
+    return scale * _inverse_std(squares, count, eps)
+
+
 def normalize(
     x: Rows,
     mean: Vector,
@@ -94,6 +102,27 @@ def normalize(
     return _normalize(*operands, rectify)
 
 
+def normalize_again(
+    x: Rows,
+    mean: Vector,
+    gain: Vector,
+    bias: Vector,
+    num_valid: Int32[Array, ""],
+    after: Array,
+    *,
+    residual: Rows | None = None,
+    rectify: bool = False,
+) -> Rows:
+    """Return what `normalize` returns, computed no sooner than `after` is.
+
+    XLA cannot merge the two. Without gradients.
+    """
+    residual = x[:0] if residual is None else residual
+    arrays = (x, mean, gain, bias, residual, num_valid, after)
+    x, mean, gain, bias, residual, num_valid, after = native_call.vary_alike(*arrays)
+    return _normalized(x, mean, gain, bias, residual, num_valid, after, rectify, 0)[0]
+
+
 # Of the residual, only how many rows it has is kept for the backward pass.
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6, 7))
 def _batch_norm(x, scale, bias, residual, num_valid, eps, rectify, axis_name):
@@ -103,17 +132,17 @@ def _batch_norm(x, scale, bias, residual, num_valid, eps, rectify, axis_name):
 
 def _batch_norm_forward(x, scale, bias, residual, num_valid, eps, rectify, axis_name):
     count, mean, squares = _batch_moments(x, num_valid, axis_name)
-    inverse_std = jax.lax.rsqrt(squares / jnp.maximum(count, 1) + eps)
+    inverse_std = _inverse_std(squares, count, eps)
     gain = scale * inverse_std
-    y = _apply(x, mean, gain, bias, residual, num_valid, rectify)
-    saved = (x, y, residual[:, :0], scale, count, mean, inverse_std, num_valid)
+    y, gate = _apply_gated(x, mean, gain, bias, residual, num_valid, rectify)
+    saved = (x, gate, residual[:, :0], scale, count, mean, inverse_std, num_valid)
     return (y, count, mean, squares), saved
 
 
 def _batch_norm_backward(eps, rectify, axis_name, saved, cotangents):
-    x, y, no_residual, scale, count, mean, inverse_std, num_valid = saved
+    del eps, rectify
+    x, gate, no_residual, scale, count, mean, inverse_std, num_valid = saved
     dy = cotangents[0]
-    gate = y if rectify else y[:0]
     total, weighted = _sums(dy, x, gate, mean, num_valid)
     # Through mean and variance, every row of the batch moves every other one.
     n = jnp.maximum(count, 1)
@@ -135,13 +164,13 @@ def _normalize(x, mean, gain, bias, residual, num_valid, rectify):
 
 
 def _normalize_forward(x, mean, gain, bias, residual, num_valid, rectify):
-    y = _apply(x, mean, gain, bias, residual, num_valid, rectify)
-    return y, (x, y, residual[:, :0], mean, gain, num_valid)
+    y, gate = _apply_gated(x, mean, gain, bias, residual, num_valid, rectify)
+    return y, (x, gate, residual[:, :0], mean, gain, num_valid)
 
 
 def _normalize_backward(rectify, saved, dy):
-    x, y, no_residual, mean, gain, num_valid = saved
-    gate = y if rectify else y[:0]
+    del rectify
+    x, gate, no_residual, mean, gain, num_valid = saved
     total, weighted = _sums(dy, x, gate, mean, num_valid)
     still = jnp.zeros_like(mean)
     vectors = (mean, gain, still, still)
@@ -166,27 +195,51 @@ def _batch_moments(x, num_valid, axis_name):
     return everywhere, joint, squares
 
 
+def _inverse_std(squares, count, eps):
+    return jax.lax.rsqrt(squares / jnp.maximum(count, 1) + eps)
+
+
 def _over_devices(value, axis_name):
     return value if axis_name is None else jax.lax.psum(value, axis_name)
 
 
 def _apply(x, mean, gain, bias, residual, num_valid, rectify):
-    target = "sas_normalize" if x.dtype == jnp.float32 else "sas_normalize_bf16"
     operands = (x, mean, gain, bias, residual, num_valid)
-    return native_call.call(
-        target, (x.shape,), *operands, dtype=x.dtype, rectify=rectify
-    )[0]
+    if x.dtype == jnp.float32:
+        return _normalized(*operands, num_valid, rectify, 0)[0]
+    target, shapes = "sas_normalize_bf16", (x.shape,)
+    return native_call.call(target, shapes, *operands, dtype=x.dtype, rectify=rectify)[
+        0
+    ]
+
+
+def _apply_gated(x, mean, gain, bias, residual, num_valid, rectify):
+    """Return the rows, and bits that say where they are positive, if rectified."""
+    operands = (x, mean, gain, bias, residual, num_valid, num_valid, rectify)
+    return _normalized(*operands, len(x) if rectify else 0)
+
+
+def _normalized(x, mean, gain, bias, residual, num_valid, after, rectify, num_gates):
+    operands = (_wide(x), mean, gain, bias, _wide(residual), num_valid, after)
+    y, gate = native_call.call(
+        "sas_normalize",
+        (x.shape, (num_gates, -(-x.shape[1] // 8))),
+        *operands,
+        dtype=(jnp.float32, jnp.uint8),
+        rectify=rectify,
+    )
+    return y.astype(x.dtype), gate
 
 
 def _sums(dy, x, gate, mean, num_valid):
     shapes = (mean.shape, mean.shape)
-    operands = (*map(_wide, (dy, x, gate)), mean, num_valid)
+    operands = (_wide(dy), _wide(x), gate, mean, num_valid)
     return native_call.call("sas_normalize_sums", shapes, *operands)
 
 
 def _grad(dy, x, gate, vectors, num_valid, no_residual):
     shapes = (x.shape, (len(no_residual), x.shape[1]))
-    operands = (*map(_wide, (dy, x, gate)), *vectors, num_valid)
+    operands = (_wide(dy), _wide(x), gate, *vectors, num_valid)
     dx, dresidual = native_call.call("sas_normalize_grad", shapes, *operands)
     return dx.astype(x.dtype), dresidual.astype(no_residual.dtype)
 

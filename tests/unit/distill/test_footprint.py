@@ -3,14 +3,19 @@
 import dataclasses
 
 import jax
+import jax.monitoring
 import jax.numpy as jnp
 import pytest
 from tiny_scenes import boxes, encoded, tiny_config
 
 from sas_jax import memory
-from sas_jax.distill import step
+from sas_jax.distill import footprint, step
 from sas_jax.distill.buckets import Bucket
-from sas_jax.distill.footprint import check_memory, step_bytes
+from sas_jax.distill.footprint import (
+    check_memory,
+    compiled_without_a_trace,
+    step_bytes,
+)
 from sas_jax.distill.train import train
 from sas_jax.errors import InputError
 from sas_jax.models.init import network_shapes
@@ -73,3 +78,26 @@ def test_a_network_is_not_traced_where_there_is_plenty(monkeypatch):
     check_memory(config, BUCKET, jax.devices()[:1])
     monkeypatch.setattr(memory, "available_bytes", lambda: None)
     check_memory(config, BUCKET, jax.devices()[:1])
+
+
+def test_what_a_long_compilation_leaves_is_given_back(monkeypatch):
+    event, times = "/jax/core/compile/backend_compile_duration", []
+    monkeypatch.setattr(memory, "give_back", lambda: times.append(1))
+    with compiled_without_a_trace():
+        jax.monitoring.record_event_duration_secs(event, 0.1)
+        jax.monitoring.record_event_duration_secs("/jax/other", 2.0)
+        assert not times
+        jax.monitoring.record_event_duration_secs(event, 2.0)
+        assert len(times) == 1
+    jax.monitoring.record_event_duration_secs(event, 2.0)
+    assert len(times) == 1
+
+
+def test_jax_still_tells_of_compilations(monkeypatch):
+    seen = []
+    monkeypatch.setattr(memory, "give_back", lambda: seen.append(1))
+    monkeypatch.setattr(footprint, "_LONG_COMPILATION_S", 0.0)
+    with compiled_without_a_trace():
+        jax.jit(lambda x: x * 3 + 1)(jnp.ones(3))
+    assert seen
+    memory.give_back()  # does not fail

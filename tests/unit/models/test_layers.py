@@ -45,7 +45,7 @@ def norm(x, num_valid, stats=None, *, train=True, scale=1.0, bias=0.0, axis_name
     n = jnp.asarray(num_valid, jnp.int32)
     layer = MaskedBatchNorm(axis_name=axis_name, impl=impl)
     out, moved = layer.apply(variables, x, n, train=train, mutable=["batch_stats"])
-    return out, moved["batch_stats"]
+    return out.value, moved["batch_stats"]
 
 
 @both
@@ -168,7 +168,7 @@ def test_residual_and_relu_follow_the_norm(train, impl):
     def apply(**after):
         layer = MaskedBatchNorm(impl=impl)
         return layer.apply(variables, x, jnp.asarray(5, jnp.int32), train=train,
-                           mutable=["batch_stats"], **after)[0]  # fmt: skip
+                           mutable=["batch_stats"], **after)[0].value  # fmt: skip
 
     together = jax.jit(lambda: apply(residual=residual, rectify=True))()
     apart = np.maximum(jax.jit(apply)() + np.nan_to_num(residual), 0)
@@ -193,7 +193,11 @@ def random_block(width, plan):
     variables = jax.tree.map(
         lambda leaf: rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32), shapes
     )
-    evaluate = jax.jit(lambda v: block.apply(v, x, plan.within(0, 3), train=False))
+
+    @jax.jit
+    def evaluate(v):
+        return block.apply(v, x, plan.within(0, 3), train=False).value
+
     return block, x, variables, evaluate
 
 
@@ -242,7 +246,7 @@ def test_padding_rows_of_a_training_block_carry_nothing(plan):
         def loss(params, x):
             out, _ = block.apply({**variables, "params": params}, x, plan.within(0, 3),
                                  train=True, mutable=["batch_stats"])  # fmt: skip
-            return out
+            return out.value
 
         out, pull = jax.vjp(loss, params, x)
         # Cotangents of padding rows must not change anything either.
@@ -279,7 +283,7 @@ def test_a_native_bfloat16_block_is_the_float32_one_within_its_precision(plan):
         def loss(params, x):
             out, _ = block.apply({**variables, "params": params}, x, plan.within(0, 3),
                                  train=True, mutable=["batch_stats"])  # fmt: skip
-            return jnp.mean(jnp.sin(out.astype(jnp.float32))), out
+            return jnp.mean(jnp.sin(out.value.astype(jnp.float32))), out.value
 
         return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, x)
 
