@@ -75,7 +75,7 @@ def _classes(rows: Mapping[str, Row], names: Sequence[str]) -> list[str]:
     found = []
     fused, teachers = rows.get("fused/capability"), _of("teacher/", rows)
     if fused is not None and teachers:
-        best = np.nanmax([row.iou for row in teachers], axis=0)
+        best = np.fmax.reduce([row.iou for row in teachers])  # NaN: in no scene
         lost = best - np.array(fused.iou)
         worst = [k for k in np.argsort(-np.nan_to_num(lost, nan=-1)) if lost[k] > 1]
         if worst:
