@@ -188,6 +188,19 @@ def test_one_is_killed_the_other_ends_and_both_go_on_to_the_same_bits(tmp_path, 
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_four_processes_train_what_one_with_four_devices_does(tmp_path):
+    for count in (1, 4):
+        codes, outputs, _ = run(tmp_path / str(count), count, 3, devices=4)
+        assert codes == [0] * count, outputs
+    (ours, step), (theirs, steps) = (saved(tmp_path / n / "3") for n in "41")
+    assert step == steps
+    # Sums of four may be taken in another order: that of numbers of processes above.
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
 def test_the_primary_process_holds_the_run_and_all_are_refused_with_it(tmp_path):
     with workspace_lock(tmp_path / "3"):
         codes, ((_, first), (_, second)), _ = run(tmp_path, 2, 3)

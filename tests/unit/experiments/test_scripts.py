@@ -27,8 +27,10 @@ while True:
     signal.pause()
 """
 PIPELINE = """
-import sys
+import signal, sys
 import stage_process
+# Jobs in the background of a shell begin with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     stage_process.call([sys.executable, "-c", sys.argv[1], sys.argv[2]])
 except KeyboardInterrupt:
