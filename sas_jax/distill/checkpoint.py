@@ -61,6 +61,7 @@ class Checkpoints:
         )
         self.folder = pathlib.Path(folder).resolve()
         self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._written: int | None = None
 
     def latest_step(self) -> int | None:
         """Return the step of the newest complete checkpoint, or None."""
@@ -77,6 +78,9 @@ class Checkpoints:
           checkpoint: what to keep; its arrays must not change afterwards.
           metrics: "stage" and "rank" choose the best one: a later stage first, then
             the lower rank. Further entries are for people.
+
+        Raises:
+          InputError: where the disk refuses it, or did not keep the one before.
         """
         record = {
             "config": dict(checkpoint.config),
@@ -93,12 +97,15 @@ class Checkpoints:
         }
         if checkpoint.history:
             items["history"] = ocp.args.PyTreeSave(dict(checkpoint.history))
+        self.wait()  # as saving would
+        step = int(checkpoint.state.step)
         with _told(self._manager.directory):
-            self._manager.save(
-                int(checkpoint.state.step),
+            written = self._manager.save(
+                step,
                 args=ocp.args.Composite(**items),
                 metrics={name: float(value) for name, value in metrics.items()},
             )
+        self._written = step if written else None
 
     def restore(self, step: int) -> Checkpoint:
         """Read the checkpoint of a step."""
@@ -135,6 +142,17 @@ class Checkpoints:
         """Return when everything is on disk; raises InputError where it refuses."""
         with _told(self._manager.directory):
             self._manager.wait_until_finished()
+        step, self._written = self._written, None
+        if step is None or not processes.is_primary():
+            return
+        # Orbax leaves one without its commit where it could not read what it wrote.
+        path = checkpoint_items.folder(self._manager, step)
+        if (lacks := checkpoint_files.fault(path)) is not None:
+            raise InputError(
+                f"checkpoint: a disk that keeps what is written is required, got one "
+                f"with {lacks} ({path}). Check the disk, then run the same command "
+                "again."
+            )
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -145,9 +163,12 @@ class Checkpoints:
             self.close()
 
     def close(self) -> None:
-        """Finish writing and release the manager's threads."""
-        with _told(self._manager.directory):
-            self._manager.close()
+        """Finish writing, as `wait` does, and release the manager's threads."""
+        try:
+            self.wait()
+        finally:
+            with _told(self._manager.directory):
+                self._manager.close()
 
 
 @contextlib.contextmanager

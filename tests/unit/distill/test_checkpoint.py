@@ -580,3 +580,18 @@ def test_what_the_disk_says_is_one_line(tmp_path, error, got):
 def test_other_errors_of_a_checkpoint_stay_what_they_are(tmp_path):
     with pytest.raises(ValueError, match="shapes"), checkpoint._told(tmp_path):
         raise ValueError("shapes differ")
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_checkpoint_that_the_disk_did_not_keep_ends_the_run(tmp_path, again):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(example(1), {"stage": 1, "rank": 0.0})
+        checkpoints._manager.wait_until_finished()
+        (tmp_path / "1/_CHECKPOINT_METADATA").unlink()
+        with pytest.raises(InputError, match=r"keeps what is written .*/1\)"):
+            if again:
+                checkpoints.save(example(2), {"stage": 1, "rank": 0.0})
+            else:
+                checkpoints.wait()
+        checkpoints.save(example(2), {"stage": 1, "rank": 0.0})  # it is told once
+        checkpoints.wait()
