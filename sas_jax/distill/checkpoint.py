@@ -145,13 +145,14 @@ class Checkpoints:
         step, self._written = self._written, None
         if step is None or not processes.is_primary():
             return
-        # Orbax leaves one without its commit where it could not read what it wrote.
+        # Orbax leaves one without its commit where it could not read what it wrote, or
+        # where its threads were late by the clock.
         path = checkpoint_items.folder(self._manager, step)
         if (lacks := checkpoint_files.fault(path)) is not None:
             raise InputError(
                 f"checkpoint: a disk that keeps what is written is required, got one "
-                f"with {lacks} ({path}). Check the disk, then run the same command "
-                "again."
+                f"with {lacks} ({path}). Check the disk, or stop a clock that jumps, "
+                "then run the same command again."
             )
 
     def __enter__(self) -> "Checkpoints":
