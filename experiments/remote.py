@@ -1,8 +1,8 @@
 """A workspace that is kept on object storage, for machines that may vanish (--remote).
 
-Pulled before a script works, pushed every few minutes and when it ends, however it
-ends. A machine that is taken away loses the minutes since the last push: the same
-command on another one pulls what is there and goes on.
+Pulled before a script works, pushed every few minutes and when it ends, by an error or
+Ctrl-C too. A machine that is taken away loses the minutes since the last push: the
+same command on another one pulls what is there and goes on.
 """
 
 import contextlib
